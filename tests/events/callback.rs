@@ -1,4 +1,4 @@
-//! The callback for new pairs, for those who keep them elsewhere too.
+//! The callback for new pairs, for users that also keep the pairs elsewhere.
 
 use std::sync::{Arc, OnceLock};
 
@@ -17,7 +17,7 @@ fn refresh(pair: &TokenPair) -> String {
         .into()
 }
 
-/// Notes the refresh token of every pair.
+/// Collects the refresh token of every pair that the callback gets.
 fn noting(builder: Builder) -> (Builder, Arc<Mutex<Vec<String>>>) {
     let seen = Arc::<Mutex<Vec<String>>>::default();
     let notes = seen.clone();
@@ -42,7 +42,7 @@ async fn fm23_the_callback_gets_every_pair_once_and_in_order_and_no_other() {
     };
     let (noted, seen) = noting(builder());
     let tokens = loaded(noted).await;
-    assert_eq!(seen.lock().len(), 0, "a seed is known to who gave it");
+    assert_eq!(seen.lock().len(), 0, "the callback got the seed");
     for _ in 0..20 {
         world.clock.advance(600 * SECOND).await;
         let callers: Vec<_> = (0..10).map(|_| call(&tokens)).collect();
@@ -52,7 +52,7 @@ async fn fm23_the_callback_gets_every_pair_once_and_in_order_and_no_other() {
     }
     assert_eq!(*seen.lock(), endpoint.issued());
     assert_eq!(seen.lock().len(), 20);
-    // Neither is what another instance rotated, nor what the user brought.
+    // The callback does not get a pair that another instance rotated, or a pair that the user provided.
     let (noted, adopted) = noting(builder());
     let other = loaded(noted).await;
     other.replace(world.server.issue()).await.unwrap();
@@ -80,7 +80,7 @@ async fn fm23_the_pair_is_stored_before_the_callback_gets_it_and_served_after() 
     }))
     .await;
     let old = tokens.token().await.unwrap();
-    // Early, so that there is a token to be served meanwhile.
+    // The rotation is early, so a valid token can be served meanwhile.
     let caller = rotate(&tokens);
     begun.notified().await;
     let pair = saved.lock().clone().unwrap();
@@ -98,13 +98,13 @@ async fn fm23_the_pair_is_stored_before_the_callback_gets_it_and_served_after() 
 /// A panic of the callback changes nothing for callers and the store.
 #[tokio::test(start_paused = true)]
 async fn fm23_a_callback_that_panics_changes_nothing() {
-    // Before it returns a future, and in it.
+    // The callback panics before it returns a future, or in the future.
     for late in [false, true] {
         let world = World::new(600 * SECOND);
         let builder = world.builder(OnRequest::default());
         let tokens = loaded(builder.on_rotated(move |_| {
-            assert!(late, "a panic of the callback's");
-            async move { panic!("a panic of the callback's") }
+            assert!(late, "a panic of the callback");
+            async move { panic!("a panic of the callback") }
         }))
         .await;
         for version in 2..5 {
@@ -189,7 +189,7 @@ async fn fm23_the_callback_gets_a_pair_that_cannot_be_stored_once() {
         store.set_down(true);
         drop(hold);
         let served = caller.await.unwrap().is_ok();
-        // A pair is saved before a caller is served.
+        // A pair is stored before a caller gets the token.
         assert_eq!(served, policy == OnStoreFailure::Serve);
         assert_eq!(seen.lock().len(), usize::from(served));
         world.clock.advance(30 * SECOND).await;

@@ -1,4 +1,4 @@
-//! The warning and the end of a session, before they come.
+//! The warning before the end of a session, and the end.
 
 use evertoken::{
     BackgroundTimer, EndReason, OnExpiry, OnRequest, OptimisticEarly, RefreshExpiry,
@@ -42,7 +42,7 @@ async fn r5_a_fixed_session_is_warned_of_60_s_and_ended_200_ms_before_its_end_by
             2 => idle(&world, OptimisticEarly::default()).await,
             _ => idle(&world, idle_ends()).await,
         };
-        // Where idle sessions end, the same moment is the end of an idle one.
+        // A strategy that ends idle sessions gives the reason `Idle` at the same moment.
         let expected = if strategy == 3 {
             (seconds(600), News::Ended(EndReason::Idle))
         } else {
@@ -169,7 +169,7 @@ async fn n9_a_request_inside_the_window_postpones_the_end_and_the_next_pair_is_r
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_is_kept_alive_is_never_warned_of() {
+async fn a_session_that_is_kept_alive_causes_no_warning() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(HOUR));
     let tokens = world.manager(BackgroundTimer::default()).await;
     let timeline = Timeline::of(&tokens, &world.clock);
@@ -179,11 +179,11 @@ async fn a_session_that_is_kept_alive_is_never_warned_of() {
         events.iter().all(|(_, news)| *news == News::Rotated),
         "{events:?}"
     );
-    // Every 480 s, the last at 86,400 s not included.
+    // One event every 480 s, without the one at 86,400 s.
     assert_eq!(events.len(), 179);
 }
 
-/// Two managers on one store; the strategy ends idle sessions.
+/// Two managers on one store, with a strategy that ends idle sessions.
 async fn two(world: &World) -> (TokenManager, TokenManager) {
     let here = loaded(world.shared(idle_ends())).await;
     let there = loaded(world.shared(idle_ends())).await;
@@ -252,8 +252,8 @@ async fn r5_a_final_session_that_was_replaced_elsewhere_does_not_end_here() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_happens_while_the_store_is_asked_before_a_warning_makes_it_needless() {
-    // Before the record is read, and after.
+async fn a_warning_is_dropped_when_the_session_changes_while_the_store_is_read() {
+    // The change happens before the record is read, or after.
     for point in 0..2 {
         for sign_in in [false, true] {
             let world = World::new(600 * SECOND);
@@ -277,7 +277,7 @@ async fn what_happens_while_the_store_is_asked_before_a_warning_makes_it_needles
             } else {
                 News::Rotated
             };
-            // The second pair is warned of, and the first neither warned of nor gone back to.
+            // Only the second pair causes a warning. The manager does not return to the first pair.
             assert_eq!(
                 timeline.all(),
                 [
@@ -309,7 +309,7 @@ async fn n9_an_end_that_the_store_could_not_confirm_is_reported_once_the_store_i
         .into_iter()
         .filter(|(_, news)| matches!(news, News::Ended(_)))
         .collect();
-    // The pauses after a failure: 2, 4 and 8 s.
+    // The pauses after a failure are 2, 4 and 8 s.
     assert_eq!(
         ends,
         [(seconds(3_614), News::Ended(EndReason::Expired))],

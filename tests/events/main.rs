@@ -1,4 +1,4 @@
-//! What a subscriber, the callback for new pairs and `status()` report of a session. Time is simulated.
+//! The reports of a session to subscribers, to the callback for new pairs, and by `status()`. Time is simulated.
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 

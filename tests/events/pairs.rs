@@ -1,4 +1,4 @@
-//! Events of pairs: rotated, adopted, not stored. A slow subscriber delays nothing.
+//! Events about pairs: rotated, adopted, not stored. A slow subscriber does not delay a rotation.
 
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ async fn a_subscriber_that_does_not_read_delays_no_rotation_and_learns_what_it_m
     let tokens = world.manager(BackgroundTimer::default()).await;
     let mut silent = tokens.subscribe();
     let start = world.clock.clone();
-    // A rotation every 480 s, 300 of them.
+    // 300 rotations, one every 480 s.
     start.advance(300 * 480 * SECOND).await;
     settle().await;
     world.assert_exchanges(300);

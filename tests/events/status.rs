@@ -1,4 +1,4 @@
-//! How a session is, at every stage of it.
+//! The status of a session at every stage.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use evertoken::{EndReason, Error, Event, OnRequest, RefreshExpiry, Status};
 use crate::probe::{Probe, ProbedStore};
 use crate::support::{SECOND, World, later, loaded, refusal};
 
-/// Nothing is the matter.
+/// Asserts a status without a rotation, an unstored pair, a failure or an end.
 #[track_caller]
 fn assert_calm(status: &Status) {
     assert_eq!(status.end, None);
@@ -17,7 +17,7 @@ fn assert_calm(status: &Status) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn before_the_first_use_nothing_is_known_and_asking_starts_nothing() {
+async fn the_status_before_the_first_use_is_empty_and_reading_it_starts_nothing() {
     let world = World::new(600 * SECOND);
     let tokens = world.builder(OnRequest::default()).build().unwrap();
     for _ in 0..10 {
@@ -42,14 +42,14 @@ async fn the_status_of_a_quiet_session_shows_what_is_left() {
         status.pair_id,
         Some(tokens.token().await.unwrap().pair_id())
     );
-    // For as long as it is served, which is to within a second of its expiry.
+    // A token is served until up to a second before its expiry.
     let left = status.access_expires_in.unwrap();
     assert!(left > 498 * SECOND && left <= 500 * SECOND, "{left:?}");
     assert_eq!(status.refresh_expires_in, Some(3_500 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_expiry_and_none_at_all_are_none() {
+async fn the_status_has_no_time_for_an_unknown_expiry_and_for_a_token_without_one() {
     let world = World::new(600 * SECOND);
     for never in [false, true] {
         let mut pair = evertoken::TokenPair::new("opaque");
@@ -89,7 +89,7 @@ async fn the_status_shows_a_failure_until_a_rotation_succeeds() {
     assert!(tokens.rotate().await.is_err());
     let failure = tokens.status().failure.unwrap();
     assert!(matches!(failure, Error::Endpoint { .. }), "{failure}");
-    // Early, so 4 s.
+    // The rotation was early, so the pause is 4 s.
     assert_eq!(failure.retry_after(), Some(4 * SECOND));
     world.clock.advance(SECOND).await;
     assert_eq!(
@@ -112,7 +112,10 @@ async fn the_status_shows_an_end_and_what_is_left_of_the_access_token() {
     assert!(status.end.is_some_and(|end| end.is_rejected()));
     assert!(status.pair_id.is_some());
     assert!(status.access_expires_in.unwrap() > 598 * SECOND);
-    assert!(tokens.token().await.is_ok(), "served to its end");
+    assert!(
+        tokens.token().await.is_ok(),
+        "the access token is served to its end"
+    );
     world.clock.advance(600 * SECOND).await;
     let status = tokens.status();
     assert!(status.end.is_some_and(|end| end.is_rejected()));
@@ -148,15 +151,14 @@ async fn a_new_sign_in_clears_the_status_of_the_old_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rotations_are_counted_by_the_manager_that_made_them_and_also_those_that_no_subscriber_read()
- {
+async fn each_manager_counts_its_own_rotations_also_without_a_reading_subscriber() {
     let world = World::new(600 * SECOND);
     let store = ProbedStore::new(&world.clock, &Probe::default());
     let first = loaded(world.builder(OnRequest::default()).store(store.clone())).await;
     let second = loaded(world.builder(OnRequest::default()).store(store)).await;
     let counts = || (first.status().rotations, second.status().rotations);
     assert_eq!(counts(), (0, 0));
-    // More than are kept for a subscriber.
+    // More events than the channel keeps for a subscriber.
     let mut silent = first.subscribe();
     for _ in 0..300 {
         world.clock.advance(10 * SECOND).await;
@@ -170,7 +172,7 @@ async fn rotations_are_counted_by_the_manager_that_made_them_and_also_those_that
     let rotated = counts();
     assert_eq!(rotated.0 + rotated.1, world.server.rotations());
     assert!(rotated.1 >= 1, "{rotated:?}");
-    // A pair that does not come, and one that the user brings, are none.
+    // A rotation without a pair, and a pair that the user provides, do not count.
     world.server.fail_next(Fault::status(503));
     world.clock.advance(10 * SECOND).await;
     assert!(second.rotate().await.is_err());
@@ -203,7 +205,7 @@ async fn no_event_and_no_status_holds_a_token() {
     while let Some(event) = events.try_recv() {
         told += &format!("{event:?}");
     }
-    // Tokens of the server begin with these.
+    // These prefixes begin every token of the server.
     assert!(!told.contains("at-") && !told.contains("rt-"), "{told}");
     for pair in secrets {
         assert!(!told.contains(pair.access.unwrap().expose()));

@@ -1,4 +1,4 @@
-//! Events with the moments at which they came.
+//! Events with the times at which they arrive.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use evertoken::testing::TestClock;
 use evertoken::{EndReason, Event, TokenManager};
 use parking_lot::Mutex;
 
-/// An event, as far as a test compares it.
+/// The part of an event that a test compares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum News {
     Rotated,
@@ -22,7 +22,7 @@ pub(crate) enum News {
 pub(crate) struct Timeline(Arc<Mutex<Vec<(Duration, News)>>>);
 
 impl Timeline {
-    /// Notes every event of the manager, in time since now.
+    /// Collects every event of the manager, with the time since this call.
     pub(crate) fn of(tokens: &TokenManager, clock: &TestClock) -> Self {
         let (mut events, clock) = (tokens.subscribe(), clock.clone());
         let start = clock.now();
@@ -59,7 +59,7 @@ pub(crate) fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// 200 ms before.
+/// The time 200 ms before this number of seconds.
 pub(crate) fn just_before(n: u64) -> Duration {
     seconds(n) - Duration::from_millis(200)
 }

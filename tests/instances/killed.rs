@@ -1,8 +1,8 @@
-//! Instances are killed and stopped all the time.
+//! Runs in which instances are killed and stopped again and again.
 
 use crate::run::{Counts, number, ran};
 
-/// Long enough for some lease durations to end.
+/// A run that is long enough for several lease durations.
 const SECONDS: u64 = 45;
 
 fn killed(server: &str, aim: &[&str]) -> Counts {
@@ -47,7 +47,7 @@ fn n4_on_a_strict_server_a_session_is_lost_only_with_a_pair_that_no_process_rece
     for aim in [&[][..], &["--aim"]] {
         let counts = killed("strict", aim);
         let said = counts.says();
-        // A token that came again came from a lease that was taken over, or after an unclear answer.
+        // A replay comes from a lease that was taken over, or follows an unclear answer.
         assert_eq!(counts.of("replays"), 0, "{said}");
         let lost = counts.of("sessions_lost");
         assert!(counts.of("families_revoked") <= lost, "{said}");
@@ -64,7 +64,7 @@ fn n15_on_a_server_that_answers_a_token_again_no_kill_loses_the_session() {
         for none in ["replays", "sessions_lost", "families_revoked", "told"] {
             assert_eq!(counts.of(none), 0, "{none}: {said}");
         }
-        // Of those who are stopped themselves, or wait for three that are, one after the other.
+        // Only instances that are stopped themselves may fail, or instances that wait for three stopped ones in turn.
         let may_fail = ["no token within", "check whether that process is stopped"];
         for error in counts.errors() {
             let is_known = may_fail.iter().any(|known| error.contains(known));

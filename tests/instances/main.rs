@@ -1,7 +1,7 @@
-//! Processes that share one session: they rotate it once for all of them, and outlive each other.
+//! Processes that share one session rotate once for all of them, and survive each other.
 //!
-//! Runs with kills and pauses are short by default; `EVERTOKEN_INSTANCES_SECONDS` is how long they are
-//! (two minutes at least are the real thing), and `EVERTOKEN_SEED` what they are drawn from.
+//! Runs with kills and pauses are short by default. `EVERTOKEN_INSTANCES_SECONDS` sets their length in seconds (at
+//! least two minutes for a thorough run), and `EVERTOKEN_SEED` the seed of their random choices.
 
 #![allow(
     missing_docs,

@@ -1,4 +1,4 @@
-//! The instances are processes, and do not outlive the one that started them.
+//! The instances are processes, and end with the process that started them.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -21,7 +21,7 @@ impl Drop for Parent {
     }
 }
 
-/// The processes that this one started, as the system knows them.
+/// The child processes of a process, as the system reports them.
 fn children(id: u32) -> Vec<u32> {
     let mut children = Vec::new();
     let Ok(tasks) = fs::read_dir(format!("/proc/{id}/task")) else {
@@ -34,14 +34,14 @@ fn children(id: u32) -> Vec<u32> {
     children
 }
 
-/// As one letter; `None` if there is no such process.
+/// The state of a process as one letter; `None` if the process does not exist.
 fn state(id: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     stat.rsplit_once(')')?.1.trim().chars().next()
 }
 
 fn is_over(id: u32) -> bool {
-    // A zombie waits for the process that inherited it.
+    // A zombie has ended, and waits only for the process that inherited it.
     matches!(state(id), None | Some('Z' | 'X'))
 }
 
@@ -49,7 +49,10 @@ fn is_over(id: u32) -> bool {
 fn until(is_so: impl Fn() -> bool) {
     let started = Instant::now();
     while !is_so() {
-        assert!(started.elapsed() < PATIENCE, "it does not happen");
+        assert!(
+            started.elapsed() < PATIENCE,
+            "the condition does not become true in time"
+        );
         sleep(Duration::from_millis(5));
     }
 }
@@ -60,12 +63,12 @@ fn signal(id: u32, name: &str) {
 }
 
 #[test]
-fn no_instance_outlives_a_killed_parent_not_even_one_that_is_stopped() {
+fn no_instance_outlives_a_killed_parent_even_if_the_instance_is_stopped() {
     let directory = tempfile::tempdir().unwrap();
     let trace = directory.path().join("trace");
     let mut parent = command(&["--instances", "3", "--tasks", "2", "--seconds", "600"]);
     let mut parent = Parent(parent.arg("--trace").arg(&trace).spawn().unwrap());
-    // Each of them has the session then.
+    // Each instance has the session when it has adopted version 1.
     until(|| {
         let trace = fs::read_to_string(&trace).unwrap_or_default();
         trace.matches("adopted version 1 ").count() == 3

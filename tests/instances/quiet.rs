@@ -1,16 +1,16 @@
-//! Runs in which no process is killed.
+//! Runs without kills.
 
 use crate::run::{Counts, command, ran};
 use crate::stores;
 
-/// Each pair was fetched once, and every process had it.
+/// Asserts that each pair was fetched once, and that every process had the pair.
 #[track_caller]
 fn assert_once(counts: &Counts, instances: u64) {
     let said = counts.says();
     assert_eq!(counts.of("instances"), instances);
     assert!(counts.of("rotations") >= 3, "{said}");
     assert_eq!(counts.of("exchanges"), counts.of("rotations"), "{said}");
-    // A process adopts the pairs that it did not fetch itself, unless it starts late or is behind.
+    // A process adopts each pair that it did not fetch itself, unless the process starts late or skips a version.
     assert!(counts.of("adoptions") >= counts.of("rotations"), "{said}");
     assert!(counts.of("ok") > 0, "{said}");
     assert!(!counts.is_null("adopt_p50_ms") && !counts.is_null("adopt_p99_ms"));
@@ -36,7 +36,7 @@ fn n2_processes_that_share_a_store_spend_each_token_once_and_all_have_the_pair()
     for store in stores::all() {
         let at = ["--store", &store.location];
         let usual = ["--instances", "3", "--tasks", "10", "--seconds", "4"];
-        // The second time there is a session in the store already, of a server that is gone.
+        // In the second run the store holds a session of a server that is gone.
         for ttl in ["1s", "600ms"] {
             let arguments = [&at[..], &usual, &["--access-ttl", ttl]].concat();
             assert_once(&ran(&arguments), 3);
@@ -45,7 +45,7 @@ fn n2_processes_that_share_a_store_spend_each_token_once_and_all_have_the_pair()
 }
 
 #[test]
-fn one_instance_alone_adopts_nothing() {
+fn a_single_instance_adopts_no_pair() {
     let arguments = ["--instances", "1", "--tasks", "3", "--seconds", "1"];
     let counts = ran(&[&arguments[..], &["--access-ttl", "300ms"]].concat());
     assert!(counts.of("rotations") > 0);
@@ -55,7 +55,7 @@ fn one_instance_alone_adopts_nothing() {
 }
 
 #[test]
-fn people_get_a_table() {
+fn the_default_output_is_a_table() {
     let output = command(&["--instances", "2", "--tasks", "2", "--seconds", "1"])
         .output()
         .unwrap();
@@ -67,7 +67,7 @@ fn people_get_a_table() {
 }
 
 #[test]
-fn arguments_that_make_no_sense_are_refused_with_the_reason() {
+fn invalid_arguments_are_refused_with_the_reason() {
     for (arguments, reason) in [
         (["--store", "session"], "`file:DIRECTORY`"),
         (["--store", "file:/dev/null"], "/dev/null"),

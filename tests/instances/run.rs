@@ -1,4 +1,4 @@
-//! One run of the example, and what it says of itself.
+//! One run of the example, and its report.
 
 use std::process::{Command, Stdio};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::examples::example;
 
-/// What the example wrote as its JSON object.
+/// The JSON object that the example wrote.
 #[derive(Debug)]
 pub(crate) struct Counts(Value);
 
@@ -17,7 +17,7 @@ impl Counts {
         value.as_u64().unwrap_or_else(|| panic!("{name}: {value}"))
     }
 
-    /// Why requests failed.
+    /// The reasons why requests failed.
     pub(crate) fn errors(&self) -> impl Iterator<Item = &str> {
         let errors = self.0["errors"].as_object().unwrap();
         errors.keys().map(String::as_str)
@@ -43,7 +43,7 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs it to its end.
+/// Runs the example to its end.
 pub(crate) fn ran(arguments: &[&str]) -> Counts {
     let output = command(arguments).arg("--json").output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);

@@ -1,10 +1,10 @@
-//! Where the instances of a run share their session.
+//! The stores in which the instances of a run share their session.
 
 use std::path::Path;
 
 use tempfile::TempDir;
 
-/// A place for one run, which goes with it.
+/// A store for one run, which is removed at the end of the run.
 pub(crate) struct Store {
     pub(crate) location: String,
     _owner: Box<dyn std::any::Any>,
@@ -43,7 +43,7 @@ fn postgres() -> Option<Store> {
     })
 }
 
-/// A store that is missing is reported, and left out unless it is required.
+/// Reports a store that is missing and leaves it out, unless the store is required.
 #[cfg(any(feature = "redis", feature = "postgres"))]
 fn there<T>(server: Result<T, crate::services::Missing>) -> Option<T> {
     match server {

@@ -1,7 +1,7 @@
-//! An import that is killed again and again goes on without a duplicate or a gap, and keeps its session
-//! wherever the server's rules permit.
+//! An import that is killed again and again continues without a duplicate or a gap. The import keeps its session
+//! wherever the server's rules permit it.
 //!
-//! `EVERTOKEN_KILLS` is how often (5), and `EVERTOKEN_SEED` what the moments are drawn from.
+//! `EVERTOKEN_KILLS` sets the number of kills (5), and `EVERTOKEN_SEED` the seed of their random moments.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,19 +17,19 @@ use super::processes::{Process, Servers, example};
 
 const KILLS: u32 = 5;
 
-/// More than are imported between two kills: 80 batches of 10 a second, for 0.7 s at most times.
+/// More records than an import takes between two kills: 80 batches of 10 records a second, mostly for 0.7 s.
 const RECORDS_PER_KILL: u32 = 700;
 
-/// For the last run, which is not killed.
+/// The records of the last run, which is not killed.
 const RECORDS_LEFT: u32 = 1_000;
 
-/// Between two polls of what happened: a small part of a rotation.
+/// The time between two polls: a small part of a rotation.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// Longer than a lease duration and an import of what is left take together.
+/// A time that is longer than a lease duration and an import of the remaining records together.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// The session is over, as the import says it.
+/// The exit status of an import whose session has ended.
 const SESSION_ENDED: i32 = 3;
 
 fn number(name: &str) -> Option<u64> {
@@ -37,7 +37,7 @@ fn number(name: &str) -> Option<u64> {
     Some(value.parse().expect("a number"))
 }
 
-/// SplitMix64.
+/// A SplitMix64 generator.
 struct Random(u64);
 
 impl Random {
@@ -50,14 +50,14 @@ impl Random {
     }
 }
 
-/// When an import is killed: so long after something.
+/// The moment at which an import is killed, as a delay after an event.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
     Start(Duration),
-    /// Either server has heard of it: then it rotates several times a second.
+    /// Either server has received a request. From then on the import rotates several times a second.
     FirstRequest(Duration),
-    /// A token was leased in the store: the kill comes before it is sent, while it is, or before the
-    /// pair is stored.
+    /// The import has leased a token in the store. The kill comes before the request is sent, during the request, or
+    /// before the pair is stored.
     Lease(Duration),
 }
 
@@ -65,28 +65,28 @@ impl Moment {
     fn draw(random: &mut Random) -> Self {
         match random.below(6) {
             0 => Self::Start(Duration::from_millis(random.below(1_500))),
-            // At once, in a third of these: a token is sent a few milliseconds after it was leased.
+            // A third of these kills come without a delay: a token is sent a few milliseconds after its lease.
             1 | 2 => Self::Lease(Duration::from_millis(random.below(60).saturating_sub(20))),
             _ => Self::FirstRequest(Duration::from_millis(random.below(700))),
         }
     }
 }
 
-/// What was seen.
+/// The observations of a test.
 #[derive(Debug, Default)]
 struct Seen {
     kills: u32,
-    /// Of these, how many left a lease of their own in the store.
+    /// The number of kills that left a lease of the killed import in the store.
     in_rotations: u32,
     ends: BTreeMap<String, u32>,
 }
 
-/// Servers, and the files of an import that goes on.
+/// The servers, and the files of an import that is resumed.
 struct Import {
     directory: TempDir,
     servers: Servers,
     records: u32,
-    /// The lease that the last kill left.
+    /// The number of the lease that the last kill left.
     left: Option<u64>,
     seen: Seen,
 }
@@ -130,8 +130,8 @@ impl Import {
         Process::start(&mut command)
     }
 
-    /// No kill aims at the lease of an import that takes another's over: after a few of those in a row, the lease durations
-    /// together are longer than callers wait.
+    /// Returns the next moment. A kill never aims at the lease of an import that takes another lease over: after
+    /// several such kills in a row, the lease durations together are longer than callers wait.
     fn moment(&self, random: &mut Random) -> Moment {
         match Moment::draw(random) {
             Moment::Lease(_) if self.left.is_some() => self.moment(random),
@@ -139,7 +139,7 @@ impl Import {
         }
     }
 
-    /// Waits for the moment; the status if it ended before that.
+    /// Waits for the moment, and returns the status if the run has ended before that.
     async fn at(&self, moment: Moment, run: &mut Process) -> Option<ExitStatus> {
         let after = match moment {
             Moment::Start(after) => after,
@@ -153,7 +153,8 @@ impl Import {
             Moment::Lease(after) => {
                 let before = self.lease();
                 let is_new = async || {
-                    // For as long as `until` pauses: a timer is too coarse to see a token before it is sent.
+                    // The thread itself sleeps, for as long as `until` pauses: a timer of the runtime is too coarse to
+                    // see a token before the request.
                     let started = Instant::now();
                     loop {
                         if self.lease().is_some_and(|lease| Some(lease) != before) {
@@ -180,24 +181,24 @@ impl Import {
         count(&counters, "calls") + count(&counters, "exchanges")
     }
 
-    /// What the store knows of the session.
+    /// The record of the session in the store.
     fn record(&self) -> Option<Value> {
         let store = fs::read_dir(self.directory.path().join("session")).ok()?;
         let files = store.map(|file| file.unwrap().path());
         let mut records = files.filter(|path| path.extension().is_some_and(|kind| kind == "json"));
         let path: PathBuf = records.next()?;
-        assert!(records.next().is_none(), "there is one session");
+        assert!(records.next().is_none(), "the store holds one session");
         let mut content: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
         Some(content["record"].take())
     }
 
-    /// The number of the lease in the store, if there is one.
+    /// The number of the lease in the store, if the store holds one.
     fn lease(&self) -> Option<u64> {
         self.record()?["lease"]["number"].as_u64()
     }
 
-    /// Pairs that the server issued and the store never got: a version of its record is a pair that was
-    /// rotated, or the first one of a sign-in.
+    /// The number of pairs that the server issued and the store never got. Each version of the record stands for one
+    /// pair, which a rotation or a sign-in brought.
     async fn lost_pairs(&self) -> u64 {
         let rotations = count(&self.servers.counters().await, "rotations");
         let version = self.record().unwrap()["version"].as_u64().unwrap();
@@ -208,8 +209,8 @@ impl Import {
         1 + self.seen.ends.values().sum::<u32>()
     }
 
-    /// The import says that its session is over. That is true only if the server issued a pair that no
-    /// kill let the store have.
+    /// Handles an import that reports the end of its session. The report is true only if a kill kept an issued pair
+    /// from the store.
     async fn ended(&mut self, status: ExitStatus, run: &mut Process) {
         let told = run.told();
         assert_eq!(status.code(), Some(SESSION_ENDED), "{told}");
@@ -245,7 +246,7 @@ impl Import {
         loop {
             let mut run = self.start();
             let status = until(&mut run, async || false).await;
-            let status = status.expect("it comes to an end");
+            let status = status.expect("the import ends in time");
             if status.success() {
                 break;
             }
@@ -259,7 +260,7 @@ impl Import {
                 count(&counters, "distinct_records")
             ),
             (records, records),
-            "each record once"
+            "the API does not have each record exactly once"
         );
         (self.seen, counters)
     }
@@ -269,14 +270,17 @@ fn count(counters: &Value, name: &str) -> u64 {
     counters[name].as_u64().unwrap()
 }
 
-/// Waits until something is so; the status if the run ended before that.
+/// Waits until the condition is true, and returns the status if the run has ended before that.
 async fn until(run: &mut Process, is_so: impl AsyncFn() -> bool) -> Option<ExitStatus> {
     let started = Instant::now();
     while !is_so().await {
         if let Some(status) = run.ended() {
             return Some(status);
         }
-        assert!(started.elapsed() <= PATIENCE, "it hangs");
+        assert!(
+            started.elapsed() <= PATIENCE,
+            "the condition does not become true in time"
+        );
         sleep(LOOK).await;
     }
     None

@@ -1,4 +1,4 @@
-//! Imports as processes of their own, which can be killed and measured.
+//! Imports as processes, which can be killed and measured.
 
 #![allow(
     missing_docs,

@@ -1,4 +1,4 @@
-//! An import of any size takes the same memory.
+//! An import of any size needs the same memory.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use super::processes::{Process, Servers, example};
 
-/// What the allocator's arenas and the threads' stacks differ by from run to run: less than one of these.
-/// 18,000 records more, in memory, would be nine.
+/// The most by which the arenas of the allocator and the stacks of the threads differ between runs, in KiB. A further
+/// 18,000 records in memory would take nine times this.
 const NOISE: u64 = 3 * 1024;
 
-/// The most that an import had in memory at once, in KiB.
+/// The peak of an import's resident memory, in KiB.
 fn peak(servers: &Servers, action: &str, records: u32) -> u64 {
     let directory = tempfile::tempdir().unwrap();
     let mut command = Command::new(example("data_import"));
@@ -37,7 +37,7 @@ fn peak(servers: &Servers, action: &str, records: u32) -> u64 {
     peak.unwrap()
 }
 
-/// Of the resident set, in KiB; `None` when the process has ended.
+/// The peak of the resident set in KiB; `None` when the process has ended.
 fn high_water_mark(id: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status
@@ -50,7 +50,7 @@ fn high_water_mark(id: u32) -> Option<u64> {
 #[tokio::test]
 async fn i15_ten_times_the_records_run_in_the_same_memory() {
     let directory = tempfile::tempdir().unwrap();
-    // The API is so slow that an import that reads ahead has read everything before the API has taken half of it.
+    // The API is slow: an import that reads everything ahead has done so before the API has taken half of the records.
     let servers = Servers::start(directory.path(), &["--time-per-record", "1ms"]);
     let mut sent = 0;
     for action in ["create", "update"] {

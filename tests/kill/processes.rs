@@ -1,4 +1,4 @@
-//! The examples as processes. None of them outlives its owner.
+//! The examples as processes. Each process ends with its owner.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -24,18 +24,18 @@ impl Process {
         self.0.id()
     }
 
-    /// How it ended, if it did.
+    /// The exit status of the process, if the process has ended.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.0.try_wait().unwrap()
     }
 
-    /// At once, without a chance to do anything.
+    /// Kills the process at once, without a chance to react.
     pub(crate) fn kill(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
 
-    /// What it wrote to standard output and error. It has ended.
+    /// The standard output and error of the process, which has ended.
     pub(crate) fn told(&mut self) -> String {
         let mut told = String::new();
         self.0
@@ -53,7 +53,7 @@ impl Process {
         told
     }
 
-    /// Asks it to end.
+    /// Asks the process to end, and waits for the end.
     #[cfg(unix)]
     pub(crate) fn terminate(&mut self) -> ExitStatus {
         let id = self.0.id().to_string();
@@ -65,7 +65,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -89,7 +89,7 @@ pub(crate) struct Urls {
 }
 
 impl Servers {
-    /// With its files in a directory, and further arguments.
+    /// Starts the servers with their files in a directory, and further arguments.
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
         let (config, seed_file) = (directory.join("import.toml"), directory.join("import.seed"));
         let mut command = Command::new(example("servers"));
@@ -101,7 +101,7 @@ impl Servers {
         BufReader::new(out).read_line(&mut line).unwrap();
         Self {
             process,
-            urls: serde_json::from_str(&line).expect("it is ready"),
+            urls: serde_json::from_str(&line).expect("the servers report that they are ready"),
             config,
             seed_file,
             http: Client::new(),

@@ -1,4 +1,4 @@
-//! The servers as a process.
+//! The `servers` example as a process.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ fn mode(path: &Path) -> u32 {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn the_servers_serve_report_what_they_saw_sign_in_and_end_when_asked() {
+async fn the_servers_program_serves_counts_signs_in_and_ends_on_request() {
     let directory = tempfile::tempdir().unwrap();
     let arguments = [
         "--remember-records",
@@ -49,7 +49,7 @@ async fn the_servers_serve_report_what_they_saw_sign_in_and_end_when_asked() {
     let first = servers.seed();
     assert!(
         !config.contains(&first),
-        "a secret that is not needed there"
+        "the configuration holds a secret that it does not need"
     );
     let pair: Value = refresh(&servers, &first).await.json().await.unwrap();
     let access = pair["access_token"].as_str().unwrap();

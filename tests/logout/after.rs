@@ -1,4 +1,5 @@
-//! What a logout leaves behind: nothing, for this manager, the others on its store, and the next start.
+//! The effect of a logout on its manager, on the other managers of the store, and on the next start: no session is
+//! left.
 
 use evertoken::clock::Clock;
 use evertoken::testing::{AccessCheck, GraceAnswer, Reuse};
@@ -43,7 +44,7 @@ async fn q10_no_caller_gets_a_token_from_the_moment_of_the_logout_on() {
     let site = Site::new();
     let tokens = site.manager().await;
     let (others, world) = (tokens.clone(), site.world.clock.clone());
-    // Before the store is even asked.
+    // The logout takes effect before the first call of the store.
     site.probe.at(0, move || async move {
         assert_logged_out(&others).await;
         world.advance(SECOND).await;
@@ -63,7 +64,7 @@ async fn q10_another_instance_and_a_restarted_one_find_the_logout_in_the_store()
     assert!(there.token().await.is_ok());
     site.expire().await;
     assert_logged_out(&there).await;
-    // With the seed given again.
+    // The restarted process gets the seed again.
     let next = site.builder().build().unwrap();
     assert_logged_out(&next).await;
     for _ in 0..100 {
@@ -72,7 +73,8 @@ async fn q10_another_instance_and_a_restarted_one_find_the_logout_in_the_store()
         assert_logged_out(&next).await;
     }
     site.world.assert_exchanges(0);
-    // By the one who logged out, and by the one who held a copy; and never again.
+    // The instance that logged out and the instance that held a copy each revoke once, and the tokens are not revoked
+    // again.
     assert_eq!(site.world.server.revocations(), 2);
 }
 
@@ -92,7 +94,7 @@ async fn q10_a_logout_before_the_first_use_covers_the_seed() {
 
 /// A logout before the first use revokes the pair that an earlier process stored.
 #[tokio::test(start_paused = true)]
-async fn q10_a_logout_before_the_first_use_revokes_what_an_earlier_process_stored() {
+async fn q10_a_logout_before_the_first_use_revokes_the_pair_of_an_earlier_process() {
     let site = Site::new();
     let before = site.manager().await;
     before.rotate().await.unwrap();
@@ -125,7 +127,7 @@ async fn q10_a_second_logout_and_one_of_another_instance_change_nothing() {
 /// A logout goes on when its future is dropped.
 #[tokio::test(start_paused = true)]
 async fn q10_dropping_the_future_does_not_stop_the_logout() {
-    // At each of its points: two of a load, two of a swap, two of the revocation, two of the clearing.
+    // The points of a logout: two of a load, two of a swap, two of the revocation, two of the clearing.
     for point in 0..8 {
         let site = Site::new();
         let tokens = site.manager().await;
@@ -184,13 +186,13 @@ async fn t4_a_logout_revokes_the_refresh_token_and_the_access_token_by_the_serve
         let token = tokens.rotate().await.unwrap();
         assert!(world.is_live(&token));
         tokens.logout().await;
-        // This server ends the whole family (RFC 7009 section 2.1), in every mode.
+        // This server ends the whole family (RFC 7009 section 2.1) in every mode.
         assert_eq!(
             world.server.check(token.expose()),
             AccessCheck::Revoked,
             "{reuse:?}"
         );
-        // The first refresh token is worth nothing any more.
+        // The first refresh token is dead.
         let thief = world.builder(OnRequest::default()).build().unwrap();
         assert!(thief.rotate().await.unwrap_err().needs_sign_in());
     }
@@ -201,7 +203,7 @@ async fn t4_a_logout_revokes_the_refresh_token_and_the_access_token_by_the_serve
 async fn i4_an_import_with_its_own_session_goes_on_when_the_user_logs_out() {
     let site = Site::new();
     let user = site.manager().await;
-    // Its own sign-in, and its own place in the store that both share.
+    // The import has its own sign-in, and its own record in the store that both share.
     let own = site.world.server.issue();
     let key = user.key().clone().label("import");
     let import = site.builder().key(key).seed(own).build().unwrap();
@@ -218,6 +220,6 @@ async fn i4_an_import_with_its_own_session_goes_on_when_the_user_logs_out() {
     }
     assert_eq!(failures, 0);
     assert_logged_out(&user).await;
-    // At 600 s (the leeway has no request in it), and so on: 600, 1200, ..., 3000.
+    // The import rotates at 600, 1200, ..., 3000 s; no request falls into the leeway before.
     site.world.assert_exchanges(5);
 }

@@ -1,4 +1,4 @@
-//! A logout in which something fails: the caller is not failed, and what is left is done later.
+//! A logout during a failure. The caller does not get the failure as an error, and the remaining steps are done later.
 
 use evertoken::clock::Clock;
 use evertoken::testing::AccessCheck;
@@ -58,14 +58,14 @@ async fn q10_a_refused_revocation_fails_no_logout() {
         Err(EndpointError::Rejected { .. })
     ));
     assert_logged_out(&tokens).await;
-    // The pair is of no use any more, so the record drops it.
+    // The pair is dead, so the record drops it.
     Site::assert_over(&site.record().await);
     assert_eq!(site.endpoint.revoked(), [refresh(&site.world.first)]);
 }
 
 /// A pair that could not be revoked is revoked by an instance that finds the logout in the store.
 #[tokio::test(start_paused = true)]
-async fn q10_an_instance_that_finds_a_logout_revokes_what_could_not_be_revoked() {
+async fn q10_an_instance_that_finds_a_logout_revokes_the_pair_that_is_not_revoked_yet() {
     let site = Site::new();
     let tokens = site.manager().await;
     site.world.server.set_reachable(false);
@@ -112,7 +112,8 @@ async fn q10_a_pair_that_the_record_does_not_hold_is_revoked_later() {
     Site::assert_over(&site.record().await);
 }
 
-/// The user logs out and in again while the server is not reached. The old session is revoked once the server is reached.
+/// The user logs out and in again while the server is unreachable. The old session is revoked once the server is
+/// reachable.
 async fn begun_anew(of_another: bool, signs_in: bool) {
     let site = Site::with(|server| server.sign_in(signs_in));
     let tokens = site.manager().await;
@@ -209,7 +210,7 @@ async fn q10_a_logout_before_the_first_use_revokes_the_pair_that_its_seed_replac
 }
 
 #[tokio::test(start_paused = true)]
-async fn shutdown_revokes_what_a_logout_stores_at_the_last_moment() {
+async fn shutdown_revokes_the_pair_of_a_logout_that_is_stored_at_the_last_moment() {
     let site = Site::new();
     let tokens = site.builder().build().unwrap();
     site.store.set_down(true);
@@ -225,7 +226,7 @@ async fn shutdown_revokes_what_a_logout_stores_at_the_last_moment() {
 async fn q10_a_hanging_endpoint_delays_a_logout_by_its_deadline_at_most() {
     let site = Site::with(|server| server.latency(HOUR));
     let tokens = site.manager().await;
-    // 5 s for the store, and then 30 s for the endpoint.
+    // The store may take 5 s, and then the endpoint 30 s.
     site.probe.at(0, std::future::pending::<()>);
     let start = site.world.clock.now();
     let logout = tokens.logout().await;
@@ -236,14 +237,14 @@ async fn q10_a_hanging_endpoint_delays_a_logout_by_its_deadline_at_most() {
 
 /// A logout reports that the store has the end while the endpoint hangs.
 #[tokio::test(start_paused = true)]
-async fn q10_a_logout_reports_what_is_stored_while_the_endpoint_hangs() {
+async fn q10_a_logout_reports_the_stored_end_while_the_endpoint_hangs() {
     let site = Site::with(|server| server.latency(SECOND));
     let wait = 30 * SECOND + SECOND / 2;
     let here = loaded(site.builder().wait(wait)).await;
     let there = site.manager().await;
     there.rotate().await.unwrap();
-    // After a load and a swap, the revocation of the pair that the record does not hold any more: it is
-    // given up after 30 s, and the other takes a second.
+    // The probe hangs after a load and a swap, in the revocation of the pair that the record does not hold. That
+    // revocation is given up after 30 s, and the other one takes a second.
     site.probe.at(4, std::future::pending::<()>);
     let logout = here.logout().await;
     assert!(!site.probe.is_pending());
@@ -260,7 +261,7 @@ async fn q10_a_hanging_store_delays_a_logout_by_its_deadline_at_most() {
     site.probe.at(0, std::future::pending::<()>);
     let start = site.world.clock.now();
     let logout = tokens.logout().await;
-    // One call of the store is given up after 5 s, and tried again.
+    // A call of the store is given up after 5 s, and repeated.
     assert!(logout.is_complete(), "{logout:?}");
     assert!(site.world.clock.now().since(start) <= 6 * SECOND);
     assert_logged_out(&tokens).await;

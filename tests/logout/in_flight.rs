@@ -1,4 +1,4 @@
-//! A logout while a rotation is under way: what it brings is revoked and never published.
+//! A logout during a rotation. The pair of the rotation is revoked and never published.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::support::{SECOND, call, drain, settle};
 use crate::world::{Site, assert_logged_out, is_logged_out};
 
-/// No event follows the end of the session.
+/// Asserts that no event follows the end of the session.
 #[track_caller]
 fn assert_last_is_the_end(events: &[Event]) {
     let end = events
@@ -26,8 +26,8 @@ fn assert_last_is_the_end(events: &[Event]) {
     assert_eq!(ends.count(), 1, "{events:?}");
 }
 
-/// Logs out at each point of a rotation in turn, with the rotation standing still there until the logout
-/// is over; and returns how many there were.
+/// Logs out at each point of a rotation in turn, and returns the number of points. The rotation stands still at its
+/// point until the logout is over.
 async fn at_every_point(restart: bool) -> usize {
     for point in 0.. {
         let site = Site::new();
@@ -38,7 +38,7 @@ async fn at_every_point(restart: bool) -> usize {
         site.probe.at(point, {
             let (tokens, logged_out) = (tokens.clone(), logged_out.clone());
             move || async move {
-                // The probe's task is the rotation's, which must not wait for its own manager.
+                // The probe runs in the task of the rotation, which must not wait for its own manager.
                 let logout = tokio::spawn(async move { tokens.logout().await });
                 *logged_out.lock() = Some(logout.await.unwrap());
             }
@@ -66,7 +66,7 @@ async fn at_every_point(restart: bool) -> usize {
 /// A logout at any point of a rotation revokes the pair of the rotation.
 #[tokio::test(start_paused = true)]
 async fn fm16_a_logout_at_any_point_of_a_rotation_revokes_its_pair() {
-    // A load and a swap to lease, the exchange, and the swap that is committed: two points each.
+    // A rotation loads and swaps for its lease, exchanges the token, and commits with a swap: two points each.
     assert_eq!(at_every_point(false).await, 8);
 }
 
@@ -90,7 +90,7 @@ async fn fm16_a_logout_does_not_wait_for_a_rotation_before_or_after_the_servers_
         let start = site.world.clock.now();
         let logout = tokens.logout().await;
         assert!(logout.is_complete());
-        // The revocation's own latency, and not the rotation's.
+        // The logout takes the latency of the revocation, and not that of the rotation.
         assert_eq!(site.world.clock.now().since(start), SECOND);
         drop(hold);
         assert!(is_logged_out(&caller.await.unwrap().unwrap_err()));
@@ -116,7 +116,7 @@ async fn fm16_a_logout_revokes_a_new_pair_that_cannot_be_stored() {
     assert!(tokens.status().is_unpersisted);
     let logout = tokens.logout().await;
     assert!(logout.stored.is_err());
-    // The server gets the revocation of the pair that only this manager holds.
+    // The server revokes the pair that only this manager holds.
     assert!(logout.revoked.is_ok(), "{logout:?}");
     assert!(!site.world.is_live(&published));
     site.assert_revoked();

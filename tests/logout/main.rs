@@ -1,5 +1,5 @@
-//! Logging out: no caller gets a token afterwards, whatever was under way, whatever fails, and nothing of the
-//! session is left at the server or in the store. Time is simulated.
+//! Logging out. A caller does not get a token after a logout, whatever was in flight and whatever fails. The session is
+//! removed from the server and from the store. Time is simulated.
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! A sign-in and a logout at the same time: whichever was asked for last holds.
+//! A sign-in and a logout at the same time: the later request holds.
 
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
@@ -21,7 +21,7 @@ fn leave(tokens: &TokenManager) -> JoinHandle<evertoken::Logout> {
     tokio::spawn(async move { tokens.logout().await })
 }
 
-/// Every caller gets this pair, here and after a restart.
+/// Asserts that every caller gets this pair, here and after a restart.
 async fn assert_holds(site: &Site, tokens: &TokenManager, pair: &TokenPair) {
     let access = pair.access.as_ref().unwrap().expose();
     assert_eq!(text(&tokens.token().await), access);
@@ -31,7 +31,7 @@ async fn assert_holds(site: &Site, tokens: &TokenManager, pair: &TokenPair) {
     assert_eq!(site.record().await["state"]["is"], "active");
 }
 
-/// Nothing of the pair is left, here and after a restart.
+/// Asserts that the pair is gone, here and after a restart.
 async fn assert_gone(site: &Site, tokens: &TokenManager, pair: &TokenPair) {
     assert_logged_out(tokens).await;
     assert!(!site.world.server.is_live_refresh(refresh(pair)));
@@ -51,7 +51,7 @@ async fn q10_a_new_sign_in_after_a_logout_holds_while_an_old_rotation_commits() 
     tokens.replace(second.clone()).await.unwrap();
     assert_holds(&site, &tokens, &second).await;
     drop(hold);
-    // The caller asked before the logout: both the new session's token and an error are right.
+    // The caller asked before the logout, so both a token of the new session and an error are correct.
     let _ = caller.await.unwrap();
     site.world.clock.advance(SECOND).await;
     site.assert_revoked();
@@ -61,7 +61,7 @@ async fn q10_a_new_sign_in_after_a_logout_holds_while_an_old_rotation_commits() 
 /// A logout at any point of a sign-in holds.
 #[tokio::test(start_paused = true)]
 async fn q10_a_logout_at_any_point_of_a_sign_in_holds() {
-    // A load and a swap: two points each.
+    // A sign-in has a load and a swap: two points each.
     for point in 0..4 {
         let site = Site::new();
         let tokens = site.manager().await;
@@ -86,7 +86,7 @@ async fn q10_a_logout_at_any_point_of_a_sign_in_holds() {
 /// A logout holds although the current pair is given again meanwhile.
 #[tokio::test(start_paused = true)]
 async fn q10_a_logout_holds_while_the_current_pair_is_given_again() {
-    // A load: two points.
+    // The given pair is current, so the store is only loaded: two points.
     for point in 0..2 {
         let site = Site::new();
         let tokens = site.manager().await;
@@ -106,7 +106,8 @@ async fn q10_a_logout_holds_while_the_current_pair_is_given_again() {
     }
 }
 
-/// Logs out when it is asked for the second time: that is when a pair is stored and not held yet.
+/// A strategy that logs out when it is called for the second time. At that time a pair is stored, and not published
+/// yet.
 #[derive(Debug, Default, Clone)]
 struct LogsOut(Arc<OnceLock<TokenManager>>);
 
@@ -114,7 +115,7 @@ impl RefreshStrategy for LogsOut {
     fn plan(&self, life: &Lifetime) -> Plan {
         if let Some(tokens) = self.0.get() {
             let mut logout = Box::pin(tokens.logout());
-            // The rest goes on without us.
+            // One poll starts the logout, which continues in its own task.
             let _ = logout
                 .as_mut()
                 .poll(&mut Context::from_waker(Waker::noop()));
@@ -139,8 +140,8 @@ async fn q10_a_logout_between_the_last_swap_of_a_sign_in_and_its_pair_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sign_in_that_follows_on_a_logout_holds_whichever_point_that_is_at() {
-    // A load, a swap, a revocation and a swap: two points each.
+async fn a_sign_in_at_any_point_of_a_logout_holds() {
+    // A logout has a load, a swap, a revocation and a swap: two points each.
     for point in 0..8 {
         let site = Site::new();
         let tokens = site.manager().await;
@@ -161,7 +162,7 @@ async fn a_sign_in_that_follows_on_a_logout_holds_whichever_point_that_is_at() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whichever_of_sign_in_and_logout_was_asked_for_last_holds() {
+async fn the_later_of_a_sign_in_and_a_logout_holds() {
     for seed in 0..400 {
         let site = Site::new();
         let tokens = site.manager().await;
@@ -220,7 +221,7 @@ async fn a_sign_in_that_could_not_be_stored_leaves_the_logout_as_it_was() {
     Site::assert_over(&site.record().await);
 }
 
-/// Signs in at each point of whatever `begin` starts, and returns how many points there were.
+/// Signs in at each point of a load or a rotation in turn, and returns the number of points.
 async fn replaced_at_every_point(expire: bool, load: bool) -> usize {
     for point in 0.. {
         let site = Site::new();
@@ -245,7 +246,7 @@ async fn replaced_at_every_point(expire: bool, load: bool) -> usize {
         settle().await;
         let events = drain(&mut events);
         assert_holds(&site, &tokens, &second).await;
-        // From then on there is nothing else but that session.
+        // The replacement is the last event.
         let replaced = events
             .iter()
             .position(|event| matches!(event, Event::Replaced { .. }));
@@ -266,14 +267,14 @@ async fn r4_a_sign_in_at_any_point_of_a_rotation_replaces_the_pair() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sign_in_takes_the_place_of_the_pair_whichever_point_the_first_load_is_at() {
-    // A load, the swap of the seed, and a load.
+async fn a_sign_in_at_any_point_of_the_first_load_replaces_the_pair() {
+    // A start has a load, the swap of the seed, and a load: two points each.
     assert_eq!(replaced_at_every_point(false, false).await, 6);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sign_in_while_the_logout_of_another_instance_is_found_ends_nothing() {
-    // A load. The revocation that follows has no waiter.
+async fn a_sign_in_holds_while_the_logout_of_another_instance_is_loaded() {
+    // A load has two points. The revocation after the load does not have a waiter.
     for point in 0..2 {
         let site = Site::new();
         let (here, there) = (site.manager().await, site.manager().await);
@@ -307,7 +308,7 @@ async fn a_logout_that_is_not_stored_yet_stops_the_endpoints_own_sign_in() {
     site.world.clock.advance(30 * SECOND).await;
     assert_eq!(tokens.token().await.unwrap().pair_id(), token.pair_id());
     assert_eq!(site.world.server.sign_ins(), 1);
-    // The store still held the pair, so the server may get its revocation twice.
+    // The store still held the pair, so the server may get the revocation of the pair twice.
     let revoked = site.endpoint.revoked();
     assert!(revoked.iter().all(|it| it == refresh(&site.world.first)));
     site.world.assert_exchanges(0);

@@ -1,4 +1,4 @@
-//! A strict server, a store that several managers share, and points at which a test steps in.
+//! A strict server, a store that several managers share, and points at which a test intervenes.
 
 use evertoken::testing::{AccessCheck, AuthorizationServerBuilder};
 use evertoken::{Builder, EndReason, Error, OnRequest, RefreshToken, TokenManager, TokenPair};
@@ -14,7 +14,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// Access tokens live for 600 s.
+    /// A site whose access tokens live for 600 s.
     pub(crate) fn new() -> Self {
         Self::with(|server| server)
     }
@@ -43,7 +43,7 @@ impl Site {
         support::loaded(self.builder()).await
     }
 
-    /// Past the access token's expiry.
+    /// Sleeps past the expiry of the access token.
     pub(crate) async fn expire(&self) {
         self.world.expire().await;
     }
@@ -53,7 +53,7 @@ impl Site {
         self.store.json(&self.endpoint.key()).await
     }
 
-    /// The record is logged out, and holds no pair.
+    /// Asserts that the record is logged out, and holds neither a pair nor a lease.
     #[track_caller]
     pub(crate) fn assert_over(record: &serde_json::Value) {
         assert_eq!(record["state"]["is"], "logged_out");
@@ -61,8 +61,8 @@ impl Site {
         assert_eq!(record["lease"], serde_json::Value::Null);
     }
 
-    /// The first pair's family is dead, and the last refresh token of it that was issued was the one
-    /// that was revoked, for servers that know no families.
+    /// Asserts that the family of the first pair is dead. For servers without families, the last issued refresh token
+    /// of the family must be a revoked one.
     #[track_caller]
     pub(crate) fn assert_revoked(&self) {
         let access = self.world.first.access.as_ref().unwrap();
@@ -73,7 +73,10 @@ impl Site {
             .last()
             .map_or(refresh(&self.world.first), |last| last);
         let revoked = self.endpoint.revoked();
-        assert!(revoked.iter().any(|token| token == last), "the last token");
+        assert!(
+            revoked.iter().any(|token| token == last),
+            "the last issued token is not revoked"
+        );
         self.world.assert_unharmed();
     }
 }
@@ -86,7 +89,7 @@ pub(crate) fn is_logged_out(error: &Error) -> bool {
     support::reason(error) == Some(EndReason::LoggedOut)
 }
 
-/// Each way to ask for a token reports the logout.
+/// Asserts that each way to ask for a token reports the logout.
 pub(crate) async fn assert_logged_out(tokens: &TokenManager) {
     assert!(is_logged_out(&tokens.token().await.unwrap_err()));
     assert!(is_logged_out(&tokens.authorization().await.unwrap_err()));

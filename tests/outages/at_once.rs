@@ -1,4 +1,4 @@
-//! A failure that does not pass by itself is reported at once, in the server's words: callers do not wait.
+//! A failure that does not pass by itself is reported at once, in the server's words. Callers do not wait.
 
 use std::time::Duration;
 
@@ -9,19 +9,22 @@ use tokio::time::Instant;
 use crate::import::{Strategy, World, endpoint};
 use crate::reasons::chain;
 
-/// Within this time an error counts as reported at once.
+/// An error within this time counts as reported at once.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 async fn failing(tokens: &TokenManager) -> Error {
     let began = Instant::now();
-    let error = tokens.token().await.expect_err("there is no token");
+    let error = tokens.token().await.expect_err("a token is returned");
     let took = began.elapsed();
     assert!(took < AT_ONCE, "{took:?}: {}", chain(&error));
     error
 }
 
 fn first(server: &AuthorizationServer) -> TokenPair {
-    let refresh = server.issue().refresh.expect("one");
+    let refresh = server
+        .issue()
+        .refresh
+        .expect("the pair has a refresh token");
     TokenPair::from_refresh_token(refresh)
 }
 
@@ -29,7 +32,10 @@ fn first(server: &AuthorizationServer) -> TokenPair {
 async fn a_dead_session_ends_with_the_servers_words() {
     let world = World::new().await;
     let tokens = world.builder(Strategy::OnRequest);
-    let tokens = tokens.seed(first(&world.server)).build().expect("it holds");
+    let tokens = tokens
+        .seed(first(&world.server))
+        .build()
+        .expect("the settings are valid");
     world.server.revoke_all();
     let error = failing(&tokens).await;
     let Error::Ended {
@@ -47,7 +53,7 @@ async fn a_dead_session_ends_with_the_servers_words() {
 async fn a_wrong_secret_at_the_first_call_is_reported_with_the_servers_words() {
     let world = World::new().await;
     let tokens = TokenManager::builder(world.endpoint("wrong")).seed(first(&world.server));
-    let error = failing(&tokens.build().expect("it holds")).await;
+    let error = failing(&tokens.build().expect("the settings are valid")).await;
     assert!(
         matches!(error.endpoint(), Some(EndpointError::Refused { quote, .. }) if quote.code.as_deref() == Some("invalid_client")),
         "{}",
@@ -61,7 +67,7 @@ async fn a_wrong_path_at_the_first_call_is_reported_with_status_and_first_words(
     let world = World::new().await;
     let url = format!("{}/tokens", world.front.origin());
     let tokens = TokenManager::builder(endpoint(&url, "secret")).seed(first(&world.server));
-    let error = failing(&tokens.build().expect("it holds")).await;
+    let error = failing(&tokens.build().expect("the settings are valid")).await;
     assert!(
         matches!(
             error.endpoint(),
@@ -77,14 +83,14 @@ async fn a_wrong_path_at_the_first_call_is_reported_with_status_and_first_words(
 async fn an_unknown_host_name_is_reported_at_once_and_waited_for() {
     let server = AuthorizationServer::builder().build();
     let wait = Duration::from_secs(5);
-    // Reserved for this (RFC 6761 section 6.4).
+    // The name is reserved for this purpose (RFC 6761 section 6.4).
     let endpoint =
         endpoint("https://nowhere.invalid/token", "secret").timeout(Duration::from_secs(3));
     let tokens = TokenManager::builder(endpoint)
         .seed(first(&server))
         .wait(wait)
         .build()
-        .expect("it holds");
+        .expect("the settings are valid");
     let mut events = tokens.subscribe();
     let began = Instant::now();
     let waiting = tokio::spawn({
@@ -96,7 +102,10 @@ async fn an_unknown_host_name_is_reported_at_once_and_waited_for() {
         matches!(event, Ok(Some(evertoken::Event::Failed { .. }))),
         "{event:?}"
     );
-    let error = waiting.await.expect("it does not panic").expect_err("none");
+    let error = waiting
+        .await
+        .expect("the caller does not panic")
+        .expect_err("a token is returned");
     assert!(began.elapsed() < wait + AT_ONCE);
     assert!(
         matches!(error.endpoint(), Some(EndpointError::NotSent { .. })),

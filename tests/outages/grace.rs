@@ -1,5 +1,5 @@
-//! Answers that are lost after the server has rotated. A server that answers the same token again for a while has lost
-//! nothing then, if the token comes again within that while.
+//! Answers that are lost after the server has rotated. A server with a grace window answers the same token again for a
+//! while. The session is not lost if the token is sent again inside the window.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use evertoken::{BackgroundTimer, Builder, OnRequest, OptimisticEarly, TokenManag
 const SECOND: Duration = Duration::from_secs(1);
 const TTL: Duration = Duration::from_secs(60);
 
-/// Sessions of which each loses an answer.
+/// The number of sessions, each of which loses one answer.
 const SESSIONS: usize = 200;
 
 #[derive(Debug, Clone, Copy)]
 enum Lost {
     /// The connection is reset.
     Reset,
-    /// The connection hangs until the client gives up, so many seconds before the window ends.
+    /// The connection hangs until the client gives up, this number of seconds before the window ends.
     Hang(u64),
 }
 
@@ -48,7 +48,7 @@ fn strategy(builder: Builder, number: usize) -> Builder {
     }
 }
 
-/// Whether the session lives after an answer to its third rotation was lost.
+/// Returns whether the session lives on after the answer to its third rotation was lost.
 async fn outlives(window: u64, answer: GraceAnswer, lost: Lost, number: usize) -> bool {
     let clock = TestClock::new();
     let window = Duration::from_secs(window);
@@ -68,8 +68,10 @@ async fn outlives(window: u64, answer: GraceAnswer, lost: Lost, number: usize) -
     let builder = TokenManager::builder(endpoint)
         .clock(clock.clone())
         .seed(server.issue());
-    let tokens = strategy(builder, number).build().expect("it holds");
-    tokens.token().await.expect("it is seeded");
+    let tokens = strategy(builder, number)
+        .build()
+        .expect("the settings are valid");
+    tokens.token().await.expect("the session has a seed");
     let mut step = 0;
     while server.rotations() < 4 {
         if server.rotations() == 2 && step == 0 {

@@ -1,4 +1,4 @@
-//! An import in the README's form: a batch after the other, with `?`, and no retry of its own.
+//! An import in the form of the README: one batch after the other, with `?`, and without a retry of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,7 +40,7 @@ impl World {
         endpoint(&format!("{}/token", self.front.origin()), secret)
     }
 
-    /// On default settings.
+    /// A builder with default settings.
     pub(crate) fn builder(&self, strategy: Strategy) -> Builder {
         let builder = TokenManager::builder(self.endpoint("secret"))
             .seed(self.server.issue())
@@ -72,14 +72,14 @@ pub(crate) const STRATEGIES: [Strategy; 3] = [
     Strategy::OptimisticEarly,
 ];
 
-/// Returns when the server has rotated so often.
+/// Returns when the server has rotated this number of times.
 pub(crate) async fn rotated(server: &AuthorizationServer, times: u64) {
     while server.rotations() < times {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// Sends batches until the test stops it, and counts them.
+/// Sends batches until the test stops the import, and counts the batches.
 pub(crate) async fn import(
     tokens: TokenManager,
     url: String,
@@ -96,8 +96,8 @@ pub(crate) async fn import(
     Ok(batches)
 }
 
-/// Imports through an outage that begins after the first rotation, for so long at least, and until the server has rotated
-/// some times since. Returns how many batches arrived.
+/// Imports through an outage of at least this length, which begins after the first rotation. The import ends when the
+/// server has rotated some times since the outage. Returns the number of batches that arrived.
 pub(crate) async fn through(
     world: &World,
     tokens: &TokenManager,
@@ -114,11 +114,11 @@ pub(crate) async fn through(
     let enough = world.server.rotations() + ROTATIONS;
     tokio::select! {
         () = rotated(&world.server, enough) => tokio::time::sleep_until(ends).await,
-        // An import that has failed rotates no more.
+        // An import that has failed does not rotate any more.
         () = tokio::time::sleep(GIVE_UP) => {}
     }
     stop.store(true, Ordering::SeqCst);
-    let batches = importing.await.expect("it does not panic");
+    let batches = importing.await.expect("the import does not panic");
     let batches = batches.map_err(|error| format!("a call failed: {error} {error:?}"))?;
     let last = tokens.token().await.map_err(|error| chain(&error))?;
     while let Some(event) = events.try_recv() {
@@ -132,7 +132,7 @@ pub(crate) async fn through(
     }
     let rotations = world.server.rotations();
     for (holds, what) in [
-        (rotations >= enough, "hardly rotated after it"),
+        (rotations >= enough, "too few rotations after the outage"),
         (
             world.server.families_revoked() == 0,
             "the session was revoked",
@@ -146,7 +146,7 @@ pub(crate) async fn through(
     Ok(batches)
 }
 
-/// Waits for all imports; each says how it failed.
+/// Waits for all imports, and reports the failure of each.
 pub(crate) async fn all(imports: tokio::task::JoinSet<Result<(), String>>) {
     let ended = imports.join_all().await;
     let failed: Vec<_> = ended.into_iter().filter_map(Result::err).collect();

@@ -1,7 +1,8 @@
-//! An import in the README's form goes through whatever stands between it and its token endpoint: no call fails, on
-//! default settings and with each strategy. What cannot pass by itself ends it at once, with the server's words.
+//! An import in the form of the README survives every failure between the import and its token endpoint. Calls do not
+//! fail, on default settings and with each strategy. A failure that cannot pass by itself ends the import at once, with
+//! the server's words.
 //!
-//! On real sockets, in real time: the imports of a test run at once.
+//! The tests use real sockets and real time. The imports of one test run at the same time.
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 #![cfg(all(feature = "testing", unix))]
 
@@ -21,16 +22,16 @@ mod table;
 
 use std::time::Duration;
 
-/// How long the token endpoint, or the store, is out.
+/// The length of an outage of the token endpoint or of the store.
 const OUTAGE: Duration = Duration::from_secs(20);
 
-/// How long an import through an outage of the token endpoint takes.
+/// The time that an import through an outage of the token endpoint takes.
 const IMPORT: Duration = Duration::from_secs(120);
 
-/// How often an import rotates after the outage before it ends.
+/// The number of rotations after the outage at which an import ends.
 const ROTATIONS: u64 = 5;
 
-/// After so long without that the import does not go on any more.
+/// The time after which an import that does not reach its rotations counts as stopped.
 const GIVE_UP: Duration = Duration::from_secs(120);
 
 /// The lifetime of an access token.

@@ -1,4 +1,4 @@
-//! A server that keeps the store is away for a while, and comes back.
+//! A server that keeps the store is down for a while, and restarts.
 
 use evertoken::TokenStore;
 use tokio::task::JoinSet;
@@ -8,7 +8,7 @@ use crate::OUTAGE;
 use crate::import::{STRATEGIES, World, all, through};
 use crate::services::{Missing, are_required, skipped};
 
-/// What is away.
+/// A server that a test stops and restarts.
 trait Server: Sized {
     fn start() -> Result<Self, Missing>;
 
@@ -28,7 +28,7 @@ impl Server for crate::services::Redis {
     async fn open(&self) -> impl TokenStore + Clone {
         evertoken::RedisStore::connect(&self.url())
             .await
-            .expect("it is there")
+            .expect("the server accepts connections")
     }
 
     fn end(&mut self) {
@@ -49,7 +49,7 @@ impl Server for crate::services::Postgres {
     async fn open(&self) -> impl TokenStore + Clone {
         evertoken::PostgresStore::connect(&self.url())
             .await
-            .expect("it is there")
+            .expect("the server accepts connections")
     }
 
     fn end(&mut self) {
@@ -61,7 +61,7 @@ impl Server for crate::services::Postgres {
     }
 }
 
-/// An import with each strategy, each with a session of its own in one store.
+/// Runs an import with each strategy. Each import has its own session in the one store.
 async fn no_call_fails<S: Server>() {
     let mut server = match S::start() {
         Ok(server) => server,
@@ -69,7 +69,7 @@ async fn no_call_fails<S: Server>() {
         Err(missing) => return skipped(&format!("a restart of a store's server: {missing}")),
     };
     let store = server.open().await;
-    // All imports have rotated by then.
+    // All imports have rotated by this time.
     let begin = Instant::now() + OUTAGE / 2;
     let mut imports = JoinSet::new();
     for strategy in STRATEGIES {
@@ -77,7 +77,7 @@ async fn no_call_fails<S: Server>() {
         imports.spawn(async move {
             let world = World::new().await;
             let builder = world.builder(strategy).store(store);
-            let tokens = builder.build().expect("it holds");
+            let tokens = builder.build().expect("the settings are valid");
             let away = sleep_until(begin + OUTAGE);
             let imported = through(&world, &tokens, OUTAGE, away).await;
             let shutdown = tokens.shutdown().await.map_err(|error| error.to_string());
@@ -88,7 +88,7 @@ async fn no_call_fails<S: Server>() {
     sleep_until(begin).await;
     server.end();
     sleep_until(begin + OUTAGE).await;
-    server.begin_again().expect("it was there before");
+    server.begin_again().expect("the server can restart");
     all(imports).await;
 }
 

@@ -1,4 +1,4 @@
-//! The same imports on simulated time, two minutes long, through each outage and with each strategy.
+//! The imports of the other tests in simulated time, for two minutes, through each outage and with each strategy.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use crate::table::{ATTEMPTS, HTML, counted_failures};
 use crate::{OUTAGE, TTL};
 
 const BATCH: Duration = Duration::from_millis(100);
-/// The API's, which is called in this process.
+/// The origin of the API, which is called in this process.
 const ORIGIN: &str = "http://127.0.0.1:1";
 const LASTING: Duration = Duration::from_secs(120);
 
-/// `None` refuses connections.
+/// The outages; `None` stands for refused connections.
 fn outages() -> Vec<Option<Fault>> {
     let page = |status| Fault::Status {
         status,
@@ -45,9 +45,11 @@ async fn no_call_fails_through_any_outage() {
     }
 }
 
-/// A batch for the API, with the token of one attempt.
+/// Sends a batch to the API, with the token of one attempt.
 async fn called(api: &ImportApi, credential: &Credential) -> Response<()> {
-    let token = credential.token().expect("its origin is configured");
+    let token = credential
+        .token()
+        .expect("the origin of the API is configured");
     let mut answer = Response::new(());
     *answer.status_mut() = api.call(token.expose(), 1).await;
     answer
@@ -70,7 +72,7 @@ async fn goes_through(strategy: Strategy, fault: Option<Fault>) {
         Strategy::BackgroundTimer => builder.strategy(BackgroundTimer::default()),
         Strategy::OptimisticEarly => builder.strategy(OptimisticEarly::default()),
     };
-    let tokens = builder.build().expect("it holds");
+    let tokens = builder.build().expect("the settings are valid");
     let failures = counted_failures(&tokens);
     let importing = tokio::spawn({
         let (tokens, api) = (tokens.clone(), api.clone());
@@ -84,7 +86,7 @@ async fn goes_through(strategy: Strategy, fault: Option<Fault>) {
                 assert_eq!(answer.await?.status(), 200);
                 tokio::time::sleep(BATCH).await;
             }
-            #[expect(unreachable_code, reason = "it names the type of the error")]
+            #[expect(unreachable_code, reason = "the line names the type of the error")]
             Ok::<(), CallError<Infallible>>(())
         }
     });
@@ -109,7 +111,7 @@ async fn goes_through(strategy: Strategy, fault: Option<Fault>) {
     assert!(server.rotations() > rotated + 20, "{about}");
     assert_eq!(server.families_revoked(), 0, "{about}");
     assert_eq!(api.records(), api.calls() - api.unauthorized(), "{about}");
-    tokens.shutdown().await.expect("it ends");
+    tokens.shutdown().await.expect("the shutdown succeeds");
     drop(tokens);
     assert!(failures.await.expect("no panic") > 0, "{about}");
 }

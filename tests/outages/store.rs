@@ -24,10 +24,11 @@ async fn no_call_fails_through_an_outage_of_the_store() {
 async fn goes_through(strategy: Strategy, out: CallFault<StoreError>) -> Result<(), String> {
     let world = World::new().await;
     let directory = tempfile::tempdir().expect("a directory");
-    let inner = FileStore::new(directory.path().join("session")).expect("a directory of ours");
+    let inner =
+        FileStore::new(directory.path().join("session")).expect("the directory can be used");
     let store = FaultyStore::new(inner);
     let builder = world.builder(strategy).store(store.clone());
-    let tokens = builder.build().expect("it holds");
+    let tokens = builder.build().expect("the settings are valid");
     through(&world, &tokens, OUTAGE, async {
         for fault in [Some(out), None] {
             store.fail_always(StoreCall::Load, fault);

@@ -14,7 +14,7 @@ const JSON: &str = "application/json";
 
 pub(crate) const HTML: &str = "<html><body>something is in the way</body></html>";
 
-/// What becomes of a request meanwhile.
+/// The treatment of a request during an outage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Out {
     /// No connection is accepted.
@@ -60,8 +60,8 @@ const OUTAGES: [(&str, Out); 15] = [
     ),
 ];
 
-/// Attempts while the endpoint is out, at most: after pauses of 2, 4, 8 and 16 s that are up to a fifth shorter, and
-/// the early ones of a token that is still valid.
+/// The most attempts during an outage. The pauses are 2, 4, 8 and 16 s, each up to a fifth shorter, and a token that is
+/// still valid adds early attempts.
 pub(crate) const ATTEMPTS: u64 = 9;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,18 +80,21 @@ async fn no_call_fails_through_any_outage_of_the_token_endpoint() {
 
 async fn goes_through(strategy: Strategy, out: Out) -> Result<(), String> {
     let world = World::new().await;
-    let tokens = world.builder(strategy).build().expect("it holds");
+    let tokens = world
+        .builder(strategy)
+        .build()
+        .expect("the settings are valid");
     let failures = counted_failures(&tokens);
     let batches = through(&world, &tokens, IMPORT, async {
         let begun = world.front.begin(out.outage()).await;
-        begun.expect("the port is ours");
+        begun.expect("the port of the front is free");
         sleep(OUTAGE).await;
-        world.front.end().expect("the port is ours");
+        world.front.end().expect("the port of the front is free");
     })
     .await?;
     let shutdown = tokens.shutdown().await;
     drop(tokens);
-    let failures = failures.await.expect("it does not panic");
+    let failures = failures.await.expect("the counting task does not panic");
     let attempts = world.front.answered();
     let checks = [
         (attempts <= ATTEMPTS, "too many attempts"),
@@ -100,7 +103,7 @@ async fn goes_through(strategy: Strategy, out: Out) -> Result<(), String> {
             out == Out::Refused || failures == attempts,
             "a failure is not reported once",
         ),
-        (shutdown.is_ok(), "it does not shut down"),
+        (shutdown.is_ok(), "the manager does not shut down"),
     ];
     for (holds, what) in checks {
         if !holds {
@@ -112,7 +115,7 @@ async fn goes_through(strategy: Strategy, out: Out) -> Result<(), String> {
     Ok(())
 }
 
-/// How many failures are reported until the manager is gone.
+/// Counts the reported failures until the manager is gone.
 pub(crate) fn counted_failures(tokens: &TokenManager) -> tokio::task::JoinHandle<u64> {
     let mut events = tokens.subscribe();
     tokio::spawn(async move {
@@ -124,18 +127,21 @@ pub(crate) fn counted_failures(tokens: &TokenManager) -> tokio::task::JoinHandle
     })
 }
 
-/// All callers of one process, and two processes, make one attempt for each pause.
+/// All callers of a process, and two processes together, make one attempt for each pause.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_callers_and_instances_make_one_attempt_in_each_pause() {
     let world = World::new().await;
     let directory = tempfile::tempdir().expect("a directory");
     let seed = world.server.issue();
-    let open = || evertoken::FileStore::new(directory.path().join("session")).expect("ours");
+    let open = || {
+        evertoken::FileStore::new(directory.path().join("session"))
+            .expect("the directory can be used")
+    };
     let build = || {
         let builder =
             TokenManager::builder(world.endpoint("secret")).origin(world.records.origin());
         let builder = builder.seed(seed.clone()).store(open());
-        builder.build().expect("it holds")
+        builder.build().expect("the settings are valid")
     };
     let instances = [build(), build()];
     let stop = Arc::new(AtomicBool::new(false));
@@ -149,9 +155,9 @@ async fn many_callers_and_instances_make_one_attempt_in_each_pause() {
     rotated(&world.server, 1).await;
     let unavailable = Out::Answered(503, "text/html", HTML).outage();
     let begun = world.front.begin(unavailable).await;
-    begun.expect("the port is ours");
+    begun.expect("the port of the front is free");
     sleep(OUTAGE).await;
-    world.front.end().expect("the port is ours");
+    world.front.end().expect("the port of the front is free");
     let so_far = world.server.rotations();
     tokio::select! {
         () = rotated(&world.server, so_far + ROTATIONS) => {}

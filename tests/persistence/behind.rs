@@ -1,4 +1,4 @@
-//! Write-behind: callers do not wait for the store, and nothing is lost for it but by dying.
+//! Write-behind: callers do not wait for the store. A pair is lost only if the process dies before it stores the pair.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use evertoken::{
 use crate::gate::Gate;
 use crate::support::{Caller, MINUTE, SECOND, World, drain, loaded, rotate, settle};
 
-/// How many past tokens a record names: digests of 16 bytes, in base64.
+/// The number of past tokens that a record names, as digests of 16 bytes in base64.
 fn past(stored: &serde_json::Value) -> usize {
     let lists = stored["past"].as_object().unwrap().values();
     let texts = lists.filter_map(|list| list.as_str());
@@ -48,7 +48,7 @@ impl Scene {
     }
 }
 
-/// A caller whose exchange has arrived and whose lease is stored; what is to be stored after it meets this.
+/// A caller whose exchange has arrived and whose lease is stored. `meets` prepares the store for the swap that follows.
 async fn after_the_lease(
     scene: &Scene,
     tokens: &TokenManager,
@@ -61,14 +61,14 @@ async fn after_the_lease(
     caller
 }
 
-/// The token that is given out although nothing can be stored any more.
+/// Returns the token that the caller gets although the store does not accept the pair.
 async fn closes_after_the_lease(scene: &Scene, tokens: &TokenManager) -> evertoken::Token {
     let caller = after_the_lease(scene, tokens, |store| store.set_open(false)).await;
     caller.await.unwrap().unwrap()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_is_given_out_before_it_is_stored_and_its_lease_stays_until_it_is() {
+async fn a_pair_is_returned_before_it_is_stored_and_its_lease_stays_until_the_pair_is_stored() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
     scene.expire().await;
@@ -118,7 +118,7 @@ async fn w11_shutdown_reports_a_pair_that_could_not_be_stored() {
         let tokens = scene.manager().await;
         scene.expire().await;
         closes_after_the_lease(&scene, &tokens).await;
-        // From then on other instances treat its token as spent, and no instance tries any more.
+        // After that time other instances treat the token as spent, and this instance does not try to store the pair.
         scene.world.clock.advance(2 * MINUTE).await;
         let error = tokens.shutdown().await.unwrap_err();
         assert!(matches!(error, Error::Store { .. }), "{error}");
@@ -135,7 +135,7 @@ async fn w11_a_failure_of_the_store_is_reported_once_counted_and_retried() {
     let token = closes_after_the_lease(&scene, &tokens).await;
     scene.world.store.set_down(true);
     scene.world.store.set_open(true);
-    // After 50, 100, 200, 400 and 800 ms, and then every 5 s.
+    // The attempts follow after 50, 100, 200, 400 and 800 ms, and then every 5 s.
     for (millis, failures) in [
         (0, 1),
         (50, 2),
@@ -206,7 +206,7 @@ async fn w12_without_coordination_only_the_latest_of_the_waiting_pairs_is_stored
         scene.expire().await;
         given.push(tokens.token().await.unwrap());
     }
-    // The first was being stored, and failed by then; the others wait behind it.
+    // The first swap was under way, and fails; the other pairs wait behind it.
     scene.world.store.set_open(true);
     scene.world.clock.advance(10 * SECOND).await;
     let stored = scene.stored(&tokens).await;
@@ -238,7 +238,7 @@ async fn a_rotation_waits_for_its_pair_to_be_stored_when_the_queue_is_full() {
     scene.world.store.let_go();
     assert!(scene.world.is_live(&waits.await.unwrap().unwrap()));
     settle().await;
-    // There is room again.
+    // The queue has room again.
     let given = after_the_lease(&scene, &other, Gate::hold_next).await;
     assert!(given.is_finished());
     scene.world.store.let_go();
@@ -270,7 +270,7 @@ async fn w11_shutdown_does_not_wait_for_the_next_attempt() {
     let tokens = scene.manager().await;
     let given = after_the_lease(&scene, &tokens, |store| store.set_down(true)).await;
     let token = given.await.unwrap().unwrap();
-    // Later than all that come soon.
+    // All attempts with short pauses are over, so the next attempt is late.
     scene.world.clock.advance(2 * SECOND).await;
     scene.world.store.set_down(false);
     let started = tokio::time::Instant::now();
@@ -315,7 +315,7 @@ async fn a_pair_that_gave_way_to_a_new_sign_in_is_not_served_on() {
     let token = here.token().await.unwrap();
     assert_eq!(token.pair_id(), there.token().await.unwrap().pair_id());
     here.shutdown().await.unwrap();
-    assert!(!scene.world.is_live(&ours), "it was revoked");
+    assert!(!scene.world.is_live(&ours), "the superseded pair is live");
     assert!(scene.world.is_live(&token));
 }
 
@@ -327,7 +327,7 @@ async fn without_coordination_a_refused_token_that_waits_to_be_stored_is_sent_on
     given.await.unwrap().unwrap();
     scene.world.server.revoke_all();
     scene.expire().await;
-    // Callers wait for the store in vain, and the server's verdict is kept until it is stored.
+    // Callers wait for the store in vain. The manager keeps the server's verdict until the verdict is stored.
     let error = tokens.token().await.unwrap_err();
     assert!(error.is_retryable(), "{error:?}");
     assert_eq!(scene.world.server.exchanges(), 2);
@@ -359,7 +359,7 @@ async fn a_logout_revokes_a_pair_that_was_not_stored_yet() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_manager_without_a_handle_stores_its_pair_all_the_same() {
+async fn a_manager_whose_last_handle_is_dropped_stores_its_pair() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
     let key = tokens.key().clone();
@@ -386,7 +386,7 @@ async fn write_behind_with_the_policy_fail_or_without_a_queue_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_that_is_being_stored_is_waited_for_and_is_no_spare_that_could_be_spent_again() {
+async fn a_pair_that_is_being_stored_is_waited_for_and_its_token_is_not_spent_again() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
     let given = after_the_lease(&scene, &tokens, Gate::hold_next).await;

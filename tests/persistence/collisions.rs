@@ -1,4 +1,4 @@
-//! Instances that do not coordinate sign in at once: one key, several sessions.
+//! Instances without coordination sign in at the same time: one key, several sessions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use crate::support::{MINUTE, SECOND, World, call, settle};
 
 type Site = World<Gate>;
 
-/// The endpoint signs in.
+/// A world whose endpoint signs in.
 fn site() -> Site {
     World::with(|server| server.sign_in(true)).with_store(Gate::new)
 }
@@ -40,7 +40,7 @@ impl Site {
         [(a, x), (b, y)]
     }
 
-    /// A record of another sign-in.
+    /// The record of another sign-in.
     async fn of_another_node(&self) -> evertoken::protocol::Record {
         let other = site();
         let node = other.node(Persistence::write_through());
@@ -48,7 +48,7 @@ impl Site {
         other.store.record(node.key()).await.unwrap()
     }
 
-    /// The same, with an access token that has expired by now.
+    /// The record of another sign-in, whose access token has expired.
     async fn expired(&self) -> evertoken::protocol::Record {
         let record = self.of_another_node().await;
         self.clock.advance(10 * MINUTE + SECOND).await;
@@ -85,7 +85,10 @@ async fn w5_both_of_two_sign_ins_return_at_once_and_the_later_supersedes_the_ear
     };
     assert_eq!(stored["pair"]["access_token"], later.expose());
     assert_eq!(record.retired().count(), 1);
-    assert!(site.is_live(&earlier.1), "it was given out");
+    assert!(
+        site.is_live(&earlier.1),
+        "a token that a caller has received is dead"
+    );
 }
 
 /// The instance that holds the superseded pair adopts the later one at its next load.
@@ -114,7 +117,7 @@ async fn w5_a_session_that_has_rotated_before_it_is_stored_supersedes_the_stored
     site.store.set_down(true);
     let node = site.node(Persistence::write_behind(2));
     node.token().await.unwrap();
-    // It is not stored yet, and goes on.
+    // The first pair is not stored yet, and the session rotates.
     let token = node.rotate().await.unwrap();
     site.assert_exchanges(1);
     let digest = theirs.digest();
@@ -125,7 +128,11 @@ async fn w5_a_session_that_has_rotated_before_it_is_stored_supersedes_the_stored
     assert_eq!(stored.pair_id().family, token.pair_id().family);
     assert_eq!(node.status().pair_id, Some(stored.pair_id()));
     assert_eq!(stored.retired().filter(|it| **it == digest).count(), 1);
-    assert_eq!(stored.retired().count(), 2, "theirs and our own first");
+    assert_eq!(
+        stored.retired().count(),
+        2,
+        "the stored record names the other pair and the first pair of this session"
+    );
     assert_eq!(site.server.revocations(), 0);
     assert!(!node.status().is_unpersisted);
     site.clock.advance(10 * MINUTE).await;
@@ -133,7 +140,7 @@ async fn w5_a_session_that_has_rotated_before_it_is_stored_supersedes_the_stored
     site.assert_unharmed();
 }
 
-/// Answers each sign-in with one and the same pair, as long as that is good.
+/// An endpoint that answers each sign-in with the same pair, as long as the pair is valid.
 #[derive(Debug, Clone, Default)]
 struct SamePair {
     sign_ins: Arc<AtomicU64>,
@@ -234,7 +241,7 @@ async fn w8_five_collisions_are_recovered_and_the_sixth_is_an_error() {
         assert_eq!(
             stored.digest(),
             theirs[5],
-            "nothing of ours is in the store"
+            "the store holds a pair of the failed sign-in"
         );
         node.shutdown().await.unwrap();
         assert_eq!(site.server.revocations(), 1);

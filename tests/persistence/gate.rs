@@ -1,4 +1,4 @@
-//! A store whose swaps can be kept waiting, made to fail, and outrun by another instance.
+//! A store whose swaps a test can hold, fail, and precede with a swap of another instance.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ struct State {
     open: watch::Sender<bool>,
     down: AtomicBool,
     swaps: AtomicU64,
-    /// Whether the next swap is to wait, and those that may go on.
+    /// Whether the next swap waits for a permit of `held`.
     hold_next: AtomicBool,
     held: tokio::sync::Semaphore,
     rivals: Mutex<VecDeque<Rival>>,
@@ -50,12 +50,12 @@ impl Gate {
         }
     }
 
-    /// Keeps swaps waiting from now on, or no more.
+    /// Holds swaps while the gate is not open.
     pub(crate) fn set_open(&self, open: bool) {
         self.state.open.send_replace(open);
     }
 
-    /// Keeps the next swap waiting, and only that, until it is let go.
+    /// Holds only the next swap, until [`let_go`](Self::let_go).
     pub(crate) fn hold_next(&self) {
         self.state.hold_next.store(true, Ordering::SeqCst);
     }
@@ -64,18 +64,18 @@ impl Gate {
         self.state.held.add_permits(1);
     }
 
-    /// Makes swaps fail from now on, or no more.
+    /// Makes swaps fail while the store is down.
     pub(crate) fn set_down(&self, down: bool) {
         self.state.down.store(down, Ordering::SeqCst);
     }
 
-    /// Swaps that arrived.
+    /// The number of swaps that have arrived.
     pub(crate) fn swaps(&self) -> u64 {
         self.state.swaps.load(Ordering::SeqCst)
     }
 
-    /// Before the next swap is carried out, another instance writes this record (or, for `None`, drops it, as far as
-    /// the next answer is concerned).
+    /// Another instance writes this record just before the next swap. With `None`, the record is gone, but only for the
+    /// answer of that swap.
     pub(crate) fn rival(
         &self,
         record: impl FnOnce(&MemoryStore) -> Option<Record> + Send + 'static,

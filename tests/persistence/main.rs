@@ -1,4 +1,4 @@
-//! When a pair is stored, and what becomes of those that are given out before.
+//! The time at which a pair is stored, and the fate of the pairs that callers get earlier.
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
 mod behind;

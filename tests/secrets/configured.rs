@@ -1,4 +1,4 @@
-//! Configurations with a secret where one belongs, and where none does.
+//! Configurations with a secret in its proper place, and in places where secrets do not belong.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::wire::{Server, answer, reached};
 const LEAST: &str =
     "[endpoint]\ntoken_url = \"https://id.example.org/token\"\nclient_id = \"importer\"";
 
-/// The first manager that is built of it, if one is.
+/// Builds the manager of a configuration, and catches every output on the way.
 async fn look_at(text: &str) -> Option<TokenManager> {
     reached(text);
     let config = net::outcome(Config::from_toml(text))?;
@@ -20,14 +20,14 @@ async fn look_at(text: &str) -> Option<TokenManager> {
     net::outcome(builder.build())
 }
 
-/// A file that only this user may read; others are refused before they are read.
+/// Writes a file that only this user may read. The crate refuses other files before it reads them.
 fn private(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
     #[cfg(unix)]
     fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
 }
 
-/// The secret of a file reaches the server, which repeats it in a refusal.
+/// The secret of a file reaches the server, which repeats the secret in a refusal.
 async fn reads_a_file(path: &Path) {
     let refusal = format!(r#"{{"error":"invalid_client","error_description":"{FILE}?"}}"#);
     let server = Server::start([answer(401, &[], &refusal)]).await;
@@ -37,7 +37,7 @@ async fn reads_a_file(path: &Path) {
         server.url("/token"),
         path.display()
     );
-    let tokens = look_at(&text).await.expect("it is built");
+    let tokens = look_at(&text).await.expect("the manager is built");
     assert!(net::outcome(tokens.token().await).is_none());
     drop(tokens);
     let requests = server.end().await;

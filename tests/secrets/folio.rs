@@ -1,4 +1,4 @@
-//! FOLIO's login service.
+//! The login service of FOLIO.
 
 use evertoken::{AccessToken, ApiProfile, Folio, TokenEndpoint, TokenManager, TokenPair};
 
@@ -13,7 +13,7 @@ fn cookies(access: &str, refresh: &str) -> Step {
     answer(201, &[&access, &refresh], "{}")
 }
 
-/// A refusal that repeats what it was sent.
+/// A refusal that repeats this text.
 fn refused(status: u16, echo: &str) -> Step {
     let body = format!(r#"{{"errors":[{{"message":"what is {echo}?","code":"{echo}"}}]}}"#);
     answer(status, &[], &body)

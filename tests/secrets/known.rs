@@ -1,10 +1,10 @@
-//! The secrets that are hunted, each of them known by its name.
+//! The known secrets that the tests search for, by name.
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
 use url::form_urlencoded;
 
-/// Names and texts, of which the first 12 characters are found nowhere else.
+/// Lists names and texts. The first 12 characters of each text occur nowhere else.
 macro_rules! secrets {
     ($($name:ident = $text:literal,)*) => {
         $(pub(crate) const $name: &str = $text;)*
@@ -47,7 +47,7 @@ secrets! {
     PANIC = "IE9sJCI/OHl8BN+VPCfO6~t18ZGd=z14jN",
 }
 
-/// Every form in which a secret can be seen: parts of it, and what encodings make of it.
+/// All forms in which a secret can appear: parts of the secret, and its encodings.
 pub(crate) fn forms(secret: &str) -> Vec<String> {
     let bytes = secret.as_bytes();
     let hex = |bytes: &[u8]| {
@@ -69,7 +69,8 @@ pub(crate) fn forms(secret: &str) -> Vec<String> {
         listed.trim_matches(['[', ']']).to_owned(),
     ];
     for engine in [&BASE64_STANDARD, &BASE64_URL_SAFE] {
-        // Behind other bytes it has one of three forms, and its first characters depend on those.
+        // The encoding of a secret behind other bytes has one of three forms. The first characters of the form depend
+        // on the bytes before.
         for (before, depend) in [(0, 0), (1, 2), (2, 3)] {
             let padded = [&vec![0; before], bytes].concat();
             forms.push(engine.encode(padded)[depend..depend + 16].to_owned());

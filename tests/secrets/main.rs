@@ -1,4 +1,4 @@
-//! fm40: 32 known secrets go through everything that this crate does, and none of them is seen anywhere.
+//! fm40: 32 known secrets go through all functions of this crate, and none of them appears in any output.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -18,7 +18,7 @@ mod wire;
 
 use std::panic;
 
-/// Not one of those that are hunted.
+/// A secret for the test of the net, which is not one of the known secrets.
 const BAIT: &str = "QmFpdEJh/XRCYWl0+QmFp~dEJhaXQ=Qm";
 
 #[test]
@@ -83,7 +83,7 @@ fn fm40_no_secret_is_seen_in_anything_that_can_be_read() {
     for (name, secret) in known::ALL {
         assert_eq!(net::find(secret), [], "{name}");
     }
-    // Everything was listened to.
+    // Each kind of output was caught.
     for place in [
         "event evertoken",
         "span evertoken",

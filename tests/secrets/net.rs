@@ -1,5 +1,5 @@
-//! Everything that leaves the crate where it can be read: what it and its dependencies trace and log, at every level,
-//! what is printed of its types and errors, and what it says when something panics.
+//! The readable output of the crate: traces and logs of the crate and its dependencies at every level, printed types
+//! and errors, and the messages of panics.
 
 use std::error::Error;
 use std::fmt::{self, Debug, Write as _};
@@ -14,10 +14,10 @@ use tracing::{Event, Metadata, Subscriber};
 
 use crate::known::forms;
 
-/// What was caught: where, and the text.
+/// The caught output: the place, and the text.
 static CAUGHT: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 
-/// From here on, everything is caught.
+/// Catches all output from now on.
 pub(crate) fn cast() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -27,7 +27,7 @@ pub(crate) fn cast() {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             let place = info.location().map(|it| it.file()).unwrap_or_default();
-            // What code of the user's says when it panics is the user's.
+            // The message of a panic in user code belongs to the user.
             if !place.ends_with("user_code.rs") {
                 caught("a panic", info.to_string());
                 before(info);
@@ -40,12 +40,12 @@ fn caught(place: impl Into<String>, text: String) {
     CAUGHT.lock().push((place.into(), text));
 }
 
-/// Both forms of `Debug`.
+/// Catches both forms of `Debug`.
 pub(crate) fn debug(thing: &impl Debug) {
     caught("Debug", format!("{thing:?}\n{thing:#?}"));
 }
 
-/// An error in all its forms, with all its sources.
+/// Catches an error in all its forms, with all its sources.
 pub(crate) fn error(error: &(dyn Error + 'static)) {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -57,7 +57,7 @@ pub(crate) fn error(error: &(dyn Error + 'static)) {
     }
 }
 
-/// Either of the two.
+/// Catches the value or the error of a result.
 pub(crate) fn outcome<T: Debug, E: Error + 'static>(outcome: Result<T, E>) -> Option<T> {
     match outcome {
         Ok(it) => {
@@ -71,7 +71,7 @@ pub(crate) fn outcome<T: Debug, E: Error + 'static>(outcome: Result<T, E>) -> Op
     }
 }
 
-/// How much was caught at places that begin so.
+/// The number of outputs from places that begin with this text.
 pub(crate) fn count(place: &str) -> usize {
     CAUGHT
         .lock()
@@ -80,7 +80,7 @@ pub(crate) fn count(place: &str) -> usize {
         .count()
 }
 
-/// Where a form of the secret was caught, and as part of what.
+/// The outputs that hold a form of the secret: the place, and the whole text.
 pub(crate) fn find(secret: &str) -> Vec<(String, String)> {
     let forms = forms(secret);
     let caught = CAUGHT.lock();
@@ -128,7 +128,7 @@ impl Subscriber for Tracing {
     fn exit(&self, _: &Id) {}
 }
 
-/// A span or an event as text.
+/// The fields of a span or an event as text.
 struct Fields(String);
 
 impl Fields {

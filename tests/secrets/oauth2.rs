@@ -1,4 +1,4 @@
-//! A token endpoint, and an API behind it.
+//! A token endpoint, and an API that accepts its tokens.
 
 use evertoken::{
     ClientAuth, FileStore, OAuth2, TokenEndpoint, TokenManager, TokenPair, TokenStore,
@@ -13,7 +13,7 @@ fn endpoint(server: &Server) -> OAuth2 {
     OAuth2::new(server.url("/token"), "importer").unwrap()
 }
 
-/// Catches what a manager shows of itself.
+/// Catches the readable output of a manager.
 fn look_at(tokens: &TokenManager) {
     net::debug(tokens);
     net::debug(&tokens.status());
@@ -81,7 +81,7 @@ pub(crate) async fn is_seeded_and_replaced() {
         .revocation_url(server.url("/revoke"))
         .unwrap();
     let directory = tempfile::tempdir().unwrap();
-    // The store makes it, private whatever the umask.
+    // The store creates the directory, which is private whatever the umask.
     let directory = directory.path().join("session");
     let sealer = user_code::Sealing(SEAL_KEY.to_owned());
     let store = FileStore::new(&directory).unwrap().sealed(sealer);
@@ -110,7 +110,7 @@ pub(crate) async fn is_seeded_and_replaced() {
     reached(served.expose());
     look_at(&tokens);
     net::outcome(store.load(&key).await);
-    // What another holder of the files does without the seal's key.
+    // Another holder of the files opens the store without the key of the seal.
     let unsealed = FileStore::new(&directory).unwrap();
     net::outcome(unsealed.load(&key).await);
     let wrong = FileStore::new(&directory).unwrap();

@@ -1,4 +1,4 @@
-//! Records as bytes, whole and damaged.
+//! Records as bytes, intact and damaged.
 
 use evertoken::Key;
 use evertoken::store::Codec;
@@ -8,7 +8,7 @@ use crate::known::*;
 use crate::net;
 use crate::user_code::Sealing;
 
-/// They are whole but for one word, and so are read up to it.
+/// The records are valid except for one word, so the codec reads them up to that word.
 pub(crate) fn are_damaged() {
     let key = Key::default();
     let record = |lifetime: &Value| {

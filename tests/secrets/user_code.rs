@@ -1,4 +1,4 @@
-//! Stores that fail, and code of the user's that panics with a secret in its words.
+//! Stores that fail, and user code that panics with a secret in its message.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::known::*;
 use crate::net;
 use crate::wire::reached;
 
-/// Holds a key, and shows it where it is shown itself.
+/// A seal that holds a key, and shows the key in its own `Debug`.
 #[derive(Debug)]
 pub(crate) struct Sealing(pub(crate) String);
 
@@ -40,7 +40,7 @@ fn panics_with(text: &str) -> ! {
     panic!("{text}")
 }
 
-/// Issues the same pair again and again, or panics.
+/// An endpoint that issues the same pair each time, or panics.
 struct Endpoint {
     panics: bool,
 }
@@ -71,7 +71,7 @@ impl TokenEndpoint for Endpoint {
     }
 }
 
-/// Loads, and then fails or panics.
+/// A store that loads, and whose swaps fail or panic.
 #[derive(Debug)]
 struct Store {
     panics: bool,
@@ -106,7 +106,7 @@ fn seed() -> TokenPair {
     TokenPair::new(SEED_ACCESS).refresh_token(SEED_REFRESH)
 }
 
-/// Calls everything that a user can call, and collects the results.
+/// Calls every method that a user can call, and catches the results.
 async fn use_up(tokens: TokenManager) {
     let mut events = tokens.subscribe();
     net::outcome(tokens.token().await);

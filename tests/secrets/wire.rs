@@ -1,4 +1,4 @@
-//! What goes over the wire in a scene, and which of the secrets reached a peer.
+//! The traffic of a scene, and the secrets that reached a peer.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,22 +16,22 @@ use crate::{known, net};
 
 static USED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
 
-/// Each secret in this text counts as used: a server received it, the crate read it out of an answer, or code of the
-/// user's was called with it. A scene that only writes a secret down hunts nothing.
+/// Marks each secret in this text as used: a server received the secret, the crate read it from an answer, or user code
+/// was called with it. A scene that only writes a secret down does not test the secret.
 pub(crate) fn reached(text: &str) {
     let all = known::ALL.into_iter();
     let seen = all.filter(|(_, secret)| known::forms(secret).iter().any(|it| text.contains(it)));
     USED.lock().extend(seen.map(|(name, _)| name));
 }
 
-/// The names of those that no scene has used.
+/// The names of the secrets that no scene has used.
 pub(crate) fn unused() -> Vec<&'static str> {
     let used = USED.lock();
     let all = known::ALL.into_iter().map(|(name, _)| name);
     all.filter(|name| !used.contains(name)).collect()
 }
 
-/// A server that knows which secrets it received and which of its answers were asked for.
+/// A server that records which secrets it received, and which of its answers were requested.
 pub(crate) struct Server {
     inner: RawServer,
     answers: Vec<String>,
@@ -56,10 +56,10 @@ impl Server {
         self.inner.url(path)
     }
 
-    /// Everything that was asked. What of it and of the answers is a secret counts as used.
+    /// Ends the server and returns all requests. Secrets in the requests and in the sent answers count as used.
     pub(crate) async fn end(self) -> Vec<Request> {
         let requests = self.inner.requests().await;
-        // One answer for each request, in their order.
+        // Each request gets one answer, in their order.
         self.answers[..requests.len().min(self.answers.len())]
             .iter()
             .for_each(|answer| reached(answer));
@@ -78,7 +78,7 @@ impl Server {
     }
 }
 
-/// An answer with these headers, a line each, and this body, on a connection of its own.
+/// An answer with these headers (one per line) and this body, on a connection of its own.
 pub(crate) fn answer(status: u16, headers: &[&str], body: &str) -> Step {
     let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
     let length = body.len();

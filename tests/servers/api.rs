@@ -1,5 +1,5 @@
-//! An API that takes records from a client with a live access token, and asks the authorization server about it
-//! at every call (RFC 7662).
+//! An API that takes records from a client with a live access token. The API asks the authorization server about the
+//! token at every call (RFC 7662).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use crate::judge::Server;
 use crate::wire::{Connection, Request, answer};
 
-/// What a batch takes.
+/// The time that the API needs for a batch.
 const LATENCY: Duration = Duration::from_millis(50);
 
 pub(crate) struct Api {
@@ -59,12 +59,12 @@ impl Api {
         format!("{}/records", self.origin)
     }
 
-    /// Records that it took.
+    /// The number of records that the API has taken.
     pub(crate) fn records(&self) -> u64 {
         self.counts.records.load(Ordering::SeqCst)
     }
 
-    /// Calls whose token was dead.
+    /// The number of calls that came with a dead token.
     pub(crate) fn unauthorized(&self) -> u64 {
         self.counts.unauthorized.load(Ordering::SeqCst)
     }

@@ -1,4 +1,4 @@
-//! The tests. Each gets a judge, and asks only for what the judges differ in.
+//! The tests. Each test gets a judge, and queries only the properties in which the judges differ.
 
 mod callers;
 mod clients;
@@ -27,11 +27,11 @@ pub(crate) type Running = Pin<Box<dyn Future<Output = ()>>>;
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) run: fn(Arc<Judge>) -> Running,
-    /// Which judges can judge it.
+    /// Returns whether this judge can run the test.
     pub(crate) applies: fn(&Judge) -> bool,
 }
 
-/// Lists tests by name. One that is not listed is not used, which the compiler reports.
+/// Lists the tests by name. The compiler reports a test that is not listed as unused.
 macro_rules! cases {
     ($($name:ident $(if $applies:path)?),* $(,)?) => {
         pub(super) const CASES: &[crate::cases::Case] = &[$(crate::cases::Case {

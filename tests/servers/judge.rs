@@ -1,4 +1,4 @@
-//! The authorization servers, and what is known of each.
+//! The authorization servers, and the known properties of each.
 
 mod installed;
 mod program;
@@ -7,12 +7,12 @@ mod server;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-pub(crate) use self::installed::what_cannot_be_loaded_is_missing;
+pub(crate) use self::installed::a_server_that_cannot_be_loaded_is_missing;
 use self::program::Program;
 pub(crate) use self::server::{Answer, First, Server};
 use crate::services::Missing;
 
-/// Characters that Basic credentials are form-encoded for (RFC 6749 section 2.3.1).
+/// The ID and the secret have characters that Basic credentials form-encode (RFC 6749 section 2.3.1).
 pub(crate) const CLIENT: Client = Client {
     id: "odd:id",
     secret: "p+ss w%rd/&=",
@@ -36,23 +36,23 @@ pub(crate) enum Kind {
     Django,
 }
 
-/// What a server is started with. Tests with equal rules share one.
+/// The rules that a server is started with. Tests with equal rules share one server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Rules {
-    /// Seconds.
+    /// In seconds.
     pub(crate) access_ttl: u64,
-    /// Seconds.
+    /// In seconds.
     pub(crate) refresh_ttl: u64,
     pub(crate) reuse: Reuse,
 }
 
-/// What a server does with a refresh token that comes again.
+/// The reaction of a server to a refresh token that is used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Reuse {
     RevokeFamily,
-    /// The family lives on. Not oidc-provider.
+    /// The second use is refused, and the family lives on. oidc-provider cannot do this.
     Refuse,
-    /// Answered for so many seconds, and then as `RevokeFamily`.
+    /// A second use is answered for this number of seconds, and then treated as in `RevokeFamily`.
     Grace(u64),
 }
 
@@ -80,7 +80,7 @@ impl Rules {
 pub(crate) struct Judge {
     pub(crate) kind: Kind,
     pub(crate) is_embedded: bool,
-    /// Why it cannot be started.
+    /// The reason why the server cannot be started.
     missing: Option<Missing>,
     running: Mutex<HashMap<Rules, Arc<Program>>>,
 }
@@ -124,19 +124,19 @@ impl Judge {
         self.kind == Kind::Django
     }
 
-    /// Whether a second use inside the grace window brings the pair of the first use again, and not another one.
+    /// Whether a second use inside the grace window brings the pair of the first use again instead of another pair.
     pub(crate) fn repeats_the_pair(&self) -> bool {
         self.kind == Kind::Django
     }
 
-    /// A server with these rules, which other tests may use too.
+    /// A server with these rules. Other tests may use the same server.
     pub(crate) async fn server(self: &Arc<Self>, rules: Rules) -> Server {
         if self.is_embedded {
             return Server::embedded(self.kind, rules).await;
         }
         let judge = Arc::clone(self);
         let started = tokio::task::spawn_blocking(move || judge.program(rules)).await;
-        Server::real(started.expect("it starts"))
+        Server::real(started.expect("the server starts"))
     }
 
     fn program(&self, rules: Rules) -> Arc<Program> {
@@ -148,7 +148,7 @@ impl Judge {
         Arc::clone(started)
     }
 
-    /// Ends what was started.
+    /// Ends the programs that this judge started.
     pub(crate) fn end(&self) {
         let running =
             std::mem::take(&mut *self.running.lock().unwrap_or_else(|died| died.into_inner()));

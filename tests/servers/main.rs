@@ -1,8 +1,8 @@
-//! Real authorization servers judge the crate, and the embedded server beside them: `oidc_provider::..`,
-//! `django_oauth_toolkit::..`, and `embedded_as_..` for the embedded one with the rules of each.
+//! Real authorization servers, and the embedded server, judge the crate. The tests are named `oidc_provider::..`,
+//! `django_oauth_toolkit::..`, and `embedded_as_..` for the embedded server with the rules of each.
 //!
-//! A server that is not installed has its tests ignored, which is reported. With `EVERTOKEN_SERVICES=required`
-//! in the environment that is a failure.
+//! The tests of a server that is not installed are ignored, and reported as skipped. With `EVERTOKEN_SERVICES=required`
+//! in the environment a missing server is a failure.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -30,10 +30,10 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use self::cases::Case;
 use self::judge::Judge;
 
-/// No test takes nearly as long on a busy machine; one that does hangs.
+/// The time after which a test counts as hanging. Every test is much shorter, also on a busy machine.
 const LIMIT: Duration = Duration::from_secs(100);
 
-/// They wait for tokens to expire rather than for processors.
+/// The tests wait for tokens to expire rather than for processors.
 const THREADS: usize = 6;
 
 fn main() -> ExitCode {
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     let missing: Vec<_> = judges.iter().filter_map(|judge| judge.missing()).collect();
     if !arguments.list && services::are_required() && !missing.is_empty() {
         for missing in missing {
-            eprintln!("it is required to test with {missing}");
+            eprintln!("a required server is missing: {missing}");
         }
         return ExitCode::FAILURE;
     }
@@ -51,8 +51,8 @@ fn main() -> ExitCode {
         let judges = judges.iter().filter(|judge| (case.applies)(judge));
         judges.map(|judge| trial(judge, case)).collect::<Vec<_>>()
     });
-    let missed = Trial::test("what_cannot_be_loaded_is_missing", || {
-        judge::what_cannot_be_loaded_is_missing();
+    let missed = Trial::test("a_server_that_cannot_be_loaded_is_missing", || {
+        judge::a_server_that_cannot_be_loaded_is_missing();
         Ok(())
     });
     let conclusion = libtest_mimic::run(&arguments, trials.chain([missed]).collect());
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
             eprintln!("skipped: the tests with {missing}; `tests/all.sh` runs them");
         }
     }
-    // Here and not by a destructor: statics have none.
+    // Statics are not dropped, so the servers are ended here.
     judges.iter().for_each(|judge| judge.end());
     conclusion.exit_code()
 }
@@ -80,5 +80,10 @@ fn run(judge: Arc<Judge>, case: &Case) -> Result<(), Failed> {
         .build()?;
     let done = runtime.block_on(async { tokio::time::timeout(LIMIT, (case.run)(judge)).await });
     runtime.shutdown_background();
-    done.map_err(|_| Failed::from(format!("it hangs: no end after {} s", LIMIT.as_secs())))
+    done.map_err(|_| {
+        Failed::from(format!(
+            "the test hangs: not finished after {} s",
+            LIMIT.as_secs()
+        ))
+    })
 }

@@ -1,5 +1,5 @@
-//! What stands between a client and its token endpoint: it passes requests on, and loses, delays, cuts or replaces
-//! answers. It counts what the server saw, and keeps digests of refresh tokens only.
+//! The relay stands between a client and its token endpoint. The relay passes requests on, and loses, delays, cuts or
+//! replaces answers. It counts the requests that reach the server, and keeps only digests of refresh tokens.
 
 use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -15,22 +15,22 @@ use url::form_urlencoded;
 
 use crate::wire::{Connection, Request, answer};
 
-/// What happens to a request to the token endpoint.
+/// The treatment of a request to the token endpoint.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
-    /// It is passed on; the server answers, and the connection is reset without the answer.
+    /// The request is passed on. The server answers, and the connection is reset without the answer.
     Drop,
-    /// It is passed on at once, and the answer held back for so long.
+    /// The request is passed on at once, and the answer is held back for this time.
     Delay(Duration),
-    /// It is passed on; half the body of the answer arrives before the connection is reset.
+    /// The request is passed on. Half of the answer's body arrives before the connection is reset.
     Cut,
-    /// It is not passed on, and answered with a page.
+    /// The request is not passed on. The relay answers with a page.
     Page(Page),
-    /// It is passed on, and answered with a page in place of the server's answer.
+    /// The request is passed on, and a page replaces the server's answer.
     PageAfter(Page),
 }
 
-/// What a proxy answers on its own.
+/// An answer that a proxy gives by itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
     pub(crate) status: u16,
@@ -48,16 +48,16 @@ impl Page {
     }
 }
 
-/// What the server saw, and what came of it.
+/// The requests that the server saw, and their results.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     /// Token requests that came to the relay.
     pub(crate) arrived: u64,
-    /// Of these, the ones that were passed on to the server.
+    /// The arrived requests that were passed on to the server.
     pub(crate) exchanges: u64,
-    /// Of these, the ones whose refresh token the server had seen before.
+    /// The passed requests whose refresh token the server had seen before.
     pub(crate) repeated: u64,
-    /// Of these, the ones that the server answered with a pair.
+    /// The passed requests that the server answered with a pair.
     pub(crate) issued: u64,
     /// Revocations that were passed on.
     pub(crate) revocations: u64,
@@ -70,11 +70,12 @@ pub(crate) struct Relay {
 }
 
 enum Open {
-    /// The task ends its connections when it is dropped.
+    /// The relay listens. Dropping the task ends its connections.
     Yes(JoinHandle<()>),
-    /// Bound so that no other process takes the port, and not listening, so that connections are refused.
+    /// The socket is bound, so another process cannot take the port. The socket does not listen, so connections are
+    /// refused.
     No(TcpSocket),
-    /// Between the two.
+    /// The relay is between the two states.
     Changing,
 }
 
@@ -117,12 +118,12 @@ impl Relay {
         format!("http://{}{}", self.address, self.shared.revocation.path())
     }
 
-    /// The next token request meets this; several are met in their order. Others are passed on.
+    /// Applies a step to the next token request. Several steps apply in their order, and later requests are passed on.
     pub(crate) fn next(&self, step: Step) {
         self.shared.steps.lock().push_back(step);
     }
 
-    /// Every token request meets this, once those of [`next`](Self::next) are used up; `None` ends it.
+    /// Applies a step to every token request after the steps of [`next`](Self::next); `None` removes the step.
     pub(crate) fn always(&self, step: Option<Step>) {
         *self.shared.always.lock() = step;
     }
@@ -139,8 +140,12 @@ impl Relay {
             let _ = task.await;
         }
         let socket = TcpSocket::new_v4().expect("a socket");
-        socket.set_reuseaddr(true).expect("a socket of ours");
-        socket.bind(self.address).expect("its port is free");
+        socket
+            .set_reuseaddr(true)
+            .expect("the socket option can be set");
+        socket
+            .bind(self.address)
+            .expect("the port of the relay is free");
         *self.open.lock() = Open::No(socket);
     }
 
@@ -148,7 +153,7 @@ impl Relay {
     pub(crate) fn accept_again(&self) {
         let mut open = self.open.lock();
         if let Open::No(socket) = std::mem::replace(&mut *open, Open::Changing) {
-            let listener = socket.listen(512).expect("its port is free");
+            let listener = socket.listen(512).expect("the port of the relay is free");
             *open = Open::Yes(tokio::spawn(accept(listener, self.shared.clone())));
         }
     }
@@ -220,7 +225,7 @@ impl Shared {
         answered
     }
 
-    /// The server gets it even if the client hangs up, or connections are refused, meanwhile.
+    /// The server receives the request even if the client hangs up or connections are refused meanwhile.
     async fn pass(self: &Arc<Self>, url: Url, request: Request) -> Vec<u8> {
         let shared = Arc::clone(self);
         let passed = tokio::spawn(async move {
@@ -237,7 +242,10 @@ impl Shared {
                 .expect("the server answers");
             let status = answered.status().as_u16();
             let headers = answered.headers().clone();
-            let body = answered.bytes().await.expect("it answers whole");
+            let body = answered
+                .bytes()
+                .await
+                .expect("the server's answer is complete");
             let kept = [
                 "content-type",
                 "cache-control",

@@ -1,9 +1,9 @@
-//! HTTP/1.1 as the relay and the API need it: requests whose length is known, and answers.
+//! HTTP/1.1 for the relay and the API: requests with a known length, and answers.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// A request that came whole.
+/// A complete request.
 pub(crate) struct Request {
     head: String,
     pub(crate) body: Vec<u8>,
@@ -38,7 +38,7 @@ impl Connection {
         Self { stream, received }
     }
 
-    /// Nothing once the client has hung up.
+    /// Returns the next request, or `None` once the client has hung up.
     pub(crate) async fn next(&mut self) -> Option<Request> {
         loop {
             if let Some(request) = self.take() {
@@ -72,18 +72,20 @@ impl Connection {
         Some(request)
     }
 
-    /// The client may be gone, which it will notice itself.
+    /// Writes bytes, and ignores an error: a client that is gone does not need the answer.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes).await;
     }
 
-    /// Ends the connection at once: what the client has not read is lost.
+    /// Ends the connection at once. Bytes that the client has not read are lost.
     pub(crate) fn reset(self) {
-        self.stream.set_zero_linger().expect("a socket of ours");
+        self.stream
+            .set_zero_linger()
+            .expect("the socket option can be set");
     }
 }
 
-/// An answer as bytes.
+/// Encodes an answer.
 pub(crate) fn answer(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut head = format!("HTTP/1.1 {status} As Told\r\n");
     for (name, value) in headers {

@@ -1,4 +1,4 @@
-//! A server, a relay before its token endpoint, and a session: what tests start from.
+//! The start of each test: a server, a relay before its token endpoint, and a session.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub(crate) struct World {
     judge: Arc<Judge>,
     pub(crate) server: Arc<Server>,
     pub(crate) relay: Relay,
-    /// The first pair of a session that no manager has begun yet.
+    /// The first pair of a session that is not used by a manager yet.
     pub(crate) first: First,
 }
 
@@ -35,7 +35,7 @@ impl World {
         }
     }
 
-    /// The client, with what is known of the server.
+    /// The client's endpoint, with the profile of the server.
     pub(crate) fn endpoint(&self) -> OAuth2 {
         let url = self.relay.token_url();
         let endpoint = OAuth2::new(url, CLIENT.id).expect("a URL of loopback");
@@ -63,16 +63,19 @@ impl World {
             .seed(self.first.pair())
     }
 
-    /// A manager that has rotated once, so that its record knows that this client works here.
+    /// A manager that has rotated once, so its record shows that this client works with this endpoint.
     pub(crate) async fn begun(&self) -> TokenManager {
         let tokens = self.builder(OnRequest::default()).jitter(0.0);
         let tokens = tokens.shortest_interval(SHORTEST_INTERVAL);
-        let tokens = tokens.build().expect("its settings hold together");
-        tokens.rotate().await.expect("nothing is in the way yet");
+        let tokens = tokens.build().expect("the settings are valid");
+        tokens
+            .rotate()
+            .await
+            .expect("the relay passes the first rotation");
         tokens
     }
 
-    /// Each refresh token reached the server once, and each brought a pair: so many of them.
+    /// Asserts this number of rotations: each refresh token reached the server once, and each brought a pair.
     #[track_caller]
     pub(crate) fn assert_rotations(&self, rotations: u64) {
         let seen = self.relay.seen();
@@ -81,25 +84,25 @@ impl World {
     }
 }
 
-/// Between two rotations, for tests that do not wait for a second.
+/// The shortest time between two rotations, for tests that do not wait for a second.
 pub(crate) const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 
-/// An API rejects the token that is served.
+/// Rejects the served token, as an API does.
 pub(crate) async fn reject(tokens: &TokenManager) {
-    let token = tokens.token().await.expect("it is served");
-    // One that was issued in the last moment is served on.
+    let token = tokens.token().await.expect("a token is served");
+    // The manager ignores the rejection of a token that was issued a moment ago.
     while tokens.reject(&token) == Rejection::TooSoon {
         tokio::time::sleep(SHORTEST_INTERVAL).await;
     }
 }
 
-/// What a caller gets whose token an API has rejected.
+/// Returns the answer to a caller whose token an API has rejected.
 pub(crate) async fn without_a_token(tokens: &TokenManager) -> Result<Token, Error> {
     reject(tokens).await;
     tokens.token().await
 }
 
-/// The server's refusal ended the session.
+/// Asserts that the server's refusal ended the session.
 #[track_caller]
 pub(crate) fn assert_rejected(answer: Result<Token, Error>) {
     let error = answer.expect_err("the server refuses");
@@ -108,7 +111,7 @@ pub(crate) fn assert_rejected(answer: Result<Token, Error>) {
     assert!(is_rejected && is_final, "{error:?}");
 }
 
-/// How often this manager rotated, of what has happened so far.
+/// Counts the rotations of this manager in the events so far.
 pub(crate) fn rotated(events: &mut Events) -> u64 {
     let events = std::iter::from_fn(|| events.try_recv());
     events

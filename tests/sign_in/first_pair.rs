@@ -1,4 +1,4 @@
-//! "Take this pair and rotate at once": a job's pair is its own from the first request on.
+//! A first pair that is rotated at once. The job's pair is then its own from the first request on.
 
 use evertoken::testing::AccessCheck;
 use evertoken::{OnRequest, RefreshToken, TokenPair};
@@ -91,7 +91,7 @@ async fn i12_a_client_that_presents_the_other_copy_ends_the_session_and_gets_tha
     let world = World::new(600 * SECOND);
     let job = world.builder(OnRequest::default()).build().unwrap();
     let own = job.rotate().await.unwrap();
-    // Another program, with a memory of its own.
+    // Another program has a store of its own in memory.
     let other = world.builder(OnRequest::default()).build().unwrap();
     assert!(other.rotate().await.unwrap_err().needs_sign_in());
     assert_eq!(world.server.check(own.expose()), AccessCheck::Revoked);

@@ -1,4 +1,4 @@
-//! The endpoint signs in by itself; several instances share the store.
+//! Endpoints that sign in by themselves, and several instances that share the store.
 
 use evertoken::clock::Clock;
 use evertoken::testing::Fault;
@@ -9,7 +9,7 @@ use evertoken::{
 
 use crate::support::{HOUR, SECOND, World, callers, drain, ended, failed, loaded, refusal, settle};
 
-/// The endpoint signs in, and the server takes a second.
+/// A world whose endpoint signs in, and whose server takes a second.
 fn world() -> World {
     World::with(|server| server.sign_in(true).latency(SECOND))
 }
@@ -79,13 +79,13 @@ async fn a_refused_sign_in_in_place_of_a_session_that_ended_is_not_repeated_by_a
     world
         .server
         .fail_always(Some(refusal(400, "invalid_grant")));
-    // For hours: the account would be locked.
+    // Hours pass without a further attempt, because repeated refusals lock the account.
     for _ in 0..4 * 60 {
         world.clock.advance(60 * SECOND).await;
     }
     assert_eq!(failed(&drain(&mut events)), 1);
     assert_eq!(world.server.sign_ins(), 2);
-    // A caller may have the sign-in tried again, and it works by then.
+    // A caller causes another sign-in, which works by then.
     world.server.fail_always(None);
     assert!(world.is_live(&tokens.token().await.unwrap()));
     assert_eq!(world.server.sign_ins(), 3);
@@ -122,7 +122,7 @@ async fn r4_a_sign_in_does_not_wait_for_a_rotation_that_the_logout_left_behind()
     let world = world();
     let tokens = loaded(world.unseeded(OnRequest::default())).await;
     world.clock.advance(600 * SECOND).await;
-    // Its answer takes 20 s more.
+    // The answer of the rotation takes 20 s more.
     world.server.fail_next(Fault::Delay(20 * SECOND));
     let _ = tokens.try_token();
     world.server.arrived(1).await;
@@ -155,7 +155,7 @@ async fn a_sign_in_whose_answer_was_lost_is_reported_and_done_again_after_a_paus
     let mut events = tokens.subscribe();
     world.server.fail_next(Fault::DropAfter);
     let callers = callers(&tokens, 50);
-    // Not at once, however many ask.
+    // The sign-in is not repeated at once, however many callers ask.
     world.clock.advance(2 * SECOND).await;
     assert_eq!(world.server.sign_ins(), 1);
     let error = tokens.try_token().unwrap_err();
@@ -224,7 +224,7 @@ async fn fm27_a_job_with_a_sign_in_of_its_own_survives_the_logout_of_the_user() 
 #[tokio::test(start_paused = true)]
 async fn fm27_a_one_shot_access_token_is_replaced_by_signing_in_anew() {
     let world = world();
-    // Issued once, and nothing to refresh it with.
+    // The endpoint issued the access token once, and cannot refresh it.
     let access = world.first.access.clone().unwrap();
     let one_shot = TokenPair::new(access).expires_in(600 * SECOND);
     let tokens = loaded(world.unseeded(OnRequest::default()).seed(one_shot)).await;
@@ -254,7 +254,7 @@ async fn a_rotation_of_another_instance_wins_over_a_session_believed_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_credentials_a_missing_session_is_typed_and_asks_for_nothing() {
+async fn a_missing_session_without_credentials_is_a_typed_error_and_sends_nothing() {
     let world = World::new(600 * SECOND);
     let tokens = TokenManager::builder(world.server.endpoint())
         .clock(world.clock.clone())

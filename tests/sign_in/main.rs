@@ -1,5 +1,5 @@
-//! How a session begins: a first pair, a new sign-in of the user's, the endpoint's own credentials, and a
-//! token that never changes.
+//! The start of a session: a first pair, a new sign-in of the user, the endpoint's own credentials, and a token that
+//! never changes.
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! The grants of RFC 6749 that need no browser, over HTTP.
+//! The grants of RFC 6749 without a browser, over HTTP.
 
 use evertoken::testing::AuthorizationServer;
 use evertoken::{EndpointError, Error, Event, MemoryStore, OAuth2, TokenManager};
@@ -38,7 +38,7 @@ async fn client_credentials_are_one_form_without_a_user() {
         request.body(),
         "grant_type=client_credentials&scope=records"
     );
-    // importer:sesame
+    // Basic credentials of importer:sesame.
     let basic = request.header("authorization");
     assert_eq!(basic, Some("Basic aW1wb3J0ZXI6c2VzYW1l"));
 }
@@ -104,13 +104,13 @@ async fn a_wrong_password_is_reported_and_not_tried_again_by_itself() {
     let mut events = tokens.subscribe();
     let error = tokens.token().await.unwrap_err();
     assert!(matches!(error, Error::SignInRefused { .. }), "{error:?}");
-    // A person has to mend it, and trying does not help.
+    // The user has to correct the password. Another attempt does not help.
     assert!(!error.is_retryable());
     assert!(error.needs_sign_in());
     let told = format!("{error:?} {error} {:?}", error.endpoint());
     assert!(told.contains("invalid_grant"), "{told}");
     assert!(!told.contains("sesame"), "{told}");
-    // No caller asks any more: nothing is sent, for an hour.
+    // Without a caller the manager sends nothing for an hour.
     world.clock.advance(3_600 * SECOND).await;
     let events = drain(&mut events);
     assert!(
@@ -131,7 +131,8 @@ async fn callers_do_not_hammer_the_server_with_a_wrong_password() {
     let builder = TokenManager::builder(with_password(&server)).clock(world.clock.clone());
     let tokens = builder.build().unwrap();
     let mut refused = 0;
-    // Every second for five minutes, and a bit for the connections: once in the longest pause.
+    // Callers ask every second for five minutes, plus some time for the connections. The manager sends one request for
+    // each pause of the longest length.
     for _ in 0..300 {
         refused += u32::from(tokens.token().await.is_err());
         world.clock.advance(SECOND).await;

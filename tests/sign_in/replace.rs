@@ -1,4 +1,4 @@
-//! The user signs in anew.
+//! New sign-ins of the user.
 
 use evertoken::clock::Clock;
 use evertoken::{
@@ -20,14 +20,14 @@ async fn r4_with(strategy: impl RefreshStrategy) {
     let second = world.server.issue();
     let start = world.clock.now();
     tokens.replace(second.clone()).await.unwrap();
-    // A caller that comes after it does not wait.
+    // A caller that comes after the sign-in does not wait.
     assert_eq!(text(&tokens.token().await), access(&second));
-    // The callers that waited for the rotation wait no longer.
+    // The callers that waited for the rotation get the new pair at once.
     assert_eq!(text(&caller.await.unwrap()), access(&second));
     assert_eq!(world.clock.now(), start);
     drop(hold);
     settle().await;
-    // The pair that the rotation brought, and nothing else.
+    // Only the pair of the rotation is revoked.
     assert_eq!(world.server.revocations(), 1);
     assert_eq!(text(&tokens.token().await), access(&second));
     assert_eq!(tokens.status().failure.map(|error| error.to_string()), None);
@@ -74,7 +74,7 @@ async fn r4_shutdown_waits_for_the_rotation_that_was_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_replaces_whatever_ended_and_clears_the_pause() {
+async fn a_new_pair_replaces_an_ended_session_and_clears_the_pause() {
     for logout in [false, true] {
         let world = World::new(600 * SECOND);
         let tokens = world.manager(OnRequest::default()).await;
@@ -94,7 +94,7 @@ async fn a_pair_replaces_whatever_ended_and_clears_the_pause() {
         let token = tokens.token().await.unwrap();
         assert_eq!(token.pair_id(), *pair_id);
         assert_eq!(token.expose(), access(&pair));
-        // It is rotated like any other.
+        // The new pair is rotated like any other pair.
         world.clock.advance(600 * SECOND).await;
         assert!(world.is_live(&tokens.token().await.unwrap()));
         world.assert_unharmed();
@@ -115,7 +115,7 @@ async fn a_pair_that_was_spent_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_pair_that_is_current_already_may_be_given_again() {
+async fn the_current_pair_may_be_given_again() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
     let before = tokens.token().await.unwrap();
@@ -148,7 +148,7 @@ async fn the_times_of_a_replacement_count_from_the_call_and_those_of_a_jwt_from_
     world.clock.advance(5 * HOUR).await;
     tokens.replace(world.server.issue()).await.unwrap();
     assert!(tokens.status().access_expires_in.unwrap() > 598 * SECOND);
-    // {"exp":1700018300}: 300 s after now.
+    // The claims are {"exp":1700018300}: 300 s from now.
     let pair = TokenPair::new("e30.eyJleHAiOjE3MDAwMTgzMDB9.x").refresh_token("r9");
     tokens.replace(pair).await.unwrap();
     let left = tokens.status().access_expires_in.unwrap();
@@ -156,7 +156,7 @@ async fn the_times_of_a_replacement_count_from_the_call_and_those_of_a_jwt_from_
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_the_future_stores_the_pair_all_the_same_and_the_timer_knows_it() {
+async fn a_new_pair_is_stored_and_rotated_by_the_timer_when_the_future_is_dropped() {
     for point in 0..4 {
         let world = World::new(600 * SECOND);
         let probe = Probe::default();
@@ -179,7 +179,7 @@ async fn dropping_the_future_stores_the_pair_all_the_same_and_the_timer_knows_it
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_instances_adopt_it_at_their_next_look() {
+async fn other_instances_adopt_a_new_sign_in_at_their_next_load() {
     let world = World::new(600 * SECOND);
     let builder = || world.shared(OnRequest::default());
     let (here, there) = (loaded(builder()).await, loaded(builder()).await);
@@ -189,7 +189,7 @@ async fn other_instances_adopt_it_at_their_next_look() {
     let pair = world.server.issue();
     here.replace(pair.clone()).await.unwrap();
     world.clock.advance(60 * SECOND).await;
-    // The call that fails has the store looked at.
+    // The failing call starts a load of the record in the background.
     let _ = there.token().await;
     settle().await;
     assert_eq!(text(&there.token().await), access(&pair));
@@ -209,7 +209,7 @@ async fn sign_in_at_an_endpoint_that_cannot_sign_in_is_an_error_and_changes_noth
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_shutdown_there_is_no_sign_in() {
+async fn a_sign_in_after_a_shutdown_is_refused() {
     let world = World::with(|server| server.sign_in(true));
     let tokens: TokenManager = world.manager(OnRequest::default()).await;
     tokens.shutdown().await.unwrap();

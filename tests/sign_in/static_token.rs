@@ -1,4 +1,4 @@
-//! One token, and no endpoint.
+//! A static token without an endpoint.
 
 use evertoken::testing::{AuthorizationServer, ImportApi, TestClock};
 use evertoken::{
@@ -33,7 +33,10 @@ async fn i11_a_token_that_never_changes_has_no_timer_and_no_rotation() {
     assert_eq!(tokens.status().end, None);
     assert_eq!(tokens.token().await.unwrap().expose(), "sesame");
     let told = drain(&mut events);
-    assert!(told.len() <= 1, "only that it cannot be rotated: {told:?}");
+    assert!(
+        told.len() <= 1,
+        "more events than the failed rotation: {told:?}"
+    );
 }
 
 /// A 401 for a static token is returned each time, and rotates nothing.
@@ -64,7 +67,7 @@ async fn i11_a_401_for_a_static_token_is_returned_each_time_and_rotates_nothing(
 #[tokio::test(start_paused = true)]
 async fn i11_a_static_jwt_is_served_to_its_end_and_then_a_sign_in_is_needed() {
     let clock = TestClock::new();
-    // {"exp":1700000600,"iat":1700000000}: 600 s from the start of the clock.
+    // The claims are {"exp":1700000600,"iat":1700000000}: the token expires 600 s after the start of the clock.
     let jwt = "e30.eyJleHAiOjE3MDAwMDA2MDAsImlhdCI6MTcwMDAwMDAwMH0.x";
     for early in [false, true] {
         let clock = clock.clone();
@@ -76,7 +79,7 @@ async fn i11_a_static_jwt_is_served_to_its_end_and_then_a_sign_in_is_needed() {
         };
         let tokens = builder.build().unwrap();
         if early {
-            // Given in the morning after: it was over before it began.
+            // The token has expired before the manager starts.
             let error = tokens.token().await.unwrap_err();
             assert!(error.needs_sign_in(), "{error}");
             continue;

@@ -1,4 +1,4 @@
-//! The stores, and their storages.
+//! The kinds of stores, and their storages.
 
 mod file;
 mod memory;
@@ -14,13 +14,13 @@ use evertoken::{Key, TokenStore, async_trait};
 
 use crate::services::Missing;
 
-/// One storage, as several instances see it.
+/// A storage that several instances share.
 #[async_trait]
 pub(crate) trait Storage: Send + Sync {
-    /// The way of another instance to it, with its own connection.
+    /// Opens the storage for another instance, with a separate connection.
     async fn open(&self) -> Arc<dyn TokenStore>;
 
-    /// The digests of the pairs that are ACTIVE.
+    /// The digests of the pairs that are active.
     async fn active(&self, key: &Key) -> Vec<Digest> {
         let record = self.record(key).await;
         let active =
@@ -28,31 +28,37 @@ pub(crate) trait Storage: Send + Sync {
         active.iter().map(Record::digest).collect()
     }
 
-    /// The digests of the pairs that were active before.
+    /// The digests of the pairs that were active earlier.
     async fn inactive(&self, key: &Key) -> Vec<Digest> {
         let record = self.record(key).await;
         record.iter().flat_map(Record::retired).copied().collect()
     }
 
-    /// The digests of pairs that had expired when another pair replaced them, in a storage that marks them.
+    /// The digests of the pairs that had expired when another pair replaced them; `None` if the storage does not mark
+    /// them.
     async fn expired(&self, key: &Key) -> Option<Vec<Digest>> {
         let _ = key;
         None
     }
 
     async fn record(&self, key: &Key) -> Option<Record> {
-        let loaded = self.open().await.load(key).await.expect("it can be read");
+        let loaded = self
+            .open()
+            .await
+            .load(key)
+            .await
+            .expect("the record can be read");
         loaded.entry.map(|(record, _)| record)
     }
 
-    /// All that a user without the right to see pairs can see: names of files, keys and channels, messages, and
+    /// Everything that a user without the right to see pairs can see: names of files, keys and channels, messages, and
     /// columns.
     async fn in_the_open(&self) -> String;
 }
 
 type Make = Box<dyn Fn() -> Result<Arc<dyn Storage>, Missing> + Send + Sync>;
 
-/// A kind of storage. If it needs a server, that starts with the first test and ends with this value.
+/// A kind of storage. The server of the storage, if it needs one, starts with the first test and ends with this value.
 pub(crate) struct Backend {
     name: &'static str,
     make: Result<Make, Missing>,
@@ -85,13 +91,13 @@ impl Backend {
         self.name
     }
 
-    /// The reason if this storage is not available.
+    /// The reason why this storage is not available, if it is not.
     pub(crate) fn missing(self: &Arc<Self>) -> Option<String> {
         let missing = self.make.as_ref().err()?;
         Some(format!("{}, because {}", self.name, missing.0))
     }
 
-    /// A storage that no other test uses.
+    /// Makes a storage that no other test uses.
     pub(crate) fn storage(&self) -> Result<Arc<dyn Storage>, Missing> {
         match &self.make {
             Ok(make) => make(),

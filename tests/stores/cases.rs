@@ -1,4 +1,4 @@
-//! The tests. Each gets a storage, and does not depend on its kind.
+//! The tests. Each test gets a storage, and does not depend on its kind.
 
 mod behind;
 mod collisions;

@@ -1,4 +1,5 @@
-//! The connection of one instance to a storage. It can be slow, be cut, lose answers, and set the clock ahead.
+//! The connection of one instance to a storage. The connection can be slow, be cut, lose answers, and set the clock
+//! ahead.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -23,26 +24,26 @@ pub(crate) enum Fate {
     AppliedUnanswered,
     /// The swap never arrives.
     Lost,
-    /// Another instance writes this record just before.
+    /// Another instance writes this record just before the swap.
     BeatenBy(Box<Record>),
-    /// The record of another instance was there, and is gone by the time of the answer.
+    /// The record of another instance is there at the time of the swap, and is gone by the time of the answer.
     BeatenByWhatVanished,
 }
 
-/// How far the storage's clock was set ahead: the same on every connection to it.
+/// How far the clock of the storage is set ahead; every connection to the storage shares the value.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ahead(Arc<Mutex<Asked>>);
 
 #[derive(Debug, Default)]
 struct Asked {
     ahead: Duration,
-    /// The requests for a record that were not answered yet.
+    /// The number of requests for a record that are not answered yet.
     waiting: usize,
 }
 
 impl Ahead {
-    /// Sets the clock ahead, and lets the instances `sleep` meanwhile, at a moment without an open request: an
-    /// instance that slept during a request does not know from when the answer is.
+    /// Sets the clock ahead, and lets the instances `sleep` meanwhile. This happens while no request is open: an
+    /// instance that sleeps during a request cannot know the time of the answer.
     pub(crate) async fn pass(&self, span: Duration, sleep: impl Fn()) {
         let pass = async {
             while !self.pass_unless_asked(span, &sleep) {
@@ -50,7 +51,7 @@ impl Ahead {
             }
         };
         let passed = tokio::time::timeout(PATIENCE, pass).await;
-        assert!(passed.is_ok(), "somebody always waits for an answer");
+        assert!(passed.is_ok(), "a request is open all the time");
     }
 
     fn pass_unless_asked(&self, span: Duration, sleep: impl Fn()) -> bool {
@@ -111,37 +112,37 @@ impl Line {
         }
     }
 
-    /// The next swaps meet these fates.
+    /// Assigns these fates to the next swaps.
     pub(crate) fn swaps_meet(&self, fates: impl IntoIterator<Item = Fate>) {
         self.state.fates.lock().extend(fates);
     }
 
-    /// Whether the connection is cut.
+    /// Cuts the connection, or restores it.
     pub(crate) fn cut(&self, is_cut: bool) {
         self.state.is_cut.store(is_cut, Ordering::SeqCst);
     }
 
-    /// Swaps wait before they reach the storage, until the guard is dropped.
+    /// Stops swaps before they reach the storage, until the guard is dropped.
     pub(crate) fn stop_swaps(&self) -> Shut {
         Shut::new(self, |state| &state.there)
     }
 
-    /// Swaps are applied, and their answers wait until the guard is dropped.
+    /// Applies swaps, and holds their answers back until the guard is dropped.
     pub(crate) fn stop_answers(&self) -> Shut {
         Shut::new(self, |state| &state.back)
     }
 
-    /// How often a record was loaded.
+    /// The number of loads so far.
     pub(crate) fn loads(&self) -> u64 {
         *self.state.loads.borrow()
     }
 
-    /// How often a record was to be replaced.
+    /// The number of swaps so far.
     pub(crate) fn swaps(&self) -> u64 {
         *self.state.swaps.borrow()
     }
 
-    /// Returns when this number of waits for a change has begun in all.
+    /// Returns once this number of waits for a change has begun in total.
     pub(crate) async fn waited(&self, times: u64) {
         reached(&self.state.waits, times).await;
     }
@@ -156,7 +157,10 @@ impl Line {
         let before = self.inner.load(key).await?.entry;
         let before = before.map(|(_, revision)| revision);
         let written = self.inner.swap(key, before, record).await?;
-        assert!(matches!(written, Swap::Swapped(_)), "nobody else writes");
+        assert!(
+            matches!(written, Swap::Swapped(_)),
+            "another instance writes at the same time"
+        );
         Ok(())
     }
 
@@ -239,12 +243,14 @@ impl Door {
         if *self.is_shut.borrow() {
             count(&self.arrived);
             let mut shut = self.is_shut.subscribe();
-            shut.wait_for(|shut| !shut).await.expect("it is ours");
+            shut.wait_for(|shut| !shut)
+                .await
+                .expect("the sender lives as long as the door");
         }
     }
 }
 
-/// A door that opens when this is dropped.
+/// Keeps a door closed until the guard is dropped.
 pub(crate) struct Shut {
     state: Arc<State>,
     door: fn(&State) -> &Door,
@@ -284,5 +290,5 @@ async fn reached(counter: &watch::Sender<u64>, least: u64) {
     counter
         .wait_for(|count| *count >= least)
         .await
-        .expect("it is ours");
+        .expect("the sender lives as long as the counter");
 }

@@ -1,4 +1,4 @@
-//! All log lines, of all threads, at all levels.
+//! The log lines of all threads, at all levels.
 
 use std::io;
 use std::sync::Mutex;
@@ -7,7 +7,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
-/// Keeps the log lines from now on.
+/// Collects the log lines from now on.
 pub(crate) fn collect() {
     tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
@@ -15,7 +15,7 @@ pub(crate) fn collect() {
         .init();
 }
 
-/// Whether the text was logged.
+/// Returns whether a log line holds the text.
 pub(crate) fn hold(text: &str) -> bool {
     let log = LOG.lock().unwrap();
     log.windows(text.len()).any(|part| part == text.as_bytes())

@@ -1,4 +1,5 @@
-//! Facts that hold on every store, by name: `memory::n2_..`, `file::n2_..`, `redis::n2_..`, `postgres::n2_..`.
+//! Facts that hold on every store. The tests are named by store: `memory::n2_..`, `file::n2_..`, `redis::n2_..`,
+//! `postgres::n2_..`.
 //!
 //! The tests of a store whose server is not installed, or whose feature is off, are ignored, and reported as skipped.
 //! With `EVERTOKEN_SERVICES=required` in the environment, a missing store is a failure.
@@ -28,7 +29,7 @@ use parking_lot::RwLock;
 use self::backend::Backend;
 use self::cases::Case;
 
-/// A test that takes longer than this hangs: none takes nearly as long on a busy machine.
+/// The time after which a test counts as hanging. Every test is much shorter, also on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The tests wait for servers and clocks rather than for processors.
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
         logs::collect();
         if services::are_required() && !missing.is_empty() {
             for missing in missing {
-                eprintln!("it is required to test {missing}");
+                eprintln!("a required store is missing: {missing}");
             }
             return ExitCode::FAILURE;
         }
@@ -80,5 +81,10 @@ fn run(backend: &Backend, case: Case) -> Result<(), Failed> {
         .build()?;
     let done = runtime.block_on(async { tokio::time::timeout(LIMIT, (case.run)(storage)).await });
     runtime.shutdown_background();
-    done.map_err(|_| Failed::from(format!("it hangs: no end after {} s", LIMIT.as_secs())))
+    done.map_err(|_| {
+        Failed::from(format!(
+            "the test hangs: not finished after {} s",
+            LIMIT.as_secs()
+        ))
+    })
 }

@@ -23,7 +23,7 @@ impl Mortal {
         let builder = set(scene.builder(&line));
         let node = runtime.spawn(async move { Node::loaded(builder, line).await });
         Self {
-            node: node.await.expect("it is loaded"),
+            node: node.await.expect("the session is loaded"),
             runtime,
         }
     }
@@ -33,21 +33,21 @@ impl Mortal {
         self.runtime.spawn(async move { tokens.token().await })
     }
 
-    /// Ends all its tasks, whatever they do, and drops all that it holds.
+    /// Ends all tasks of the instance at any point, and drops everything that the instance holds.
     pub(crate) async fn die(self) {
         let Self { runtime, node } = self;
         let dying = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(PATIENCE));
-        dying.await.expect("it ends");
+        dying.await.expect("the runtime ends");
         drop(node);
     }
 
-    /// Leases, sends, and dies before it reads the answer.
+    /// Leases the token, sends the request, and dies before the answer is read.
     pub(crate) async fn die_sending(self, scene: &Scene, fault: Fault) {
         scene.server.fail_next(fault);
         let arrived = scene.server.exchanges();
         self.call();
         scene.server.arrived(arrived + 1).await;
-        until("its lease is there", async || {
+        until("the lease of the instance is stored", async || {
             !scene.json().await["lease"].is_null()
         })
         .await;
@@ -55,12 +55,12 @@ impl Mortal {
     }
 }
 
-/// The request arrives, and is never decided.
+/// The request arrives, and the server never decides it.
 pub(crate) fn never() -> Fault {
     Fault::DelayBefore(HOUR)
 }
 
-/// The token is spent, and the answer never sent.
+/// The token is spent, and the answer is never sent.
 pub(crate) fn unanswered() -> Fault {
     Fault::Delay(HOUR)
 }

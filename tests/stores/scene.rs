@@ -1,5 +1,5 @@
-//! A session, its server, and instances that share it by one storage, in real time. Hours pass all the same:
-//! the instances and the storage sleep through them.
+//! A session, its server, and instances that share the session in one storage, in real time. The instances and the
+//! storage sleep through hours, so hours pass at once.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -25,13 +25,13 @@ pub(crate) const TTL: Duration = Duration::from_secs(600);
 pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 pub(crate) const LEASE_DURATION: Duration = Duration::from_secs(60);
 
-/// The longest time that the lease duration permits.
+/// The longest timeout that the lease duration permits.
 const STORE_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// A pause that callers wait through, and that does not end during a test.
+/// A pause that callers wait through. The pause does not end in the real time of a test.
 pub(crate) const PAUSE: Duration = Duration::from_secs(20);
 
-/// A limit for every wait: longer than anything takes on a busy machine.
+/// The limit for every wait: longer than any step takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) type Caller = JoinHandle<Result<Token, Error>>;
@@ -55,12 +55,12 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// A strict server.
+    /// A scene with a strict server.
     pub(crate) fn strict(storage: &Arc<dyn Storage>) -> Self {
         Self::new(storage, |server| server)
     }
 
-    /// A session that no other test has.
+    /// A session that no other test uses.
     pub(crate) fn new(
         storage: &Arc<dyn Storage>,
         rules: impl FnOnce(AuthorizationServerBuilder) -> AuthorizationServerBuilder,
@@ -85,28 +85,28 @@ impl Scene {
         self.server.endpoint().with_profile(self.profile)
     }
 
-    /// The connection of another instance to the storage.
+    /// Opens a connection to the storage for another instance.
     pub(crate) async fn line(&self) -> Line {
         Line::new(self.storage.open().await, self.ahead.clone())
     }
 
-    /// The connection of an instance whose tasks run elsewhere.
+    /// Opens a connection for an instance whose tasks run on this runtime.
     pub(crate) async fn line_on(&self, runtime: &tokio::runtime::Handle) -> Line {
         let storage = Arc::clone(&self.storage);
         let open = runtime.spawn(async move { storage.open().await });
         Line::new(open.await.expect("no panic"), self.ahead.clone())
     }
 
-    /// Without a first pair.
+    /// A builder without a seed.
     pub(crate) fn bare(&self, endpoint: impl TokenEndpoint, line: &Line) -> Builder {
         TokenManager::builder(endpoint)
             .clock(self.clock.clone())
             .store(line.clone())
             .key(self.key.clone())
             .jitter(0.0)
-            // No limit ends a wait before its event comes.
+            // A waiting instance loads the record again after at most this time.
             .poll_interval(millis(20))
-            // An instance that the test stops is neither given up soon, nor served because of that.
+            // An instance that the test stops keeps its lease, and does not serve a pair because of a timeout.
             .store_timeout(STORE_TIMEOUT)
     }
 
@@ -132,8 +132,8 @@ impl Scene {
         nodes
     }
 
-    /// A caller that waits for a rotation. The request has arrived at the server, which decides when the guard is
-    /// dropped.
+    /// Returns a guard and a caller that waits for a rotation. The request has arrived at the server, which decides
+    /// when the guard is dropped.
     pub(crate) async fn call_in_flight(&self, node: &Node) -> (Hold, Caller) {
         let hold = self.server.hold();
         let caller = self.arriving_call(node).await;
@@ -148,22 +148,22 @@ impl Scene {
         caller
     }
 
-    /// The instances and the storage sleep.
+    /// Lets the instances and the storage sleep.
     pub(crate) async fn pass(&self, span: Duration) {
         self.ahead.pass(span, || self.clock.suspend(span)).await;
     }
 
-    /// Sleeps past the access token's expiry.
+    /// Sleeps past the expiry of the access token.
     pub(crate) async fn expire(&self) {
         self.pass(TTL + seconds(1)).await;
     }
 
-    /// Sleeps until every lease that was made so far is stale.
+    /// Sleeps until every lease that exists now is stale.
     pub(crate) async fn outlast_leases(&self) {
         self.pass(LEASE_DURATION + seconds(1)).await;
     }
 
-    /// The server's counts: exchanges, replays, revoked families.
+    /// The counters of the server: exchanges, replays, revoked families.
     pub(crate) fn counts(&self) -> (u64, u64, u64) {
         (
             self.server.exchanges(),
@@ -188,32 +188,32 @@ impl Scene {
         self.storage.record(&self.key).await.expect("a record")
     }
 
-    /// The record as it is serialized.
+    /// The record in its serialized form.
     pub(crate) async fn json(&self) -> Value {
         serde_json::to_value(self.record().await).expect("serializes")
     }
 
-    /// Writes a record as another instance would.
+    /// Writes a record as another instance does.
     pub(crate) async fn put(&self, record: &Value) {
         let record: Record = serde_json::from_value(record.clone()).expect("a record");
         let store = self.storage.open().await;
-        let loaded = store.load(&self.key).await.expect("it can be read");
+        let loaded = store.load(&self.key).await.expect("the record can be read");
         let seen = loaded.entry.map(|(_, revision)| revision);
         let swapped = store.swap(&self.key, seen, &record).await;
-        let swapped = swapped.expect("it can be written");
+        let swapped = swapped.expect("the record can be written");
         assert!(
             matches!(swapped, evertoken::store::Swap::Swapped(_)),
-            "nobody else writes"
+            "another instance writes at the same time"
         );
     }
 
-    /// Sets the store back to this record, as a failover that lost writes does.
+    /// Sets the store back to this record, as a failover with lost writes does.
     pub(crate) async fn fall_back_to(&self, record: &Record) {
         self.put(&serde_json::to_value(record).expect("serializes"))
             .await;
     }
 
-    /// Makes a lease on the current token by an instance that does not exist any more.
+    /// Adds a lease on the current token, by an instance that has died.
     pub(crate) async fn plant_lease(&self) {
         let loaded = self.line().await.load(&self.key).await.expect("readable");
         let mut record = self.json().await;
@@ -228,20 +228,20 @@ impl Scene {
         self.put(&record).await;
     }
 
-    /// The digest of the pair that holds this access token, if it is the current one.
+    /// The digest of the current pair, if the pair holds this access token.
     pub(crate) async fn digest_of(&self, token: &Token) -> Option<Digest> {
         let record = self.storage.record(&self.key).await?;
         let stored = &serde_json::to_value(&record).expect("serializes")["pair"]["access_token"];
         (stored == token.expose()).then(|| record.digest())
     }
 
-    /// A token, after all pauses before it. The instances sleep through the pauses.
+    /// Returns a token after all pauses. The instances sleep through the pauses.
     pub(crate) async fn token_at_last(&self, node: &Node) -> Token {
         let mut last = None;
         for _ in 0..20 {
             match node.token().await {
                 Ok(token) => return token,
-                // An ended session is read again in the background.
+                // The manager reads the record of an ended session again in the background.
                 Err(Error::Ended { .. }) => {
                     self.pass(seconds(2)).await;
                     tokio::time::sleep(millis(20)).await;
@@ -265,8 +265,8 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) async fn loaded(builder: Builder, line: Line) -> Self {
-        let tokens = builder.build().expect("it can be built");
-        tokens.token().await.expect("there is a pair");
+        let tokens = builder.build().expect("the settings are valid");
+        tokens.token().await.expect("the session has a pair");
         Self { tokens, line }
     }
 
@@ -288,7 +288,7 @@ pub(crate) async fn answer(caller: Caller) -> Result<Token, Error> {
     caller.await.expect("no panic")
 }
 
-/// The one token that all callers got.
+/// Asserts that all callers got the same token, and returns that token.
 pub(crate) async fn common_token(callers: impl IntoIterator<Item = Caller>) -> Token {
     let mut common: Option<Token> = None;
     for caller in callers {
@@ -299,7 +299,7 @@ pub(crate) async fn common_token(callers: impl IntoIterator<Item = Caller>) -> T
         }
         common = Some(token);
     }
-    common.expect("somebody called")
+    common.expect("there is a caller")
 }
 
 pub(crate) fn reason(error: &Error) -> Option<EndReason> {
@@ -309,12 +309,12 @@ pub(crate) fn reason(error: &Error) -> Option<EndReason> {
     }
 }
 
-/// A manager with this pause after the first failure without a token.
+/// Sets this pause after the first failure without a token.
 pub(crate) fn pausing(pause: Duration) -> impl FnOnce(Builder) -> Builder {
     move |builder| builder.cool_down(CoolDown::default().expired(pause))
 }
 
-/// The numbers of rotated and of adopted pairs, by the events so far.
+/// Counts the rotated and the adopted pairs in the events so far.
 pub(crate) fn rotated_and_adopted(events: &mut Events) -> (usize, usize) {
     let (mut rotated, mut adopted) = (0, 0);
     while let Some(event) = events.try_recv() {
@@ -335,5 +335,5 @@ pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) 
         }
     };
     let came = tokio::time::timeout(PATIENCE, waiting).await;
-    assert!(came.is_ok(), "it never came: {what}");
+    assert!(came.is_ok(), "not reached in time: {what}");
 }

@@ -1,4 +1,4 @@
-//! Many callers share one exchange, also where they are spread over instances.
+//! Many callers share one exchange, also when they use several instances.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -33,6 +33,7 @@ async fn tokens_of(managers: &[&TokenManager], callers: usize) -> HashSet<String
         .collect()
 }
 
+/// Many callers of one manager share one exchange.
 async fn n1_many_callers_share_one_exchange(judge: Arc<Judge>) {
     let world = World::new(&judge, Rules::CALM).await;
     let tokens = manager(&world, MemoryStore::new());
@@ -49,6 +50,7 @@ async fn n1_many_callers_share_one_exchange(judge: Arc<Judge>) {
     world.assert_rotations(1);
 }
 
+/// The callers of several instances share one exchange.
 async fn n2_instances_share_one_exchange(judge: Arc<Judge>) {
     let world = World::new(&judge, Rules::CALM).await;
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! A client that the server does not accept: an error of the configuration, which costs no session.
+//! A client that the server does not accept is a configuration error, and does not end the session.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use crate::judge::{CLIENT, Client, Judge, Kind, Rules};
 use crate::world::World;
 
 cases![
-    a_wrong_secret_is_an_error_and_the_right_one_goes_on,
-    requests_that_make_no_sense_are_refused_in_the_servers_words,
+    a_wrong_secret_is_an_error_and_the_session_continues_with_the_right_secret,
+    invalid_requests_are_refused_in_the_servers_words,
 ];
 
 const WRONG: Client = Client {
@@ -18,7 +18,9 @@ const WRONG: Client = Client {
     secret: "wrong",
 };
 
-async fn a_wrong_secret_is_an_error_and_the_right_one_goes_on(judge: Arc<Judge>) {
+async fn a_wrong_secret_is_an_error_and_the_session_continues_with_the_right_secret(
+    judge: Arc<Judge>,
+) {
     let world = World::new(&judge, Rules::CALM).await;
     let token = &world.first.refresh_token;
     let answer = world.server.exchange_as(WRONG, token).await;
@@ -52,7 +54,7 @@ async fn a_wrong_secret_is_an_error_and_the_right_one_goes_on(judge: Arc<Judge>)
         matches!(wrong.token().await, Ok(served) if served.expose() == world.first.access_token)
     );
 
-    // No instance sends before the pause is over, and none ends the session.
+    // No instance sends a request before the pause ends, and no instance ends the session.
     tokio::time::sleep(error.retry_after().unwrap()).await;
     let right = start(CLIENT.secret);
     let next = right.rotate().await.unwrap();
@@ -61,7 +63,7 @@ async fn a_wrong_secret_is_an_error_and_the_right_one_goes_on(judge: Arc<Judge>)
     assert_eq!((seen.exchanges, seen.issued), (2, 1), "{seen:?}");
 }
 
-async fn requests_that_make_no_sense_are_refused_in_the_servers_words(judge: Arc<Judge>) {
+async fn invalid_requests_are_refused_in_the_servers_words(judge: Arc<Judge>) {
     let server = judge.server(Rules::CALM).await;
     let client = Some(CLIENT);
     let without_token = server.ask(client, &[("grant_type", "refresh_token")]).await;
@@ -80,7 +82,7 @@ async fn requests_that_make_no_sense_are_refused_in_the_servers_words(judge: Arc
             assert_eq!(without_grant.outcome(), (400, "unsupported_grant_type"));
             assert_eq!(without_client.outcome(), (401, "invalid_client"));
         }
-        // One of the two, where they disagree.
+        // The error is one of these two where the servers disagree.
         (true, _) => {
             assert_eq!(without_grant.outcome(), (400, "invalid_request"));
             assert_eq!(without_client.outcome(), (401, "invalid_client"));

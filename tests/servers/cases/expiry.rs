@@ -1,4 +1,4 @@
-//! The end of a session's tokens.
+//! The expiry of a session's tokens.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Servers that answer a refresh token again for a while.
+//! Servers that accept a used refresh token again for a while.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ cases![
     inside_the_window_a_second_use_is_answered,
     after_the_window_a_second_use_revokes_the_family,
     a_token_two_generations_old_revokes_the_family_or_forks_it,
-    an_answer_that_is_lost_inside_the_window_costs_nothing,
+    an_answer_that_is_lost_inside_the_window_does_not_end_the_session,
 ];
 
-/// Longer than any test takes to come back on a busy machine.
+/// A grace window that is longer than any test, also on a busy machine.
 const LONG: Rules = Rules::CALM.reuse(Reuse::Grace(60));
 
 const SHORT: Rules = Rules::CALM.reuse(Reuse::Grace(1));
@@ -31,7 +31,7 @@ async fn inside_the_window_a_second_use_is_answered(judge: Arc<Judge>) {
     let is_same = |name: &str| second.text(name) == again.text(name);
     assert_eq!(is_same("access_token"), judge.repeats_the_pair());
     assert_eq!(is_same("refresh_token"), judge.repeats_the_pair());
-    // Also where the pair is as old as its first answer.
+    // The answer has the full lifetime, also where the server repeats the pair of the first answer.
     assert_eq!(again.body["expires_in"], Rules::CALM.access_ttl);
     for answer in [second, again] {
         assert!(server.is_live_access(answer.text("access_token")).await);
@@ -65,7 +65,7 @@ async fn a_token_two_generations_old_revokes_the_family_or_forks_it(judge: Arc<J
     }
 }
 
-async fn an_answer_that_is_lost_inside_the_window_costs_nothing(judge: Arc<Judge>) {
+async fn an_answer_that_is_lost_inside_the_window_does_not_end_the_session(judge: Arc<Judge>) {
     let world = World::new(&judge, LONG).await;
     let tokens = world.builder(OnRequest::default()).build().unwrap();
     tokens.token().await.unwrap();

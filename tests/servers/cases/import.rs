@@ -1,4 +1,4 @@
-//! `data_import` with a configuration file, as its own documentation writes one.
+//! `data_import` runs with a configuration file as its own documentation shows one.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,7 +14,7 @@ use crate::world::World;
 
 cases![an_import_outlives_its_tokens];
 
-/// Batches of 50 ms: some ten seconds of work.
+/// Records for batches of 50 ms: about ten seconds of work.
 const RECORDS: u64 = 2_000;
 
 async fn an_import_outlives_its_tokens(judge: Arc<Judge>) {
@@ -55,7 +55,7 @@ async fn an_import_outlives_its_tokens(judge: Arc<Judge>) {
     assert_eq!(report["session_ended"], Value::Null);
     assert_eq!(api.records(), RECORDS);
     let rotations = report["rotations"].as_u64().unwrap();
-    // One for the first access token, and at least one for its end.
+    // One rotation gets the first access token, and at least one more replaces that token when it expires.
     assert!(rotations >= 2, "{report}");
     world.assert_rotations(rotations);
 }

@@ -37,7 +37,7 @@ async fn a_logout_revokes_the_pair_at_the_server(judge: Arc<Judge>) {
         "{seen:?}"
     );
 
-    // A later process learns it from the store, and sends nothing.
+    // A later process reads the logout from the store, and sends nothing.
     for tokens in [one, start()] {
         let error = tokens.token().await.unwrap_err();
         let is_logged_out =

@@ -1,5 +1,6 @@
-//! Answers that are lost after the server has issued a pair. A server with a grace window answers the second sending,
-//! which comes after a pause of seconds; a strict one ends the session in its own words.
+//! Answers that are lost after the server has issued a pair. The client sends the token a second time after a pause of
+//! seconds. A server with a grace window answers the second request with a pair; a strict server ends the session in
+//! its own words.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ cases![
     a_commit_behind_a_page_ends_the_session_in_the_servers_words_at_the_second_sending,
 ];
 
-/// Of each window, and for each way to lose an answer: as many at once as a real server answers within seconds.
+/// Sessions for each window and for each way to lose an answer: as many as a real server answers within seconds.
 const SESSIONS: usize = 12;
 
 const fn window(seconds: u64) -> Rules {
@@ -46,14 +47,14 @@ async fn lose_no_session(judge: &Arc<Judge>, rules: Rules) {
             let token = token.unwrap_or_else(|error| panic!("{step:?}: {error:?}"));
             assert!(server.is_live_access(token.expose()).await, "{step:?}");
             assert_eq!(world.relay.seen().repeated, 1, "{step:?}");
-            // The pair that the second sending brought is not a dead branch.
+            // The pair that the second request brought can be rotated, so it belongs to the live family.
             tokens.rotate().await.unwrap();
         });
         join_all(sessions).await;
     }
 }
 
-/// The timeout and the pause together are shorter than the window.
+/// The timeout and the pause together are shorter than the grace window.
 async fn an_answer_that_hangs_inside_a_window_loses_no_session(judge: Arc<Judge>) {
     let world = World::new(&judge, window(10)).await;
     let endpoint = world.endpoint().timeout(Duration::from_secs(4));

@@ -1,4 +1,4 @@
-//! What becomes of the old access token at a rotation.
+//! The fate of the old access token at a rotation.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ async fn the_old_access_token_lives_on_or_dies_as_the_profile_says(judge: Arc<Ju
     );
 }
 
-/// A call whose token dies on its way is sent again with the new one.
+/// A call whose token dies while the request travels is sent again with the new token.
 async fn calls_during_rotations_succeed(judge: Arc<Judge>) {
     let world = World::new(&judge, Rules::CALM).await;
     let api = Api::start(Arc::clone(&world.server)).await;

@@ -1,5 +1,5 @@
-//! What stands between a client and its server answers too, and ends no session: a page, a gateway's answer and a
-//! refused connection cost a pause.
+//! Proxies and gateways between a client and its server answer too, and do not end a session. A page, a gateway's
+//! answer and a refused connection each cost a pause.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -22,7 +22,7 @@ cases![
     a_job_outlives_refused_connections_without_a_failed_call,
 ];
 
-/// What proxies, gateways, firewalls and captive portals answer.
+/// The answers of proxies, gateways, firewalls and captive portals.
 fn pages() -> Vec<Page> {
     let statuses = [200, 301, 400, 401, 403, 404, 408, 413, 500, 502, 503, 504];
     let html = statuses.map(Page::html);
@@ -106,7 +106,7 @@ async fn a_job_outlives_pages_without_a_failed_call(judge: Arc<Judge>) {
             world.relay.always(None);
         };
         job(&world, &server, &format!("{status}"), during).await;
-        // Pauses of 2 s and more, the first of which may begin while the token is valid.
+        // The pauses are 2 s and longer. The first pause may begin while the token is still valid.
         let seen = world.relay.seen();
         assert!(seen.arrived - seen.exchanges <= 5, "{status}: {seen:?}");
         assert_eq!(seen.repeated, 0, "{status}");
@@ -131,13 +131,13 @@ async fn a_job_outlives_refused_connections_without_a_failed_call(judge: Arc<Jud
     );
 }
 
-/// Longer than an access token and the first pause together.
+/// An outage that is longer than the lifetime of an access token and the first pause together.
 const OUTAGE: Duration = Duration::from_secs(8);
 
-/// Calls after an outage, of 50 ms each: past the end of the token that the outage left.
+/// The number of calls after an outage, of 50 ms each. They last until the token of the outage has expired.
 const CALLS_AFTER: usize = 80;
 
-/// Sends records before, during and after an outage, and ends with a live session.
+/// Sends records before, during and after an outage. The session is live at the end.
 async fn job(world: &World, server: &Arc<Server>, name: &str, during: impl AsyncFnOnce()) {
     let api = Api::start(Arc::clone(server)).await;
     let builder = world.builder(OnRequest::default()).origin(api.origin());

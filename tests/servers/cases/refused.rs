@@ -1,4 +1,4 @@
-//! A refresh token that the server refuses ends the session, at once and for all instances.
+//! A refresh token that the server refuses ends the session at once and for all instances.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ async fn a_revoked_token_ends_the_session_and_its_access_token_is_served_until_t
             .await
     );
     assert_rejected(tokens.rotate().await);
-    // The manager cannot know that the access token is dead, too, until an API rejects it.
+    // The manager learns that the access token is dead only when an API rejects that token.
     assert_eq!(tokens.token().await.unwrap().expose(), first.expose());
     tokens.reject(&first);
     assert_rejected(tokens.token().await);

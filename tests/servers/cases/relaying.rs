@@ -1,4 +1,4 @@
-//! The relay does with a request what the test says, and counts what the server saw.
+//! The relay treats each request as the test demands, and counts the requests that reached the server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,7 +82,7 @@ async fn a_page_comes_in_place_of_the_servers_answer(judge: Arc<Judge>) {
         world.relay.next(step.clone());
         let answer = sent(&world, token).await.unwrap();
         let (Step::Page(page) | Step::PageAfter(page)) = step else {
-            unreachable!("both are pages");
+            unreachable!("both steps replace the answer with a page");
         };
         assert_eq!(answer.status(), page.status);
         assert_eq!(answer.headers()["content-type"], page.content_type);

@@ -1,4 +1,4 @@
-//! A session outlives its tokens, at real sockets and in real time.
+//! A session outlives its tokens, on real sockets and in real time.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ cases![
     an_hour_of_rotations_spends_each_token_once,
 ];
 
-/// Access tokens of 3 s, one after the other.
+/// The number of access tokens of 3 s that a job uses, one after the other.
 const TOKENS: u64 = 5;
 
-/// Calls under way at once.
+/// The number of calls in flight at once.
 const WORKERS: usize = 4;
 
 async fn a_job_outlives_its_tokens_with_each_strategy(judge: Arc<Judge>) {
@@ -63,7 +63,7 @@ async fn job(judge: &Arc<Judge>, server: &Arc<Server>, strategy: impl RefreshStr
     );
 }
 
-/// A token a minute.
+/// The hour has 60 rotations: one a minute.
 async fn an_hour_of_rotations_spends_each_token_once(judge: Arc<Judge>) {
     let world = World::new(&judge, Rules::CALM).await;
     let tokens = world.builder(OnRequest::default()).build().unwrap();
@@ -71,7 +71,10 @@ async fn an_hour_of_rotations_spends_each_token_once(judge: Arc<Judge>) {
     for _ in 0..60 {
         let token = tokio::time::timeout(Duration::from_secs(20), tokens.rotate()).await;
         let token = token.unwrap().unwrap();
-        assert!(seen.insert(token.expose().to_owned()), "a token came twice");
+        assert!(
+            seen.insert(token.expose().to_owned()),
+            "the server issued the same token twice"
+        );
         assert!(world.server.is_live_access(token.expose()).await);
     }
     world.assert_rotations(60);

@@ -1,4 +1,5 @@
-//! What a second use of a refresh token costs: where one is refused, the pair that the first use brought is dead.
+//! The cost of a second use of a refresh token. A server that refuses the second use also revokes the pair of the first
+//! use.
 
 use std::sync::Arc;
 
@@ -11,11 +12,11 @@ use crate::world::{World, assert_rejected};
 cases![
     a_second_use_revokes_the_family,
     a_second_use_is_refused_and_the_family_lives_on if can_refuse,
-    of_many_uses_at_once_one_wins_and_its_pair_is_dead if is_strict_at_once,
-    many_uses_at_once_bring_anything if is_django,
+    one_of_many_uses_at_once_wins_and_its_pair_is_dead if is_strict_at_once,
+    many_uses_at_once_bring_a_pair_a_refusal_or_a_server_error if is_django,
 ];
 
-/// oidc-provider always revokes.
+/// oidc-provider always revokes the family.
 fn can_refuse(judge: &Judge) -> bool {
     judge.kind == Kind::Django
 }
@@ -68,7 +69,7 @@ async fn many_at_once(world: &World) -> Vec<Answer> {
     futures_util::future::join_all(uses).await
 }
 
-async fn of_many_uses_at_once_one_wins_and_its_pair_is_dead(judge: Arc<Judge>) {
+async fn one_of_many_uses_at_once_wins_and_its_pair_is_dead(judge: Arc<Judge>) {
     let world = World::new(&judge, Rules::CALM).await;
     let answers = many_at_once(&world).await;
     let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
@@ -81,10 +82,10 @@ async fn of_many_uses_at_once_one_wins_and_its_pair_is_dead(judge: Arc<Judge>) {
     assert!(!world.server.is_live_refresh(refresh).await);
 }
 
-/// django-oauth-toolkit judges a token before it locks it: it repeats the pair although it has no grace window,
-/// issues another one to a use that it judged before a refusal revoked the family, and answers 500 to one whose pair
-/// was revoked before it was sent.
-async fn many_uses_at_once_bring_anything(judge: Arc<Judge>) {
+/// django-oauth-toolkit checks a token before it locks the token. The server therefore repeats a pair although it has
+/// no grace window. It issues another pair to a request that it checked before a refusal revoked the family. It answers
+/// 500 to a request whose pair was revoked before the answer was sent.
+async fn many_uses_at_once_bring_a_pair_a_refusal_or_a_server_error(judge: Arc<Judge>) {
     let world = World::new(&judge, Rules::CALM).await;
     let answers = many_at_once(&world).await;
     for answer in &answers {

@@ -1,4 +1,4 @@
-//! A session begins with a first pair, and goes on from what is stored.
+//! A session begins with a first pair, and a later process continues with the stored pair.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! What callers get: the server's own words where it ends a session or refuses a client, and an error at once where
-//! nothing has ever worked.
+//! The errors that callers get. An error carries the server's own words when the server ends a session or refuses a
+//! client. A configuration that has never worked fails at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use crate::relay::{Page, Step};
 use crate::world::{World, without_a_token};
 
 cases![
-    an_end_has_the_servers_words,
+    an_ended_session_has_the_servers_words,
     a_page_at_the_first_call_is_an_error_at_once,
     a_wrong_secret_at_the_first_call_is_an_error_at_once,
     a_client_that_is_refused_once_in_mid_session_waits_and_goes_on,
 ];
 
-/// Shorter than any pause.
+/// A time that is shorter than any pause.
 const AT_ONCE: Duration = Duration::from_millis(1_500);
 
 #[track_caller]
@@ -32,7 +32,7 @@ pub(super) fn assert_rejected(answer: Result<Token, Error>) {
     }
 }
 
-async fn an_end_has_the_servers_words(judge: Arc<Judge>) {
+async fn an_ended_session_has_the_servers_words(judge: Arc<Judge>) {
     let world = World::new(&judge, Rules::CALM).await;
     let tokens = world.begun().await;
     let pair = tokens.token().await.unwrap();
@@ -41,7 +41,7 @@ async fn an_end_has_the_servers_words(judge: Arc<Judge>) {
     assert_eq!(world.relay.seen().repeated, 0);
 }
 
-/// A manager that has a refresh token alone, so that its first call needs an exchange.
+/// A manager that has only a refresh token, so its first call needs an exchange.
 fn first_call(world: &World, secret: Option<&str>) -> TokenManager {
     let endpoint = match secret {
         Some(secret) => world.endpoint().client_secret(secret),
@@ -57,7 +57,7 @@ async fn failed_at_once(tokens: &TokenManager) -> Error {
     answer.expect("the error comes at once").unwrap_err()
 }
 
-/// A pair was never committed here, so the URL is probably wrong.
+/// No pair was ever committed with this endpoint, so the URL is probably wrong.
 async fn a_page_at_the_first_call_is_an_error_at_once(judge: Arc<Judge>) {
     let world = World::new(&judge, Rules::CALM).await;
     world.relay.next(Step::Page(Page::html(404)));
@@ -72,7 +72,7 @@ async fn a_page_at_the_first_call_is_an_error_at_once(judge: Arc<Judge>) {
     assert!(start.is_some_and(|start| start.contains("in the way")));
     assert!(!error.needs_sign_in(), "{error:?}");
     assert_eq!(world.relay.seen().arrived, 1);
-    // The session goes on when the way is free and the pause over.
+    // The session continues when the page is gone and the pause is over.
     tokio::time::sleep(error.retry_after().unwrap()).await;
     let token = tokens.token().await.unwrap();
     assert!(world.server.is_live_access(token.expose()).await);
@@ -96,7 +96,7 @@ async fn a_wrong_secret_at_the_first_call_is_an_error_at_once(judge: Arc<Judge>)
     assert!(world.server.is_live_refresh(refresh).await);
 }
 
-/// A client that has worked here is refused while a deployment is under way.
+/// The server refuses a client for a while that it has accepted before, as during a deployment.
 async fn a_client_that_is_refused_once_in_mid_session_waits_and_goes_on(judge: Arc<Judge>) {
     let world = World::new(&judge, Rules::CALM).await;
     let tokens = world.begun().await;

@@ -1,4 +1,4 @@
-"""Fails where the packages, or those that they need, cannot be loaded by this Python."""
+"""Fails when this Python cannot load the packages or their dependencies."""
 
 import django.core.wsgi  # noqa: F401
 import jwcrypto.jwk  # noqa: F401

@@ -1,18 +1,18 @@
 """django-oauth-toolkit on a free port of the loopback, for tests.
 
-It writes one line of JSON when it is ready, and ends with its standard input, so that it cannot outlive the
-test that started it.
+The program writes one line of JSON when the server is ready. The program ends with its standard input, and
+therefore with the test that started it.
 
-DATABASE          the file of its database, which is made
-CLIENTS           [{"id": .., "secret": ..}, ..]; sessions are the first one's
-PORT              0 for a free one
+DATABASE          the file of the database, which the program creates
+CLIENTS           [{"id": .., "secret": ..}, ..]; the first client owns the sessions
+PORT              0 for a free port
 ACCESS_TTL, REFRESH_TTL   seconds
-ROTATE            1: each refresh token is good for one use; 0: the same one is answered
+ROTATE            1: each refresh token is valid for one use; 0: an exchange returns the same refresh token
 REUSE_PROTECTION  1: a second use revokes the family
-GRACE             for so many seconds after its first use a refresh token is answered again, with the same pair
+GRACE             the seconds after the first use in which a used refresh token returns the same pair again
 
-POST /test/session issues the first pair of a session, as a sign-in would. POST /test/refresh-token says whether
-a refresh token is active, which this server's introspection endpoint says of access tokens only.
+POST /test/session issues the first pair of a session, as a sign-in does. POST /test/refresh-token reports whether
+a refresh token is active; this server's introspection endpoint reports that of access tokens only.
 """
 
 import json
@@ -39,7 +39,7 @@ settings.configure(
     ROOT_URLCONF=__name__,
     DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "oauth2_provider"],
-    # Tables as the models are now, which takes a tenth of the time that all migrations take.
+    # The tables are made from the models, which takes a tenth of the time of all migrations.
     MIGRATION_MODULES={app: None for app in APPS},
     DATABASES={
         "default": {
@@ -47,7 +47,7 @@ settings.configure(
             "NAME": os.environ["DATABASE"],
             "OPTIONS": {
                 # Transactions that read first and write later fail at once with "database is locked", whatever
-                # the timeout; those that begin as writers wait for their turn.
+                # the timeout. Transactions that begin as writers wait for their turn.
                 "transaction_mode": "IMMEDIATE",
                 "timeout": 30,
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;",
@@ -121,7 +121,7 @@ def refresh_token(request):
     is_active = (
         token is not None
         and token.access_token is not None
-        # It expires so long after its access token.
+        # A refresh token expires this long after its access token.
         and token.access_token.expires + timedelta(seconds=number("REFRESH_TTL")) > timezone.now()
     )
     return JsonResponse({"active": is_active})
@@ -138,7 +138,7 @@ urlpatterns = [
 
 class Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
-    # Many callers connect at once; a connection that does not fit is answered after a second.
+    # Many callers connect at once. A connection that does not fit into the queue is answered after a second.
     request_queue_size = 512
 
 
@@ -162,7 +162,7 @@ def main():
         Application.objects.create(
             client_id=client["id"],
             client_secret=client["secret"],
-            # Hashing the secret takes 0.2 s of a processor for each request.
+            # A hashed secret costs 0.2 s of processor time for each request.
             hash_client_secret=False,
             client_type=Application.CLIENT_CONFIDENTIAL,
             authorization_grant_type=Application.GRANT_AUTHORIZATION_CODE,
@@ -183,7 +183,7 @@ def main():
     server.serve_forever()
 
 
-# Django imports this file once more, for its URLs.
+# Django imports this file a second time, for its URLs.
 if __name__ == "__main__":
     sys.modules["server"] = sys.modules["__main__"]
     main()

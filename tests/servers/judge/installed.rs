@@ -1,4 +1,4 @@
-//! Where `tests/all.sh` puts the servers, and whether they are there as the lists in this directory say.
+//! The place where `tests/all.sh` installs the servers, and the check that they match the lists in this directory.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -21,7 +21,7 @@ impl Kind {
         }
     }
 
-    /// The script that fails where what is installed cannot be loaded.
+    /// The script that fails when an installed package cannot be loaded.
     fn loads(self) -> &'static str {
         match self {
             Self::OidcProvider => "loads.js",
@@ -30,20 +30,20 @@ impl Kind {
     }
 }
 
-/// The program that runs a script of the server's.
+/// The program that runs a script of this server.
 pub(super) fn interpreter(kind: Kind) -> Command {
     interpreter_in(&installed(kind), kind)
 }
 
 fn interpreter_in(installed: &Path, kind: Kind) -> Command {
     let program = match kind {
-        // The one that the server was installed with.
+        // The interpreter that the server was installed with.
         Kind::OidcProvider => "node",
         Kind::Django => "bin/python",
     };
     let mut command = Command::new(installed.join(program));
     command.env("INSTALLED", installed);
-    // Python would write what it compiles beside the script.
+    // Without this variable Python writes its compiled files beside the script.
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
@@ -52,7 +52,7 @@ pub(super) fn installed(kind: Kind) -> PathBuf {
     // target/tmp
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .parent()
-        .expect("it has one");
+        .expect("the target directory has a parent");
     target.join("servers").join(kind.directory())
 }
 
@@ -67,9 +67,9 @@ pub(super) fn check(kind: Kind) -> Result<(), Missing> {
 }
 
 fn check_in(installed: &Path, kind: Kind) -> Result<(), Missing> {
-    // The list that was installed is copied beside it when all of it is there.
+    // `tests/all.sh` copies the list beside the packages when all packages are installed.
     let was = std::fs::read(installed.join("installed"));
-    let is = std::fs::read(source(kind).join(kind.list())).expect("it is in the repository");
+    let is = std::fs::read(source(kind).join(kind.list())).expect("the list is in the repository");
     let name = kind.directory();
     match was {
         Ok(was) if was == is => {}
@@ -80,7 +80,7 @@ fn check_in(installed: &Path, kind: Kind) -> Result<(), Missing> {
         }
         Err(_) => return Err(Missing(format!("`{name}` is not installed"))),
     }
-    // It may have been broken since.
+    // An installation can break later.
     let loaded = interpreter_in(installed, kind)
         .arg(source(kind).join(kind.loads()))
         .stdin(Stdio::null())
@@ -95,8 +95,8 @@ fn check_in(installed: &Path, kind: Kind) -> Result<(), Missing> {
     Ok(())
 }
 
-/// A test of its own, beside those that the servers judge.
-pub(crate) fn what_cannot_be_loaded_is_missing() {
+/// This test is not run against a server.
+pub(crate) fn a_server_that_cannot_be_loaded_is_missing() {
     for kind in [Kind::OidcProvider, Kind::Django] {
         let directory = tempfile::tempdir().unwrap();
         let missing = || check_in(directory.path(), kind).unwrap_err().0;
@@ -104,7 +104,7 @@ pub(crate) fn what_cannot_be_loaded_is_missing() {
         let list = directory.path().join("installed");
         std::fs::write(&list, "another").unwrap();
         assert!(missing().ends_with("as another list says"), "{}", missing());
-        // All was there, and the interpreter went, as when a distribution replaces its Python.
+        // All packages are installed, and the interpreter is gone, as when a distribution replaces its Python.
         std::fs::copy(source(kind).join(kind.list()), list).unwrap();
         assert!(missing().ends_with("cannot be loaded"), "{}", missing());
     }

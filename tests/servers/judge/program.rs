@@ -1,4 +1,4 @@
-//! A real server as a process of its own, which ends with its standard input, and so with this process.
+//! A real server as a process. The process ends with its standard input, and so with the test process.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
@@ -14,9 +14,9 @@ use crate::services::{Missing, end};
 pub(crate) struct Program {
     pub(super) urls: Urls,
     child: Mutex<Option<Child>>,
-    /// At its end the program ends, however this process does.
+    /// The server ends when this pipe is closed, however the test process ends.
     _input: ChildStdin,
-    /// A program that writes where nothing reads dies of it.
+    /// The pipe is kept because a program that writes to a closed pipe dies.
     _output: BufReader<ChildStdout>,
     _directory: TempDir,
 }
@@ -26,7 +26,7 @@ pub(super) struct Urls {
     pub(super) token_url: String,
     pub(super) revocation_url: String,
     pub(super) introspection_url: String,
-    /// Where that of refresh tokens is another.
+    /// The introspection URL for refresh tokens, where the server has a separate one.
     pub(super) refresh_introspection_url: Option<String>,
     pub(super) session_url: String,
 }
@@ -61,8 +61,8 @@ impl Program {
             .stderr(std::fs::File::create(&log).expect("a log"))
             .spawn()
             .map_err(|error| Missing(format!("`{}` cannot be run: {error}", kind.directory())))?;
-        let input = child.stdin.take().expect("it is piped");
-        let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let input = child.stdin.take().expect("standard input is piped");
+        let mut output = BufReader::new(child.stdout.take().expect("standard output is piped"));
         let ready = loop {
             let mut line = String::new();
             if output.read_line(&mut line).unwrap_or(0) == 0 {
@@ -71,7 +71,7 @@ impl Program {
                 let name = kind.directory();
                 return Err(Missing(format!("`{name}` ended at its start: {log}")));
             }
-            // What else it says comes before it is ready.
+            // The server may write other lines before the line that reports its readiness.
             if line.starts_with('{') {
                 break line;
             }

@@ -1,4 +1,4 @@
-//! What tests ask a server past the crate: a first pair, whether a token is alive, and a plain exchange.
+//! The requests to a server that bypass the crate: a first pair, the liveness of a token, and a plain exchange.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use url::form_urlencoded;
 use super::program::{Program, Urls};
 use super::{CLIENT, Client, Kind, OTHER_CLIENT, Reuse, Rules};
 
-/// A server that runs.
+/// A running server.
 pub(crate) struct Server {
     at: At,
     http: reqwest::Client,
@@ -41,7 +41,7 @@ impl First {
     }
 }
 
-/// What the token endpoint answered.
+/// An answer of the token endpoint.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Value,
@@ -52,7 +52,7 @@ impl Answer {
         self.body[name].as_str().unwrap_or_default()
     }
 
-    /// The status, and the error code if there is one.
+    /// The status and the error code, empty if the answer has none.
     pub(crate) fn outcome(&self) -> (u16, &str) {
         (self.status, self.text("error"))
     }
@@ -165,7 +165,7 @@ impl Server {
         self.ask(Some(client), &form).await
     }
 
-    /// Any request to the token endpoint.
+    /// Sends any request to the token endpoint.
     pub(crate) async fn ask(&self, client: Option<Client>, form: &[(&str, &str)]) -> Answer {
         let answer = self.post(&self.token_url(), client, form).await;
         let status = answer.status().as_u16();
@@ -173,7 +173,7 @@ impl Server {
         Answer { status, body }
     }
 
-    /// RFC 7009, for the status.
+    /// Revokes a token (RFC 7009), and returns the status.
     pub(crate) async fn revoke(&self, token: &str) -> u16 {
         let answer = self
             .post(&self.revocation_url(), Some(CLIENT), &[("token", token)])
@@ -181,7 +181,7 @@ impl Server {
         answer.status().as_u16()
     }
 
-    /// RFC 7662.
+    /// Introspects a token (RFC 7662).
     async fn introspect(&self, url: &str, token: &str) -> bool {
         let answer = self.post(url, Some(CLIENT), &[("token", token)]).await;
         let answer: Value = answer.error_for_status().unwrap().json().await.unwrap();
@@ -207,9 +207,19 @@ impl Server {
 }
 
 fn first(pair: &TokenPair) -> First {
-    let access = pair.access.as_ref().expect("one is issued");
-    let refresh = pair.refresh.as_ref().expect("one is issued");
-    let expires_in = pair.lifetime.access.total().expect("it is known");
+    let access = pair
+        .access
+        .as_ref()
+        .expect("the server issues an access token");
+    let refresh = pair
+        .refresh
+        .as_ref()
+        .expect("the server issues a refresh token");
+    let expires_in = pair
+        .lifetime
+        .access
+        .total()
+        .expect("the answer has a lifetime");
     First {
         access_token: access.expose().to_owned(),
         refresh_token: refresh.expose().to_owned(),

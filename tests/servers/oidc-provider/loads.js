@@ -1,4 +1,4 @@
-// Fails where the package in INSTALLED, or one of those that it needs, cannot be loaded.
+// Fails when the package in INSTALLED or one of its dependencies cannot be loaded.
 
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';

@@ -1,15 +1,15 @@
-// oidc-provider on a free port of the loopback, for tests: strict unless GRACE says otherwise, everything in
-// memory. It writes one line of JSON when it is ready, and ends with its standard input, so that it cannot
-// outlive the test that started it.
+// oidc-provider on a free port of the loopback, for tests: strict without GRACE, with all state in
+// memory. The program writes one line of JSON when the server is ready. The program ends with its standard
+// input, and therefore with the test that started it.
 //
 // INSTALLED    the directory of its node_modules
-// CLIENTS      [{"id": .., "secret": ..}, ..]; sessions are the first one's
-// PORT         0 for a free one
+// CLIENTS      [{"id": .., "secret": ..}, ..]; the first client owns the sessions
+// PORT         0 for a free port
 // ACCESS_TTL, REFRESH_TTL   seconds
-// ROTATE       1: each refresh token is good for one use; 0: the same one is answered
-// GRACE        for so many seconds after its first use a refresh token is answered again, with another pair
+// ROTATE       1: each refresh token is valid for one use; 0: an exchange returns the same refresh token
+// GRACE        the seconds after the first use in which a used refresh token returns another pair
 //
-// POST /test/session issues the first pair of a session, as a sign-in would.
+// POST /test/session issues the first pair of a session, as a sign-in does.
 
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
@@ -19,12 +19,12 @@ const { INSTALLED, CLIENTS, PORT, ACCESS_TTL, REFRESH_TTL, ROTATE, GRACE } = pro
 const require = createRequire(`${INSTALLED}/`);
 const { Provider } = await import(pathToFileURL(require.resolve('oidc-provider')));
 
-// Standard output has the one line.
+// Standard output carries only the line of readiness.
 console.info = console.warn = console.error;
 
 const graceMs = Number(GRACE) * 1000;
 
-// The package's own adapter forgets all but 1,000 entries, and knows no grace.
+// The package's own adapter keeps only 1,000 entries, and does not support a grace window.
 function adapter() {
   const entries = new Map();
   return class {

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::{Backend, Storage};
 
-/// Several processes of one machine.
+/// The file store: several processes of one machine.
 pub(super) fn backend() -> Backend {
     Backend::new("file", || {
         Ok(Arc::new(Directory(
@@ -20,10 +20,10 @@ struct Directory(TempDir);
 #[async_trait]
 impl Storage for Directory {
     async fn open(&self) -> Arc<dyn TokenStore> {
-        Arc::new(FileStore::new(self.0.path().join("sessions")).expect("a directory of ours"))
+        Arc::new(FileStore::new(self.0.path().join("sessions")).expect("the directory can be used"))
     }
 
-    /// The names of the files, and the content of those without a record.
+    /// The names of the files, and the content of the files without a record.
     async fn in_the_open(&self) -> String {
         let mut seen = String::new();
         for entry in std::fs::read_dir(self.0.path().join("sessions")).expect("readable") {

@@ -4,7 +4,7 @@ use evertoken::{MemoryStore, TokenStore, async_trait};
 
 use super::{Backend, Storage};
 
-/// Several managers in one process.
+/// The memory store: several managers in one process.
 pub(super) fn backend() -> Backend {
     Backend::new("memory", || Ok(Arc::new(Memory(MemoryStore::new()))))
 }

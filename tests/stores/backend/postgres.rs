@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, OnceCell};
 use super::{Backend, Storage};
 use crate::services::{Missing, Postgres};
 
-/// Several machines and one server. Each test has its own database.
+/// The PostgreSQL store: several machines and one server. Each test has its own database.
 pub(super) fn backend() -> Backend {
     if let Err(missing) = Postgres::installed() {
         return Backend::missing_server("postgres", missing);
@@ -66,7 +66,10 @@ impl Database {
 impl Heard {
     async fn from_now_on(url: String) -> Mutex<Self> {
         let mut listener = PgListener::connect(&url).await.expect("a connection");
-        listener.listen("evertoken").await.expect("it listens");
+        listener
+            .listen("evertoken")
+            .await
+            .expect("the channel can be listened to");
         Mutex::new(Self {
             listener,
             payloads: String::new(),
@@ -81,7 +84,7 @@ impl Storage for Database {
         Arc::new(
             PostgresStore::connect(&self.url)
                 .await
-                .expect("it connects"),
+                .expect("the connection succeeds"),
         )
     }
 
@@ -97,14 +100,18 @@ impl Storage for Database {
         Some(self.digests(key, "EXPIRED"))
     }
 
-    /// Every column but the one that is secret while its row is current, the statements, and the messages
-    /// on the channel.
+    /// Every column, the statements, and the messages on the channel. The column of the pair is left out while its row
+    /// is current, because it is secret then.
     async fn in_the_open(&self) -> String {
         let heard = &mut *self.listen().await.lock().await;
         self.server
             .sql_in(&self.url, "SELECT pg_notify('evertoken', 'that was all')");
         loop {
-            let notification = heard.listener.recv().await.expect("it goes on listening");
+            let notification = heard
+                .listener
+                .recv()
+                .await
+                .expect("the listener is connected");
             heard.payloads += notification.payload();
             heard.payloads.push('\n');
             if notification.payload() == "that was all" {

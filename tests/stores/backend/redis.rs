@@ -11,7 +11,7 @@ use tokio::sync::{OnceCell, watch};
 use super::{Backend, Storage};
 use crate::services::{Missing, Redis};
 
-/// Several machines and one server. Each test has its own prefix.
+/// The Redis store: several machines and one server. Each test has its own prefix.
 pub(super) fn backend() -> Backend {
     if let Err(missing) = Redis::installed() {
         return Backend::missing_server("redis", missing);
@@ -47,12 +47,14 @@ impl Prefix {
         let (mut sink, mut messages) = client
             .get_async_pubsub()
             .await
-            .expect("it connects")
+            .expect("the connection succeeds")
             .split();
-        sink.psubscribe("*").await.expect("it subscribes");
+        sink.psubscribe("*")
+            .await
+            .expect("the subscription succeeds");
         let (notes, heard) = watch::channel(String::new());
         tokio::spawn(async move {
-            // Dropping this would end the subscription.
+            // Dropping the sink ends the subscription.
             let _sink = sink;
             while let Some(message) = messages.next().await {
                 let payload = String::from_utf8_lossy(message.get_payload_bytes()).into_owned();
@@ -66,7 +68,7 @@ impl Prefix {
     async fn connection(&self) -> MultiplexedConnection {
         let client = Client::open(self.server.url()).expect("a URL");
         let connection = client.get_multiplexed_async_connection().await;
-        connection.expect("it connects")
+        connection.expect("the connection succeeds")
     }
 }
 
@@ -75,13 +77,13 @@ impl Storage for Prefix {
     async fn open(&self) -> Arc<dyn TokenStore> {
         self.heard().await;
         let store = RedisStore::connect(&self.server.url()).await;
-        Arc::new(store.expect("it connects").prefix(&self.prefix))
+        Arc::new(store.expect("the connection succeeds").prefix(&self.prefix))
     }
 
     /// The keys, their content without the pair, and the messages by channel.
     async fn in_the_open(&self) -> String {
         let mut redis = self.connection().await;
-        let keys: Vec<String> = redis.keys("*").await.expect("it lists them");
+        let keys: Vec<String> = redis.keys("*").await.expect("the server lists its keys");
         let mut seen = String::new();
         for key in keys {
             let is_hash: bool = redis.hexists(&key, "record").await.unwrap_or_default();
@@ -100,17 +102,17 @@ impl Storage for Prefix {
             .arg("LIST")
             .query_async(&mut redis)
             .await
-            .expect("it lists them");
+            .expect("the server returns the content of each key");
         let mut heard = self.heard().await;
         let _: () = redis
             .publish("marker", &self.prefix)
             .await
-            .expect("it is sent");
+            .expect("the message is sent");
         let marker = format!("marker: {}\n", self.prefix);
         let heard = heard.wait_for(|heard| heard.contains(&marker)).await;
         format!(
             "{seen}\n{clients}\n{}",
-            *heard.expect("it goes on listening")
+            *heard.expect("the subscription is open")
         )
     }
 }

@@ -9,12 +9,12 @@ use crate::mortal::Mortal;
 use crate::scene::{Node, Scene, answer, common_token, reason, until};
 
 super::cases![
-    w10_without_workers_a_pair_is_stored_before_it_is_returned_and_with_some_it_is_not,
+    w10_a_pair_is_stored_before_it_is_returned_only_without_workers,
     w11_shutdown_stores_what_is_not_stored_yet,
-    w11_a_workers_store_error_is_an_event_and_counted_and_the_pair_is_stored_once_it_can_be,
-    w11_what_a_dead_process_had_not_stored_is_not_spent_again,
-    n2_with_write_behind_the_others_wait_until_the_pair_is_stored,
-    w12_what_waits_is_stored_as_one_and_the_last_issued_ends_active,
+    w11_a_store_error_of_a_worker_is_reported_and_counted_and_the_pair_is_stored_later,
+    w11_a_token_that_a_dead_process_has_spent_is_not_spent_again,
+    n2_with_write_behind_other_instances_wait_until_the_pair_is_stored,
+    w12_waiting_pairs_are_stored_in_one_swap_and_the_last_issued_is_active,
     w12_sessions_share_workers_and_each_is_stored_in_order,
 ];
 
@@ -22,7 +22,8 @@ fn behind(workers: usize) -> impl FnOnce(Builder) -> Builder {
     move |builder| builder.persistence(Persistence::write_behind(workers))
 }
 
-/// A token that was given out, and whose pair the instance cannot store before the guard is dropped.
+/// Returns a token that a caller has received, and a guard. The instance cannot store the token's pair before the guard
+/// is dropped.
 async fn given_out(scene: &Scene, node: &Node) -> (crate::line::Shut, evertoken::Token) {
     let (hold, caller) = scene.call_in_flight(node).await;
     let shut = node.line.stop_swaps();
@@ -32,7 +33,8 @@ async fn given_out(scene: &Scene, node: &Node) -> (crate::line::Shut, evertoken:
     (shut, token)
 }
 
-async fn w10_without_workers_a_pair_is_stored_before_it_is_returned_and_with_some_it_is_not(
+/// A pair is stored before a caller gets the token, unless workers store the pair behind the caller.
+async fn w10_a_pair_is_stored_before_it_is_returned_only_without_workers(
     storage: Arc<dyn Storage>,
 ) {
     assert!(Persistence::default().is_write_through());
@@ -56,13 +58,14 @@ async fn w10_without_workers_a_pair_is_stored_before_it_is_returned_and_with_som
     assert!(node.status().is_unpersisted);
     assert_eq!(scene.active().await, [scene.first.digest(&scene.key)]);
     drop(shut);
-    until("it is stored", async || !node.status().is_unpersisted).await;
+    until("the pair is stored", async || !node.status().is_unpersisted).await;
     assert_eq!(
         scene.active().await,
         [scene.digest_of(&token).await.unwrap()]
     );
 }
 
+/// Shutdown stores the pairs that are not stored yet, and the next process continues with them.
 async fn w11_shutdown_stores_what_is_not_stored_yet(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let node = scene.node_with(behind(1)).await;
@@ -70,7 +73,10 @@ async fn w11_shutdown_stores_what_is_not_stored_yet(storage: Arc<dyn Storage>) {
     let (shut, token) = given_out(&scene, &node).await;
     let tokens = node.tokens.clone();
     let stopping = tokio::spawn(async move { tokens.shutdown().await });
-    until("it is being stopped", async || node.token().await.is_err()).await;
+    until("the shutdown has begun", async || {
+        node.token().await.is_err()
+    })
+    .await;
     assert!(!stopping.is_finished());
     drop(shut);
     stopping.await.unwrap().unwrap();
@@ -84,7 +90,8 @@ async fn w11_shutdown_stores_what_is_not_stored_yet(storage: Arc<dyn Storage>) {
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
-async fn w11_a_workers_store_error_is_an_event_and_counted_and_the_pair_is_stored_once_it_can_be(
+/// A store error of a worker is reported once and counted, and the worker stores the pair when the store works.
+async fn w11_a_store_error_of_a_worker_is_reported_and_counted_and_the_pair_is_stored_later(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::strict(&storage);
@@ -94,7 +101,7 @@ async fn w11_a_workers_store_error_is_an_event_and_counted_and_the_pair_is_store
     let (shut, token) = given_out(&scene, &node).await;
     node.line.cut(true);
     drop(shut);
-    until("it was tried again", async || {
+    until("the worker tries again", async || {
         node.status().store_failures >= 3
     })
     .await;
@@ -102,11 +109,14 @@ async fn w11_a_workers_store_error_is_an_event_and_counted_and_the_pair_is_store
     assert_eq!(node.token().await.unwrap().expose(), token.expose());
     assert!(!scene.json().await["lease"].is_null(), "the lease stays");
     node.line.cut(false);
-    until("it is stored", async || {
+    until("the pair is stored", async || {
         scene.digest_of(&token).await.is_some()
     })
     .await;
-    until("it is said so", async || !node.status().is_unpersisted).await;
+    until("the status reports the pair as stored", async || {
+        !node.status().is_unpersisted
+    })
+    .await;
     assert_eq!(
         scene.active().await,
         [scene.digest_of(&token).await.unwrap()]
@@ -120,7 +130,8 @@ async fn w11_a_workers_store_error_is_an_event_and_counted_and_the_pair_is_store
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
-async fn w11_what_a_dead_process_had_not_stored_is_not_spent_again(storage: Arc<dyn Storage>) {
+/// A token is not spent again when the process that spent it died before the new pair was stored.
+async fn w11_a_token_that_a_dead_process_has_spent_is_not_spent_again(storage: Arc<dyn Storage>) {
     let mut scene = Scene::strict(&storage);
     scene.profile = scene.profile.resend(Resend::Never);
     let holder = Mortal::with(&scene, behind(1)).await;
@@ -141,7 +152,10 @@ async fn w11_what_a_dead_process_had_not_stored_is_not_spent_again(storage: Arc<
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
-async fn n2_with_write_behind_the_others_wait_until_the_pair_is_stored(storage: Arc<dyn Storage>) {
+/// With write-behind the other instances wait until the pair of a rotation is stored.
+async fn n2_with_write_behind_other_instances_wait_until_the_pair_is_stored(
+    storage: Arc<dyn Storage>,
+) {
     let scene = Scene::strict(&storage);
     let (node, other) = (
         scene.node_with(behind(2)).await,
@@ -156,14 +170,15 @@ async fn n2_with_write_behind_the_others_wait_until_the_pair_is_stored(storage: 
         assert_eq!(scene.counts(), (rotation, 0, 0));
         drop(shut);
         assert_eq!(answer(caller).await.unwrap().expose(), token.expose());
-        until("it is stored", async || !node.status().is_unpersisted).await;
+        until("the pair is stored", async || !node.status().is_unpersisted).await;
     }
     scene.expire().await;
     common_token([node.call(), other.call()]).await;
     assert_eq!(scene.counts(), (4, 0, 0));
 }
 
-async fn w12_what_waits_is_stored_as_one_and_the_last_issued_ends_active(
+/// The pairs that wait for a worker are stored in one swap, and the last issued pair is active.
+async fn w12_waiting_pairs_are_stored_in_one_swap_and_the_last_issued_is_active(
     storage: Arc<dyn Storage>,
 ) {
     for workers in [1, 8] {
@@ -176,15 +191,21 @@ async fn w12_what_waits_is_stored_as_one_and_the_last_issued_ends_active(
         for _ in 0..9 {
             scene.expire().await;
             given.push(node.token().await.unwrap());
-            // The first swap is on its way, and the others wait behind it.
+            // The first swap is on its way, and the other pairs wait behind that swap.
             shut.reached().await;
         }
         assert_eq!(node.line.swaps() - before, 1);
         drop(shut);
-        until("all is stored", async || !node.status().is_unpersisted).await;
-        // The first swap, one that finds the first has arrived, and one for all the others.
+        until("all pairs are stored", async || {
+            !node.status().is_unpersisted
+        })
+        .await;
+        // The first swap, one swap that finds the first one applied, and one swap for all other pairs.
         assert_eq!(node.line.swaps() - before, 3);
-        let last = scene.digest_of(&given[8]).await.expect("it is the last");
+        let last = scene
+            .digest_of(&given[8])
+            .await
+            .expect("the last pair is the current one");
         assert_eq!(scene.active().await, [last]);
         assert_eq!(scene.inactive().await.len(), 9);
         let pair_id = scene.record().await.pair_id();
@@ -196,6 +217,7 @@ async fn w12_what_waits_is_stored_as_one_and_the_last_issued_ends_active(
     }
 }
 
+/// Sessions share the workers, and the pairs of each session are stored in order.
 async fn w12_sessions_share_workers_and_each_is_stored_in_order(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let persistence = Persistence::write_behind(2);
@@ -221,7 +243,10 @@ async fn w12_sessions_share_workers_and_each_is_stored_in_order(storage: Arc<dyn
     }
     for (node, token) in nodes.iter().zip(last) {
         node.shutdown().await.unwrap();
-        let record = storage.record(node.key()).await.expect("it is stored");
+        let record = storage
+            .record(node.key())
+            .await
+            .expect("the record is stored");
         let stored = serde_json::to_value(&record).unwrap();
         assert_eq!(stored["pair"]["access_token"], token.expose());
         assert_eq!(record.pair_id().version, 9);

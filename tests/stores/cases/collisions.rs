@@ -1,4 +1,4 @@
-//! Instances without coordination sign in at once: one key, several sessions.
+//! Instances without coordination sign in at the same time: one key, several sessions.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use crate::line::{Fate, Line};
 use crate::scene::{Caller, Node, Scene, answer, until};
 
 super::cases![
-    w4_written_through_the_loser_adopts_and_has_its_own_revoked,
-    w5_written_behind_both_return_at_once_and_the_later_one_is_active,
-    w6_where_the_other_record_vanished_ours_is_inserted,
-    w7_where_the_other_pair_has_expired_it_is_marked_so_and_ours_takes_its_place,
+    w4_with_write_through_the_loser_adopts_the_stored_pair_and_revokes_its_own,
+    w5_with_write_behind_both_instances_return_at_once_and_the_later_pair_is_active,
+    w6_a_pair_is_inserted_where_the_other_record_has_vanished,
+    w7_an_expired_pair_of_another_instance_is_marked_as_expired_and_replaced,
     w8_five_collisions_are_recovered,
-    w8_the_sixth_is_an_error_and_nothing_is_half_written,
+    w8_a_sixth_collision_is_an_error_and_leaves_no_partial_record,
 ];
 
 struct Site(Scene);
@@ -56,7 +56,11 @@ impl Site {
         let key = scene.key.clone().subject(format!("somebody else {number}"));
         let other = scene.bare(scene.endpoint(), &line).key(key.clone());
         other.build().unwrap().token().await.unwrap();
-        let record = scene.storage.record(&key).await.expect("it is stored");
+        let record = scene
+            .storage
+            .record(&key)
+            .await
+            .expect("the record is stored");
         let mut record = serde_json::to_value(&record).unwrap();
         record["key"] = serde_json::to_value(&scene.key).unwrap();
         let issued_at = record["pair"]["issued_at"].as_u64().unwrap();
@@ -65,7 +69,10 @@ impl Site {
     }
 }
 
-async fn w4_written_through_the_loser_adopts_and_has_its_own_revoked(storage: Arc<dyn Storage>) {
+/// With write-through the loser of a collision adopts the stored pair and revokes its own.
+async fn w4_with_write_through_the_loser_adopts_the_stored_pair_and_revokes_its_own(
+    storage: Arc<dyn Storage>,
+) {
     let site = Site::new(&storage);
     let scene = &site.0;
     let nodes = [
@@ -79,10 +86,14 @@ async fn w4_written_through_the_loser_adopts_and_has_its_own_revoked(storage: Ar
     let (one, other) = (answer(one).await.unwrap(), answer(other).await.unwrap());
     assert_eq!(one.expose(), other.expose());
     assert_eq!(nodes[0].status().pair_id, nodes[1].status().pair_id);
-    let digest = scene.digest_of(&one).await.expect("it is stored");
+    let digest = scene.digest_of(&one).await.expect("the pair is stored");
     assert_eq!(scene.active().await, [digest]);
-    assert_eq!(scene.inactive().await, [], "the loser's is nowhere");
-    until("the loser's is revoked", async || {
+    assert_eq!(
+        scene.inactive().await,
+        [],
+        "the loser's pair is in the store"
+    );
+    until("the loser's pair is revoked", async || {
         scene.server.revocations() == 1
     })
     .await;
@@ -90,7 +101,8 @@ async fn w4_written_through_the_loser_adopts_and_has_its_own_revoked(storage: Ar
     assert!(scene.is_live(&one));
 }
 
-async fn w5_written_behind_both_return_at_once_and_the_later_one_is_active(
+/// With write-behind both instances of a collision return at once, and the pair stored later is active.
+async fn w5_with_write_behind_both_instances_return_at_once_and_the_later_pair_is_active(
     storage: Arc<dyn Storage>,
 ) {
     let site = Site::new(&storage);
@@ -102,30 +114,30 @@ async fn w5_written_behind_both_return_at_once_and_the_later_one_is_active(
     let second = site.arriving_call(&later).await;
     let shut = [earlier.line.stop_swaps(), later.line.stop_swaps()];
     drop(hold);
-    // Neither pair is stored.
+    // Neither of the two pairs is stored.
     let (first, second) = (answer(first).await.unwrap(), answer(second).await.unwrap());
     assert_ne!(first.expose(), second.expose());
     assert_eq!(scene.active().await, []);
     let [let_first, let_second] = shut;
     let_second.reached().await;
     drop(let_first);
-    until("the earlier is stored", async || {
+    until("the earlier pair is stored", async || {
         scene.digest_of(&first).await.is_some()
     })
     .await;
     let superseded = scene.active().await;
     drop(let_second);
-    until("the later is stored", async || {
+    until("the later pair is stored", async || {
         scene.digest_of(&second).await.is_some()
     })
     .await;
     let digest = scene.record().await.digest();
     assert_eq!(scene.active().await, [digest]);
     assert_eq!(scene.inactive().await, superseded);
-    // Both tokens were given out, so both are valid.
+    // Callers have received both tokens, so both stay valid.
     assert!(scene.is_live(&first) && scene.is_live(&second));
     assert_eq!(earlier.token().await.unwrap().expose(), first.expose());
-    // The next load.
+    // The rotation loads the record first.
     assert_eq!(earlier.rotate().await.unwrap().expose(), second.expose());
     assert_eq!(later.token().await.unwrap().expose(), second.expose());
     assert_eq!(
@@ -135,14 +147,15 @@ async fn w5_written_behind_both_return_at_once_and_the_later_one_is_active(
     assert_eq!(scene.counts(), (0, 0, 0));
 }
 
-async fn w6_where_the_other_record_vanished_ours_is_inserted(storage: Arc<dyn Storage>) {
+/// A pair is inserted when the record that it collided with has vanished.
+async fn w6_a_pair_is_inserted_where_the_other_record_has_vanished(storage: Arc<dyn Storage>) {
     for persistence in [Persistence::write_through(), Persistence::write_behind(1)] {
         let site = Site::new(&storage);
         let scene = &site.0;
         let node = site.node(persistence).await;
         node.line.swaps_meet([Fate::BeatenByWhatVanished]);
         let token = node.token().await.unwrap();
-        until("it is stored", async || {
+        until("the pair is stored", async || {
             scene.digest_of(&token).await.is_some()
         })
         .await;
@@ -153,7 +166,8 @@ async fn w6_where_the_other_record_vanished_ours_is_inserted(storage: Arc<dyn St
     }
 }
 
-async fn w7_where_the_other_pair_has_expired_it_is_marked_so_and_ours_takes_its_place(
+/// An expired pair of another instance is marked as expired, and a new pair replaces it.
+async fn w7_an_expired_pair_of_another_instance_is_marked_as_expired_and_replaced(
     storage: Arc<dyn Storage>,
 ) {
     let site = Site::new(&storage);
@@ -163,7 +177,7 @@ async fn w7_where_the_other_pair_has_expired_it_is_marked_so_and_ours_takes_its_
     node.line
         .swaps_meet([Fate::BeatenBy(Box::new(theirs.clone()))]);
     let token = node.token().await.unwrap();
-    let digest = scene.digest_of(&token).await.expect("it is stored");
+    let digest = scene.digest_of(&token).await.expect("the pair is stored");
     assert_eq!(scene.active().await, [digest]);
     match storage.expired(&scene.key).await {
         Some(expired) => assert_eq!(expired, [theirs.digest()]),
@@ -173,12 +187,13 @@ async fn w7_where_the_other_pair_has_expired_it_is_marked_so_and_ours_takes_its_
     assert_eq!(scene.server.revocations(), 0);
 }
 
+/// An instance recovers from five collisions in a row.
 async fn w8_five_collisions_are_recovered(storage: Arc<dyn Storage>) {
     let site = Site::new(&storage);
     let (node, theirs) = crowded(&site, 5).await;
     let token = node.token().await.unwrap();
     let scene = &site.0;
-    let digest = scene.digest_of(&token).await.expect("it is stored");
+    let digest = scene.digest_of(&token).await.expect("the pair is stored");
     assert_eq!(scene.active().await, [digest]);
     let mut past = scene.inactive().await;
     past.extend(storage.expired(&scene.key).await.into_iter().flatten());
@@ -187,7 +202,8 @@ async fn w8_five_collisions_are_recovered(storage: Arc<dyn Storage>) {
     assert_eq!(scene.server.revocations(), 0);
 }
 
-async fn w8_the_sixth_is_an_error_and_nothing_is_half_written(storage: Arc<dyn Storage>) {
+/// A sixth collision in a row is an error, and leaves no partial record.
+async fn w8_a_sixth_collision_is_an_error_and_leaves_no_partial_record(storage: Arc<dyn Storage>) {
     let site = Site::new(&storage);
     let (node, theirs) = crowded(&site, 6).await;
     let error = node.token().await.unwrap_err();
@@ -204,11 +220,14 @@ async fn w8_the_sixth_is_an_error_and_nothing_is_half_written(storage: Arc<dyn S
     known.sort();
     assert!(
         past.iter().all(|digest| known.contains(digest)),
-        "ours is there"
+        "the pair of the failed sign-in is stored"
     );
-    until("ours is revoked", async || scene.server.revocations() == 1).await;
+    until("the pair of the failed sign-in is revoked", async || {
+        scene.server.revocations() == 1
+    })
+    .await;
     assert_eq!(node.status().pair_id, None);
-    // After the pause, the sign-in works.
+    // The sign-in works after the pause.
     let token = scene.token_at_last(&node).await;
     assert!(scene.is_live(&token));
     assert_eq!(
@@ -217,7 +236,8 @@ async fn w8_the_sixth_is_an_error_and_nothing_is_half_written(storage: Arc<dyn S
     );
 }
 
-/// An instance that loses to this number of other instances, whose pairs have expired.
+/// An instance whose sign-in collides with those of this number of other instances. The pairs of the others have
+/// expired.
 async fn crowded(site: &Site, others: u64) -> (Node, Vec<Record>) {
     let mut theirs = Vec::new();
     for number in 0..others {

@@ -1,4 +1,4 @@
-//! The suites that the crate has for stores of other authors.
+//! The conformance suites that the crate provides for third-party stores.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Answers that end the session, or seem to.
+//! Answers that end the session, or seem to end it.
 
 use std::sync::Arc;
 
@@ -9,16 +9,17 @@ use crate::backend::Storage;
 use crate::scene::{Scene, answer, common_token, reason, seconds, until};
 
 super::cases![
-    fm8_after_a_lost_answer_nobody_sends_the_token_again_where_the_profile_forbids_it,
-    fm8_where_the_server_answers_again_the_pair_is_recovered_after_a_pause,
-    fm15_a_refusal_ends_nothing_that_the_other_one_has_renewed,
+    fm8_a_token_whose_answer_was_lost_is_not_sent_again_where_the_profile_forbids_it,
+    fm8_a_lost_pair_is_recovered_after_a_pause_where_the_server_answers_again,
+    fm15_a_refusal_does_not_end_a_session_that_another_instance_has_renewed,
     fm15_a_refusal_that_is_stored_first_is_overridden_by_the_new_pair,
     fm15_without_leases_the_loser_goes_on_with_the_winners_pair,
-    fm24_an_access_token_that_died_with_a_peers_rotation_is_replaced_without_another,
-    fm26_whatever_a_server_answers_to_the_loser_the_winners_pair_is_kept_and_found,
+    fm24_an_access_token_that_died_with_a_peers_rotation_is_replaced_without_another_rotation,
+    fm26_the_winners_pair_is_kept_and_found_whatever_the_server_answers_to_the_loser,
 ];
 
-async fn fm8_after_a_lost_answer_nobody_sends_the_token_again_where_the_profile_forbids_it(
+/// A token whose answer was lost is not sent again by any instance where the profile forbids that.
+async fn fm8_a_token_whose_answer_was_lost_is_not_sent_again_where_the_profile_forbids_it(
     storage: Arc<dyn Storage>,
 ) {
     for fault in [Fault::DropAfter, Fault::Truncate, Fault::status(500)] {
@@ -36,7 +37,8 @@ async fn fm8_after_a_lost_answer_nobody_sends_the_token_again_where_the_profile_
     }
 }
 
-async fn fm8_where_the_server_answers_again_the_pair_is_recovered_after_a_pause(
+/// A pair whose answer was lost is recovered after a pause where the server answers the token again.
+async fn fm8_a_lost_pair_is_recovered_after_a_pause_where_the_server_answers_again(
     storage: Arc<dyn Storage>,
 ) {
     let window = seconds(300);
@@ -49,7 +51,7 @@ async fn fm8_where_the_server_answers_again_the_pair_is_recovered_after_a_pause(
     scene.expire().await;
     scene.server.fail_next(Fault::DropAfter);
     let first = scene.arriving_call(&node).await;
-    // The other instance leaves the end to the holder, and does not wait for a lease duration.
+    // The other instance waits for the holder to resolve the unclear answer, and not for a lease duration.
     let token = common_token([first, other.call()]).await;
     assert_eq!(scene.counts(), (2, 1, 0));
     assert_eq!(
@@ -59,14 +61,18 @@ async fn fm8_where_the_server_answers_again_the_pair_is_recovered_after_a_pause(
     assert!(scene.json().await["lease"].is_null());
 }
 
-/// Two instances at the server with one token: one with a stale lease, and one that has taken the lease over.
-async fn fm15_a_refusal_ends_nothing_that_the_other_one_has_renewed(storage: Arc<dyn Storage>) {
+/// A refusal does not end a session that another instance has renewed. Two instances send the same token: one with a
+/// stale lease, and one that has taken the lease over.
+async fn fm15_a_refusal_does_not_end_a_session_that_another_instance_has_renewed(
+    storage: Arc<dyn Storage>,
+) {
     let scene = Scene::new(&storage, |server| server.reuse(Reuse::Refuse));
     let (slow, other) = (scene.node().await, scene.node().await);
     scene.expire().await;
     let (hold, first) = scene.call_in_flight(&slow).await;
     scene.outlast_leases().await;
-    // The request is decided when the other instance has finished.
+    // The second instance gets the answer to its lease only after the first one has committed its pair. The second
+    // request therefore comes later.
     let shut = other.line.stop_answers();
     let second = other.call();
     shut.reached().await;
@@ -80,6 +86,7 @@ async fn fm15_a_refusal_ends_nothing_that_the_other_one_has_renewed(storage: Arc
     assert_eq!(other.status().end, None);
 }
 
+/// A new pair overrides the refusal of its old token, also when the refusal is stored first.
 async fn fm15_a_refusal_that_is_stored_first_is_overridden_by_the_new_pair(
     storage: Arc<dyn Storage>,
 ) {
@@ -95,12 +102,13 @@ async fn fm15_a_refusal_that_is_stored_first_is_overridden_by_the_new_pair(
     assert_eq!(scene.active().await, []);
     drop(shut);
     let token = answer(first).await.unwrap();
-    let digest = scene.digest_of(&token).await.expect("it is stored");
+    let digest = scene.digest_of(&token).await.expect("the pair is stored");
     assert_eq!(scene.active().await, [digest]);
     assert_eq!(scene.token_at_last(&other).await.expose(), token.expose());
     assert_eq!(scene.counts(), (2, 1, 0));
 }
 
+/// Without leases the instance whose token is refused continues with the winner's pair.
 async fn fm15_without_leases_the_loser_goes_on_with_the_winners_pair(storage: Arc<dyn Storage>) {
     let scene = Scene::new(&storage, |server| server.reuse(Reuse::Refuse));
     let mut nodes = Vec::new();
@@ -117,7 +125,7 @@ async fn fm15_without_leases_the_loser_goes_on_with_the_winners_pair(storage: Ar
     drop(hold);
     let mut served = 0;
     for caller in callers {
-        // An instance that is refused before the other's pair is stored cannot know better yet.
+        // An instance that is refused before the winner's pair is stored cannot recognize the winner.
         served += usize::from(answer(caller).await.is_ok());
     }
     assert!(served >= 1);
@@ -128,7 +136,8 @@ async fn fm15_without_leases_the_loser_goes_on_with_the_winners_pair(storage: Ar
     assert_eq!(scene.counts(), (2, 1, 0));
 }
 
-async fn fm24_an_access_token_that_died_with_a_peers_rotation_is_replaced_without_another(
+/// An access token that died with the rotation of another instance is replaced without another rotation.
+async fn fm24_an_access_token_that_died_with_a_peers_rotation_is_replaced_without_another_rotation(
     storage: Arc<dyn Storage>,
 ) {
     for old_pair in [OldPair::AccessLivesOn, OldPair::AccessDiesAtRotation] {
@@ -146,7 +155,8 @@ async fn fm24_an_access_token_that_died_with_a_peers_rotation_is_replaced_withou
     }
 }
 
-async fn fm26_whatever_a_server_answers_to_the_loser_the_winners_pair_is_kept_and_found(
+/// The winner's pair is kept, and the loser finds it, whatever the server answers to the loser.
+async fn fm26_the_winners_pair_is_kept_and_found_whatever_the_server_answers_to_the_loser(
     storage: Arc<dyn Storage>,
 ) {
     let retry = Fault::Status {
@@ -170,7 +180,7 @@ async fn fm26_whatever_a_server_answers_to_the_loser_the_winners_pair_is_kept_an
         let second = scene.arriving_call(&loser).await;
         drop(hold);
         let token = answer(first).await.unwrap();
-        // The caller may get the failure, but not the report that the session is over.
+        // The caller may get the failure, but not an error that the session has ended.
         let _ = answer(second).await;
         assert_eq!(
             scene.token_at_last(&loser).await.expose(),
@@ -178,11 +188,11 @@ async fn fm26_whatever_a_server_answers_to_the_loser_the_winners_pair_is_kept_an
             "{fault:?}"
         );
         assert_eq!(scene.record().await.end(), None, "{fault:?}");
-        let digest = scene.digest_of(&token).await.expect("it is stored");
+        let digest = scene.digest_of(&token).await.expect("the pair is stored");
         assert_eq!(scene.active().await, [digest], "{fault:?}");
         assert_eq!(scene.server.exchanges(), 2, "{fault:?}");
         assert_eq!(scene.server.families_revoked(), 0, "{fault:?}");
-        until("nobody is at it any more", async || {
+        until("no instance is rotating", async || {
             !loser.status().is_rotating && !winner.status().is_rotating
         })
         .await;

@@ -1,4 +1,4 @@
-//! Connections that lose requests and answers, at random, again and again.
+//! Connections that lose requests and answers at random.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use crate::line::Fate;
 use crate::scene::{Node, Scene, common_token, millis, until};
 
 super::cases![
-    fm5_whatever_is_lost_on_the_way_a_token_is_spent_once_and_everybody_gets_the_pair,
-    fm5_so_it_is_where_pairs_are_written_behind,
+    fm5_a_token_is_spent_once_and_every_instance_gets_the_pair_whatever_is_lost,
+    fm5_with_write_behind_a_token_is_spent_once_and_every_instance_gets_the_pair,
 ];
 
 const ROUNDS: u64 = 12;
 
-/// The same numbers at every run: xorshift.
+/// A xorshift generator, which gives the same numbers in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -31,13 +31,17 @@ impl Dice {
     }
 }
 
-async fn fm5_whatever_is_lost_on_the_way_a_token_is_spent_once_and_everybody_gets_the_pair(
+/// A token is spent once, and every instance gets the pair, whichever requests and answers of the store are lost.
+async fn fm5_a_token_is_spent_once_and_every_instance_gets_the_pair_whatever_is_lost(
     storage: Arc<dyn Storage>,
 ) {
     survives(&storage, Persistence::write_through()).await;
 }
 
-async fn fm5_so_it_is_where_pairs_are_written_behind(storage: Arc<dyn Storage>) {
+/// With write-behind a token is spent once, and every instance gets the pair, whatever the store loses.
+async fn fm5_with_write_behind_a_token_is_spent_once_and_every_instance_gets_the_pair(
+    storage: Arc<dyn Storage>,
+) {
     survives(&storage, Persistence::write_behind(2)).await;
 }
 
@@ -63,7 +67,7 @@ async fn survives(storage: &Arc<dyn Storage>, persistence: Persistence) {
             }
             scene.expire().await;
             common_token(nodes.iter().map(Node::call)).await;
-            until("everything is settled", async || {
+            until("every instance has stored its pairs", async || {
                 let settled = |node: &Node| {
                     let status = node.status();
                     !status.is_rotating && !status.is_unpersisted
@@ -74,7 +78,7 @@ async fn survives(storage: &Arc<dyn Storage>, persistence: Persistence) {
             let stored = scene.record().await.pair_id();
             assert_eq!(stored.version, round + 1, "seed {seed:x}");
             for node in &nodes {
-                let token = node.token().await.expect("it has one");
+                let token = node.token().await.expect("the instance has a token");
                 assert_eq!(token.pair_id(), stored, "seed {seed:x}, round {round}");
                 assert!(scene.is_live(&token));
             }

@@ -1,4 +1,4 @@
-//! Holders of a lease that die, or take longer than the lease.
+//! Holders of a lease that die, or that need longer than the lease lasts.
 
 use std::sync::Arc;
 
@@ -14,15 +14,16 @@ super::cases![
     n4_a_dead_holders_spent_token_ends_the_session_as_rejected,
     n4_a_dead_holders_token_is_not_sent_where_the_profile_forbids_it,
     n4_a_dead_holders_pair_is_recovered_where_the_server_answers_again,
-    n4_a_second_sending_that_did_not_get_through_is_made_after_a_pause_by_one_of_all,
-    n4_after_the_lease_the_record_is_read_first_and_a_new_pair_is_not_refreshed,
+    n4_a_second_request_that_failed_is_repeated_after_a_pause_by_one_instance,
+    n4_an_instance_reads_the_record_after_the_lease_and_does_not_refresh_a_new_pair,
     n4_a_holder_that_commits_at_the_last_moment_is_not_taken_over,
     n5_a_holder_slower_than_its_lease_does_not_overwrite_a_newer_pair,
-    n5_it_commits_what_nobody_has_renewed_and_leaves_the_next_holders_lease,
-    n5_nor_the_pair_of_a_new_sign_in,
+    n5_a_slow_holder_commits_its_pair_and_leaves_the_lease_of_the_next_holder,
+    n5_a_slow_holder_does_not_overwrite_the_pair_of_a_new_sign_in,
     fm32_a_rotation_goes_on_under_its_lease_when_caller_and_manager_are_dropped,
 ];
 
+/// Another instance spends the unspent token of a dead holder after the lease, and not before.
 async fn n4_a_dead_holders_unspent_token_is_spent_after_the_lease_and_not_before(
     storage: Arc<dyn Storage>,
 ) {
@@ -39,6 +40,7 @@ async fn n4_a_dead_holders_unspent_token_is_spent_after_the_lease_and_not_before
     assert_eq!(scene.counts(), (2, 0, 0));
 }
 
+/// A token that a dead holder has spent ends the session as rejected on a strict server.
 async fn n4_a_dead_holders_spent_token_ends_the_session_as_rejected(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let (holder, next) = (Mortal::new(&scene).await, scene.node().await);
@@ -47,9 +49,13 @@ async fn n4_a_dead_holders_spent_token_ends_the_session_as_rejected(storage: Arc
     scene.outlast_leases().await;
     let error = next.token().await.unwrap_err();
     assert!(reason(&error).is_some_and(|reason| reason.is_rejected()));
-    assert_eq!(scene.counts(), (2, 1, 1), "it was sent once more");
+    assert_eq!(
+        scene.counts(),
+        (2, 1, 1),
+        "the next instance sends the token once more"
+    );
     assert_eq!(scene.active().await, []);
-    // The session is over for all instances, without another request.
+    // The session has ended for all instances, without another request.
     let third = scene.line().await;
     let third = scene.builder(&third).build().unwrap();
     let error = third.token().await.unwrap_err();
@@ -57,6 +63,7 @@ async fn n4_a_dead_holders_spent_token_ends_the_session_as_rejected(storage: Arc
     assert_eq!(scene.counts(), (2, 1, 1));
 }
 
+/// The token of a dead holder is not sent again where the profile forbids that.
 async fn n4_a_dead_holders_token_is_not_sent_where_the_profile_forbids_it(
     storage: Arc<dyn Storage>,
 ) {
@@ -72,6 +79,7 @@ async fn n4_a_dead_holders_token_is_not_sent_where_the_profile_forbids_it(
     assert_eq!(scene.active().await, []);
 }
 
+/// The pair of a dead holder is recovered where the server answers the token again.
 async fn n4_a_dead_holders_pair_is_recovered_where_the_server_answers_again(
     storage: Arc<dyn Storage>,
 ) {
@@ -87,12 +95,13 @@ async fn n4_a_dead_holders_pair_is_recovered_where_the_server_answers_again(
     scene.outlast_leases().await;
     let token = next.token().await.unwrap();
     assert_eq!(scene.counts(), (2, 1, 0));
-    let digest = scene.digest_of(&token).await.expect("it is stored");
+    let digest = scene.digest_of(&token).await.expect("the pair is stored");
     assert_eq!(scene.active().await, [digest]);
     assert_eq!(scene.inactive().await, [scene.first.digest(&scene.key)]);
 }
 
-async fn n4_a_second_sending_that_did_not_get_through_is_made_after_a_pause_by_one_of_all(
+/// A second request that did not reach the server is repeated after a pause, by one of the instances.
+async fn n4_a_second_request_that_failed_is_repeated_after_a_pause_by_one_instance(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::strict(&storage);
@@ -103,16 +112,18 @@ async fn n4_a_second_sending_that_did_not_get_through_is_made_after_a_pause_by_o
     scene.outlast_leases().await;
     scene.server.set_reachable(false);
     let first = one.call();
-    until("it was not sent", async || {
-        scene.json().await["lease"]["released"] == true
-    })
+    until(
+        "the request was not sent, and the lease is released",
+        async || scene.json().await["lease"]["released"] == true,
+    )
     .await;
     scene.server.set_reachable(true);
     // The other instance reads the failure in the record.
     let second = other.call();
-    until("it waits for the end of the pause", async || {
-        other.status().failure.is_some()
-    })
+    until(
+        "the other instance waits for the end of the pause",
+        async || other.status().failure.is_some(),
+    )
     .await;
     assert_eq!(scene.counts(), (0, 0, 0));
     scene.pass(PAUSE).await;
@@ -120,7 +131,8 @@ async fn n4_a_second_sending_that_did_not_get_through_is_made_after_a_pause_by_o
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
-async fn n4_after_the_lease_the_record_is_read_first_and_a_new_pair_is_not_refreshed(
+/// An instance reads the record after the lease of a holder, and does not refresh a new pair.
+async fn n4_an_instance_reads_the_record_after_the_lease_and_does_not_refresh_a_new_pair(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::strict(&storage);
@@ -130,14 +142,15 @@ async fn n4_after_the_lease_the_record_is_read_first_and_a_new_pair_is_not_refre
     let (hold, caller) = scene.call_in_flight(&holder).await;
     let waiter = next.call();
     next.line.waited(1).await;
-    // This instance is cut off, and does not see what the holder does next.
+    // The next instance is cut off from the store, and does not see the holder's commit.
     next.line.cut(true);
     drop(hold);
     let token = answer(caller).await.unwrap();
     drop(holder);
-    until("it has failed to read it", async || {
-        next.status().failure.is_some()
-    })
+    until(
+        "the next instance has failed to read the record",
+        async || next.status().failure.is_some(),
+    )
     .await;
     next.line.cut(false);
     scene.outlast_leases().await;
@@ -146,6 +159,7 @@ async fn n4_after_the_lease_the_record_is_read_first_and_a_new_pair_is_not_refre
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// A holder that commits at the last moment keeps its rotation: another instance adopts the pair.
 async fn n4_a_holder_that_commits_at_the_last_moment_is_not_taken_over(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let (holder, next) = (scene.node().await, scene.node().await);
@@ -154,7 +168,7 @@ async fn n4_a_holder_that_commits_at_the_last_moment_is_not_taken_over(storage: 
     scene.outlast_leases().await;
     let shut = next.line.stop_swaps();
     let waiter = next.call();
-    // This instance has found the lease stale.
+    // The next instance has found the lease stale.
     shut.reached().await;
     drop(hold);
     let token = answer(caller).await.unwrap();
@@ -163,10 +177,11 @@ async fn n4_a_holder_that_commits_at_the_last_moment_is_not_taken_over(storage: 
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// A holder that is slower than its lease does not overwrite a newer pair.
 async fn n5_a_holder_slower_than_its_lease_does_not_overwrite_a_newer_pair(
     storage: Arc<dyn Storage>,
 ) {
-    // Every second use is answered with another pair, and all pairs are valid.
+    // The server answers every second use with another pair, and all pairs are valid.
     let window = seconds(300);
     let reuse = Reuse::Grace {
         window,
@@ -178,7 +193,7 @@ async fn n5_a_holder_slower_than_its_lease_does_not_overwrite_a_newer_pair(
     let (hold, caller) = scene.call_in_flight(&slow).await;
     let shut = slow.line.stop_swaps();
     drop(hold);
-    // The holder has its pair, and cannot commit it.
+    // The holder has its pair, and cannot commit the pair yet.
     shut.reached().await;
     scene.outlast_leases().await;
     let newer = next.token().await.unwrap();
@@ -192,7 +207,8 @@ async fn n5_a_holder_slower_than_its_lease_does_not_overwrite_a_newer_pair(
     assert_eq!(scene.counts(), (2, 1, 0));
 }
 
-async fn n5_it_commits_what_nobody_has_renewed_and_leaves_the_next_holders_lease(
+/// A slow holder commits its pair if no newer pair is stored, and leaves the lease of the next holder.
+async fn n5_a_slow_holder_commits_its_pair_and_leaves_the_lease_of_the_next_holder(
     storage: Arc<dyn Storage>,
 ) {
     let window = seconds(300);
@@ -221,7 +237,8 @@ async fn n5_it_commits_what_nobody_has_renewed_and_leaves_the_next_holders_lease
     assert_eq!(scene.counts(), (2, 1, 0));
 }
 
-async fn n5_nor_the_pair_of_a_new_sign_in(storage: Arc<dyn Storage>) {
+/// A slow holder does not overwrite the pair of a new sign-in, and revokes its own pair.
+async fn n5_a_slow_holder_does_not_overwrite_the_pair_of_a_new_sign_in(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let (slow, next) = (scene.node().await, scene.node().await);
     scene.expire().await;
@@ -236,13 +253,14 @@ async fn n5_nor_the_pair_of_a_new_sign_in(storage: Arc<dyn Storage>) {
     drop(shut);
     assert_eq!(answer(caller).await.unwrap().expose(), newer.expose());
     assert_eq!(scene.active().await, [digest]);
-    until("what gave way is revoked", async || {
+    until("the superseded pair is revoked", async || {
         scene.server.revocations() == 1
     })
     .await;
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// A rotation continues under its lease when its caller and its manager are dropped.
 async fn fm32_a_rotation_goes_on_under_its_lease_when_caller_and_manager_are_dropped(
     storage: Arc<dyn Storage>,
 ) {

@@ -9,17 +9,18 @@ use crate::logs;
 use crate::scene::{Scene, TTL, answer, common_token, millis, rotated_and_adopted, seconds, until};
 
 super::cases![
-    n2_fm1_of_many_instances_one_spends_the_token_and_the_others_read_its_pair,
+    n2_fm1_one_of_many_instances_spends_the_token_and_the_others_read_its_pair,
     n3_a_lease_is_named_by_the_digest_and_no_name_channel_or_log_holds_a_token,
     n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_goes_on,
     n6_a_waiter_with_a_valid_token_gets_that_and_does_not_wait_for_another_instance,
     n12_waiters_that_queue_at_any_instance_do_not_start_another_rotation,
-    n14_fm2_delayed_between_look_and_lease_an_instance_reads_the_new_pair_instead,
-    n14_delayed_while_the_other_one_is_still_at_it_an_instance_waits_for_its_pair,
+    n14_fm2_an_instance_delayed_between_load_and_lease_reads_the_new_pair,
+    n14_an_instance_delayed_before_its_lease_waits_for_the_pair_of_the_holder,
     fm21_instances_that_fall_due_together_make_one_call_and_none_storms_the_store,
 ];
 
-async fn n2_fm1_of_many_instances_one_spends_the_token_and_the_others_read_its_pair(
+/// One of many instances spends the token, and the others read its pair from the store.
+async fn n2_fm1_one_of_many_instances_spends_the_token_and_the_others_read_its_pair(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::strict(&storage);
@@ -31,7 +32,10 @@ async fn n2_fm1_of_many_instances_one_spends_the_token_and_the_others_read_its_p
         let token = common_token(callers).await;
         assert_eq!(token.pair_id().version, round + 1);
         assert_eq!(scene.counts(), (round, 0, 0));
-        let digest = scene.digest_of(&token).await.expect("it is the stored one");
+        let digest = scene
+            .digest_of(&token)
+            .await
+            .expect("the token is of the stored pair");
         assert_eq!(scene.active().await, [digest]);
     }
     let (rotated, adopted) = events
@@ -41,6 +45,7 @@ async fn n2_fm1_of_many_instances_one_spends_the_token_and_the_others_read_its_p
     assert_eq!((rotated, adopted), (5, 5 * 3));
 }
 
+/// A lease is named by the digest of its token, and names, channels and logs do not hold a token.
 async fn n3_a_lease_is_named_by_the_digest_and_no_name_channel_or_log_holds_a_token(
     storage: Arc<dyn Storage>,
 ) {
@@ -70,9 +75,10 @@ async fn n3_a_lease_is_named_by_the_digest_and_no_name_channel_or_log_holds_a_to
             assert!(!record.to_string().contains(secret), "{record}");
         }
     }
-    assert!(logs::hold(&scene.key.label), "logs are read");
+    assert!(logs::hold(&scene.key.label), "the log is not collected");
 }
 
+/// A waiter whose deadline passes gets a typed error, and the rotation continues.
 async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_goes_on(
     storage: Arc<dyn Storage>,
 ) {
@@ -82,7 +88,10 @@ async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_g
     let deadline = millis(100);
     let endpoint = scene.endpoint().with_timeout(millis(50));
     let hasty = scene.bare(endpoint, &line).wait(deadline).build().unwrap();
-    until("it is loaded", async || hasty.token().await.is_ok()).await;
+    until("the session is loaded", async || {
+        hasty.token().await.is_ok()
+    })
+    .await;
     scene.expire().await;
     let (hold, caller) = scene.call_in_flight(&holder).await;
     let error = hasty.token().await.unwrap_err();
@@ -93,7 +102,7 @@ async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_g
     assert!(error.is_retryable());
     drop(hold);
     let token = answer(caller).await.unwrap();
-    until("the waiter has the pair too", async || {
+    until("the waiter has the new pair", async || {
         hasty
             .token()
             .await
@@ -103,13 +112,14 @@ async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_g
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// A waiter with a valid token gets that token, and does not wait for the rotation of another instance.
 async fn n6_a_waiter_with_a_valid_token_gets_that_and_does_not_wait_for_another_instance(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::strict(&storage);
     let (holder, waiter) = (scene.node().await, scene.node().await);
     let before = waiter.token().await.unwrap();
-    // Within the leeway, in which a request waits for a rotation.
+    // The token is inside the leeway, where a request waits for a rotation.
     scene.pass(TTL - seconds(5)).await;
     let (hold, caller) = scene.call_in_flight(&holder).await;
     let served = waiter.token().await.unwrap();
@@ -117,13 +127,14 @@ async fn n6_a_waiter_with_a_valid_token_gets_that_and_does_not_wait_for_another_
     assert!(!caller.is_finished());
     drop(hold);
     let token = answer(caller).await.unwrap();
-    until("the waiter has the pair too", async || {
+    until("the waiter has the new pair", async || {
         waiter.token().await.unwrap().pair_id() == token.pair_id()
     })
     .await;
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// Waiters at any instance do not start another rotation.
 async fn n12_waiters_that_queue_at_any_instance_do_not_start_another_rotation(
     storage: Arc<dyn Storage>,
 ) {
@@ -136,7 +147,7 @@ async fn n12_waiters_that_queue_at_any_instance_do_not_start_another_rotation(
     other.line.waited(1).await;
     drop(hold);
     let token = common_token(callers).await;
-    // An instance that comes after the rotation does not spend a token either.
+    // An instance that is called after the rotation does not spend a token either.
     for node in [&one, &other] {
         assert_eq!(node.token().await.unwrap().pair_id(), token.pair_id());
         assert!(!node.status().is_rotating);
@@ -144,7 +155,8 @@ async fn n12_waiters_that_queue_at_any_instance_do_not_start_another_rotation(
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
-async fn n14_fm2_delayed_between_look_and_lease_an_instance_reads_the_new_pair_instead(
+/// An instance that is delayed between its load and its lease reads the new pair and sends nothing.
+async fn n14_fm2_an_instance_delayed_between_load_and_lease_reads_the_new_pair(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::strict(&storage);
@@ -152,19 +164,20 @@ async fn n14_fm2_delayed_between_look_and_lease_an_instance_reads_the_new_pair_i
     scene.expire().await;
     let shut = delayed.line.stop_swaps();
     let late = delayed.call();
-    // The instance has seen the old pair, and no lease.
+    // The instance has loaded the old pair without a lease.
     shut.reached().await;
     let token = other.token().await.unwrap();
     drop(shut);
     assert_eq!(common_token([late]).await.expose(), token.expose());
     assert_eq!(scene.counts(), (1, 0, 0));
-    // The instance can be the next holder.
+    // The delayed instance can be the next holder.
     scene.expire().await;
     delayed.token().await.unwrap();
     assert_eq!(scene.counts(), (2, 0, 0));
 }
 
-async fn n14_delayed_while_the_other_one_is_still_at_it_an_instance_waits_for_its_pair(
+/// An instance that is delayed before its lease waits for the pair of the current holder.
+async fn n14_an_instance_delayed_before_its_lease_waits_for_the_pair_of_the_holder(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::strict(&storage);
@@ -181,6 +194,7 @@ async fn n14_delayed_while_the_other_one_is_still_at_it_an_instance_waits_for_it
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
+/// Instances that fall due together send one request, and each makes at most two swaps.
 async fn fm21_instances_that_fall_due_together_make_one_call_and_none_storms_the_store(
     storage: Arc<dyn Storage>,
 ) {
@@ -192,7 +206,7 @@ async fn fm21_instances_that_fall_due_together_make_one_call_and_none_storms_the
     }
     for round in 1..=3 {
         let before: Vec<_> = nodes.iter().map(|node| node.line.swaps()).collect();
-        // All timers fire, and no caller asks for a token.
+        // All timers fire, and callers do not ask for a token.
         scene.pass(seconds(481)).await;
         until("every instance has the new pair", async || {
             let version = |node: &crate::scene::Node| node.status().pair_id.unwrap().version;
@@ -204,7 +218,7 @@ async fn fm21_instances_that_fall_due_together_make_one_call_and_none_storms_the
             .iter()
             .zip(before)
             .map(|(node, before)| node.line.swaps() - before);
-        // One lease that comes too late, or one lease in time and a commit.
+        // An instance makes one swap for a lease that comes too late, or two swaps for a lease in time and a commit.
         let swaps: Vec<_> = swaps.collect();
         assert!(swaps.iter().all(|swaps| *swaps <= 2), "{swaps:?}");
         assert!(swaps.iter().sum::<u64>() <= 9, "{swaps:?}");

@@ -1,4 +1,4 @@
-//! Leases that go wrong: too short, lost, ambiguous, orphaned.
+//! Leases that fail: too short, lost, ambiguous, orphaned.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -17,19 +17,20 @@ use crate::scene::{
 };
 
 super::cases![
-    fm3_a_refresh_that_outlives_its_lease_is_not_doubled_and_commits_all_the_same,
-    fm3_nothing_is_sent_under_a_lease_that_went_stale_before_it,
-    fm4_giving_up_a_lease_leaves_the_next_holders_in_place,
-    fm5_a_lease_whose_answer_was_lost_is_found_to_be_ours,
-    fm5_a_lease_that_was_lost_itself_is_made_again,
-    fm5_a_lease_that_timed_out_and_committed_later_is_found_to_be_ours,
-    fm6_without_the_store_nothing_is_spent_and_a_valid_token_is_served,
-    fm6_a_pair_that_cannot_be_stored_is_served_or_not_as_is_configured,
-    fm7_an_orphaned_lease_ends_with_the_lease,
-    fm7_an_endpoint_that_asks_its_own_manager_waits_for_nobody,
+    fm3_a_refresh_that_outlives_its_lease_is_not_repeated_and_commits,
+    fm3_a_token_is_not_sent_under_a_lease_that_is_already_stale,
+    fm4_giving_up_a_lease_leaves_the_lease_of_the_next_holder,
+    fm5_an_instance_recognizes_its_lease_when_the_answer_was_lost,
+    fm5_a_lease_that_did_not_reach_the_store_is_made_again,
+    fm5_an_instance_recognizes_its_lease_that_timed_out_and_was_stored_later,
+    fm6_without_the_store_a_refresh_token_is_not_spent_and_a_valid_token_is_served,
+    fm6_a_pair_that_cannot_be_stored_is_served_only_if_configured,
+    fm7_an_orphaned_lease_ends_after_the_lease_duration,
+    fm7_an_endpoint_that_asks_its_own_manager_gets_an_error_at_once,
 ];
 
-async fn fm3_a_refresh_that_outlives_its_lease_is_not_doubled_and_commits_all_the_same(
+/// A refresh that outlives its lease is not repeated where the profile forbids that, and its pair is committed.
+async fn fm3_a_refresh_that_outlives_its_lease_is_not_repeated_and_commits(
     storage: Arc<dyn Storage>,
 ) {
     let mut scene = Scene::strict(&storage);
@@ -43,20 +44,21 @@ async fn fm3_a_refresh_that_outlives_its_lease_is_not_doubled_and_commits_all_th
     assert_eq!(scene.counts(), (1, 0, 0));
     drop(hold);
     let token = answer(caller).await.unwrap();
-    // The end was bound to the old token.
+    // The end in the record counts only for the old token, so the new pair is served.
     let found = scene.token_at_last(&other).await;
     assert_eq!(found.pair_id(), token.pair_id());
     assert_eq!(scene.counts(), (1, 0, 0));
     assert!(scene.json().await["lease"].is_null());
 }
 
-async fn fm3_nothing_is_sent_under_a_lease_that_went_stale_before_it(storage: Arc<dyn Storage>) {
+/// A token is not sent under a lease that is stale when its holder learns of it.
+async fn fm3_a_token_is_not_sent_under_a_lease_that_is_already_stale(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let (slow, other) = (scene.node().await, scene.node().await);
     scene.expire().await;
     let shut = slow.line.stop_answers();
     let caller = slow.call();
-    // The lease is stored, and its holder does not know that yet.
+    // The lease is stored, and its holder has no answer yet.
     shut.reached().await;
     scene.outlast_leases().await;
     let token = other.token().await.unwrap();
@@ -65,7 +67,8 @@ async fn fm3_nothing_is_sent_under_a_lease_that_went_stale_before_it(storage: Ar
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
-async fn fm4_giving_up_a_lease_leaves_the_next_holders_in_place(storage: Arc<dyn Storage>) {
+/// A holder that gives up its lease leaves the lease of the next holder in place.
+async fn fm4_giving_up_a_lease_leaves_the_lease_of_the_next_holder(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let (slow, next) = (scene.node().await, scene.node().await);
     scene.expire().await;
@@ -77,7 +80,7 @@ async fn fm4_giving_up_a_lease_leaves_the_next_holders_in_place(storage: Arc<dyn
     let (hold, taken) = scene.call_in_flight(&next).await;
     let second = scene.json().await["lease"].clone();
     assert_ne!(first["owner"], second["owner"]);
-    // The instance gives its lease up before sending, and waits for the other lease.
+    // The slow instance gives its lease up before it sends, and waits for the other lease.
     drop(shut);
     slow.line.waited(1).await;
     assert_eq!(scene.json().await["lease"], second);
@@ -86,16 +89,18 @@ async fn fm4_giving_up_a_lease_leaves_the_next_holders_in_place(storage: Arc<dyn
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
-async fn fm5_a_lease_whose_answer_was_lost_is_found_to_be_ours(storage: Arc<dyn Storage>) {
+/// An instance recognizes its own lease when the store's answer to the lease was lost.
+async fn fm5_an_instance_recognizes_its_lease_when_the_answer_was_lost(storage: Arc<dyn Storage>) {
     is_leased_after_all(&storage, Fate::AppliedUnanswered).await;
 }
 
-async fn fm5_a_lease_that_was_lost_itself_is_made_again(storage: Arc<dyn Storage>) {
+/// A lease that did not reach the store is made again.
+async fn fm5_a_lease_that_did_not_reach_the_store_is_made_again(storage: Arc<dyn Storage>) {
     is_leased_after_all(&storage, Fate::Lost).await;
 }
 
-/// A pause in which the manager's clock may run ahead of the timers: after more than five seconds the process counts as one
-/// that slept, and its own attempt as one that a copy of its machine may have made.
+/// A pause in which the manager's clock may run ahead of the timers. After more than five seconds the manager treats
+/// its process as one that slept, and its own attempt as one that a copy of its machine may have made.
 const SHORT: Duration = Duration::from_secs(4);
 
 async fn is_leased_after_all(storage: &Arc<dyn Storage>, fate: Fate) {
@@ -115,7 +120,7 @@ async fn is_leased_after_all(storage: &Arc<dyn Storage>, fate: Fate) {
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
-/// Returns when the instance is in the pause after a failure of its store.
+/// Returns when the instance is in the pause after a store failure.
 async fn store_failed(node: &Node) {
     until("the store has failed", async || {
         matches!(node.status().failure, Some(Error::Store { .. }))
@@ -123,7 +128,8 @@ async fn store_failed(node: &Node) {
     .await;
 }
 
-async fn fm5_a_lease_that_timed_out_and_committed_later_is_found_to_be_ours(
+/// An instance recognizes its own lease when the request timed out and the store applied it.
+async fn fm5_an_instance_recognizes_its_lease_that_timed_out_and_was_stored_later(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::strict(&storage);
@@ -138,7 +144,7 @@ async fn fm5_a_lease_that_timed_out_and_committed_later_is_found_to_be_ours(
     drop(shut);
     assert!(
         !scene.json().await["lease"].is_null(),
-        "it had been committed"
+        "the lease is not stored"
     );
     scene.pass(SHORT).await;
     answer(caller).await.unwrap();
@@ -146,14 +152,15 @@ async fn fm5_a_lease_that_timed_out_and_committed_later_is_found_to_be_ours(
     assert!(scene.json().await["lease"].is_null());
 }
 
-async fn fm6_without_the_store_nothing_is_spent_and_a_valid_token_is_served(
+/// Without the store a refresh token is not spent, and a valid access token is served.
+async fn fm6_without_the_store_a_refresh_token_is_not_spent_and_a_valid_token_is_served(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::strict(&storage);
-    // Longer than a caller waits: callers get the error at once then.
+    // The pause is longer than a caller waits, so callers get the error at once.
     let node = scene.node_with(pausing(2 * PAUSE)).await;
     node.line.cut(true);
-    // The token is due, and not expired yet.
+    // The token is due, and has not expired yet.
     scene.pass(seconds(595)).await;
     node.token().await.unwrap();
     scene.pass(seconds(60)).await;
@@ -171,9 +178,8 @@ async fn fm6_without_the_store_nothing_is_spent_and_a_valid_token_is_served(
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
-async fn fm6_a_pair_that_cannot_be_stored_is_served_or_not_as_is_configured(
-    storage: Arc<dyn Storage>,
-) {
+/// A pair that cannot be stored is served only if the policy for store failures says so.
+async fn fm6_a_pair_that_cannot_be_stored_is_served_only_if_configured(storage: Arc<dyn Storage>) {
     for policy in [OnStoreFailure::Serve, OnStoreFailure::Fail] {
         let scene = Scene::strict(&storage);
         let node = scene
@@ -190,18 +196,19 @@ async fn fm6_a_pair_that_cannot_be_stored_is_served_or_not_as_is_configured(
         }
         assert!(node.status().is_unpersisted);
         node.line.cut(false);
-        until("it is stored", async || {
+        until("the pair is stored", async || {
             scene.record().await.pair_id().version == 2
         })
         .await;
-        until("it is served", async || node.token().await.is_ok()).await;
+        until("the pair is served", async || node.token().await.is_ok()).await;
         let digest = scene.digest_of(&node.token().await.unwrap()).await;
         assert_eq!(scene.active().await, [digest.unwrap()]);
         assert_eq!(scene.counts(), (1, 0, 0));
     }
 }
 
-async fn fm7_an_orphaned_lease_ends_with_the_lease(storage: Arc<dyn Storage>) {
+/// An orphaned lease ends after the lease duration, and one instance then spends the token.
+async fn fm7_an_orphaned_lease_ends_after_the_lease_duration(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let nodes = scene.nodes(3).await;
     scene.expire().await;
@@ -218,7 +225,7 @@ async fn fm7_an_orphaned_lease_ends_with_the_lease(storage: Arc<dyn Storage>) {
     assert!(scene.json().await["lease"].is_null());
 }
 
-/// Asks its own manager for a token before it sends.
+/// An endpoint that asks its own manager for a token before it sends.
 #[derive(Debug)]
 struct Curious {
     inner: InProcessEndpoint,
@@ -230,14 +237,20 @@ struct Curious {
 impl TokenEndpoint for Curious {
     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
         if let Some(tokens) = self.tokens.get() {
-            let error = tokens.token().await.expect_err("it is being fetched");
-            self.told.set(error).expect("it asks once");
+            let error = tokens
+                .token()
+                .await
+                .expect_err("a token is returned during its own rotation");
+            self.told.set(error).expect("the endpoint asks once");
         }
         self.inner.exchange(grant).await
     }
 }
 
-async fn fm7_an_endpoint_that_asks_its_own_manager_waits_for_nobody(storage: Arc<dyn Storage>) {
+/// An endpoint that asks its own manager for a token gets an error at once, and no deadlock.
+async fn fm7_an_endpoint_that_asks_its_own_manager_gets_an_error_at_once(
+    storage: Arc<dyn Storage>,
+) {
     let scene = Scene::strict(&storage);
     let (tokens, told) = (Arc::default(), Arc::default());
     let endpoint = Curious {

@@ -1,4 +1,4 @@
-//! Several sessions in one store, and a session that begins again.
+//! Several sessions in one store, and sessions that begin again.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use crate::backend::Storage;
 use crate::scene::{Node, Scene, answer, common_token, seconds, until};
 
 super::cases![
-    what_the_store_lost_is_written_forward_and_nothing_is_spent_or_adopted_backwards,
+    a_session_continues_from_its_newest_pair_when_the_store_loses_writes,
     n18_different_sessions_rotate_in_parallel,
-    fm20_sessions_that_differ_in_anything_are_not_mixed,
-    fm20_one_session_is_not_split_by_how_it_is_written,
-    fm28_a_newer_sign_in_elsewhere_takes_the_place_of_what_is_cached,
-    fm28_a_newer_pair_that_is_given_at_start_takes_the_place_of_what_is_stored,
+    fm20_sessions_with_different_keys_are_not_mixed,
+    fm20_a_session_is_not_split_by_the_spelling_of_its_scopes,
+    fm28_a_newer_sign_in_elsewhere_replaces_the_cached_pair,
+    fm28_a_newer_seed_replaces_the_stored_pair,
 ];
 
 async fn session(scene: &Scene, key: &Key) -> Node {
@@ -22,7 +22,7 @@ async fn session(scene: &Scene, key: &Key) -> Node {
     Node::loaded(builder.seed(scene.server.issue()), line).await
 }
 
-async fn what_the_store_lost_is_written_forward_and_nothing_is_spent_or_adopted_backwards(
+async fn a_session_continues_from_its_newest_pair_when_the_store_loses_writes(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::strict(&storage);
@@ -32,19 +32,20 @@ async fn what_the_store_lost_is_written_forward_and_nothing_is_spent_or_adopted_
         scene.expire().await;
         let before = scene.record().await;
         let held = node.token().await.unwrap();
-        // One swap is lost, or all of them.
+        // The store loses one swap, or all of them.
         let lost = if round == 2 { &first } else { &before };
         scene.fall_back_to(lost).await;
         scene.expire().await;
         let token = node.token().await.unwrap();
         assert_eq!(token.pair_id().version, held.pair_id().version + 1);
         assert_eq!(other.token().await.unwrap().expose(), token.expose());
-        let digest = scene.digest_of(&token).await.expect("it is stored");
+        let digest = scene.digest_of(&token).await.expect("the pair is stored");
         assert_eq!(scene.active().await, [digest]);
         assert_eq!(scene.counts(), (2 * round, 0, 0));
     }
 }
 
+/// Different sessions rotate in parallel.
 async fn n18_different_sessions_rotate_in_parallel(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let mut nodes = Vec::new();
@@ -55,7 +56,7 @@ async fn n18_different_sessions_rotate_in_parallel(storage: Arc<dyn Storage>) {
     scene.expire().await;
     let hold = scene.server.hold();
     let callers: Vec<_> = nodes.iter().map(Node::call).collect();
-    // No request is answered before all have arrived.
+    // The server answers only after all requests have arrived.
     scene.server.arrived(16).await;
     drop(hold);
     for caller in callers {
@@ -64,7 +65,8 @@ async fn n18_different_sessions_rotate_in_parallel(storage: Arc<dyn Storage>) {
     assert_eq!(scene.counts(), (16, 0, 0));
 }
 
-async fn fm20_sessions_that_differ_in_anything_are_not_mixed(storage: Arc<dyn Storage>) {
+/// Sessions whose keys differ in any part are not mixed.
+async fn fm20_sessions_with_different_keys_are_not_mixed(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let base = scene.key.clone();
     let keys = [
@@ -91,7 +93,7 @@ async fn fm20_sessions_that_differ_in_anything_are_not_mixed(storage: Arc<dyn St
     let mut families = Vec::new();
     for (key, callers) in keys.iter().zip(callers) {
         let token = common_token(callers).await;
-        let record = storage.record(key).await.expect("it is there");
+        let record = storage.record(key).await.expect("the record is stored");
         assert_eq!(record.pair_id(), token.pair_id());
         families.push(token.pair_id().family.to_string());
     }
@@ -101,7 +103,8 @@ async fn fm20_sessions_that_differ_in_anything_are_not_mixed(storage: Arc<dyn St
     assert_eq!(scene.counts(), (6, 0, 0));
 }
 
-async fn fm20_one_session_is_not_split_by_how_it_is_written(storage: Arc<dyn Storage>) {
+/// The order, spacing and repetition of scopes do not split a session.
+async fn fm20_a_session_is_not_split_by_the_spelling_of_its_scopes(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let mut nodes = Vec::new();
     for scope in [
@@ -118,15 +121,14 @@ async fn fm20_one_session_is_not_split_by_how_it_is_written(storage: Arc<dyn Sto
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
-async fn fm28_a_newer_sign_in_elsewhere_takes_the_place_of_what_is_cached(
-    storage: Arc<dyn Storage>,
-) {
+/// A newer sign-in of another instance replaces the cached pair.
+async fn fm28_a_newer_sign_in_elsewhere_replaces_the_cached_pair(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let (here, there) = (scene.node().await, scene.node().await);
     let cached = here.token().await.unwrap();
     there.replace(scene.server.issue()).await.unwrap();
     let newer = there.token().await.unwrap();
-    // A token that is due, expired or rejected makes the manager read the store first.
+    // The manager reads the store before it replaces a token that is due, expired or rejected.
     here.reject(&cached);
     let found = here.token().await.unwrap();
     assert_eq!(found.expose(), newer.expose());
@@ -135,9 +137,9 @@ async fn fm28_a_newer_sign_in_elsewhere_takes_the_place_of_what_is_cached(
     there.replace(scene.server.issue()).await.unwrap();
     let newer = there.token().await.unwrap();
     scene.pass(seconds(595)).await;
-    // The other session's token is as old by now, so that token is exchanged, and not the one that is cached here.
+    // The token of the other session has expired too. That token is exchanged, and not the cached one.
     common_token([here.call()]).await;
-    until("both have its successor", async || {
+    until("both instances have the successor", async || {
         let (here, there) = (here.token().await.unwrap(), there.token().await.unwrap());
         here.expose() == there.expose()
             && here.pair_id().family == newer.pair_id().family
@@ -147,9 +149,8 @@ async fn fm28_a_newer_sign_in_elsewhere_takes_the_place_of_what_is_cached(
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
-async fn fm28_a_newer_pair_that_is_given_at_start_takes_the_place_of_what_is_stored(
-    storage: Arc<dyn Storage>,
-) {
+/// A newer pair that is given at the start replaces the stored pair.
+async fn fm28_a_newer_seed_replaces_the_stored_pair(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let old = scene.node().await;
     let newer = scene.server.issue();
@@ -165,7 +166,7 @@ async fn fm28_a_newer_pair_that_is_given_at_start_takes_the_place_of_what_is_sto
     scene.expire().await;
     common_token([old.call(), started.call()]).await;
     assert_eq!(scene.counts(), (1, 0, 0));
-    // The first seed, as an old configuration has it, does not begin again.
+    // An old configuration gives the first seed again, which does not start a new session.
     scene.node().await;
     assert!(
         !scene

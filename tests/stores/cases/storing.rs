@@ -1,4 +1,4 @@
-//! What is stored, and when.
+//! The content of the store, and the time at which it is written.
 
 use std::sync::Arc;
 
@@ -9,12 +9,13 @@ use crate::scene::{Node, Scene, answer, until};
 
 super::cases![
     w1_a_rotated_pair_is_in_the_store_before_it_is_returned,
-    w1_so_is_one_that_was_signed_in_for,
-    w2_an_active_pair_is_returned_from_memory_then_from_the_store_and_nothing_is_created,
-    w9_another_scope_or_subject_is_another_session_and_the_order_of_scopes_is_none,
+    w1_a_pair_of_a_sign_in_is_in_the_store_before_it_is_returned,
+    w2_an_active_pair_is_returned_from_memory_or_the_store_and_no_session_is_created,
+    w9_another_scope_or_subject_is_another_session_and_another_order_of_scopes_is_not,
     w9_any_number_of_pairs_is_inactive_and_one_is_active,
 ];
 
+/// A rotated pair is in the store before a caller gets the token.
 async fn w1_a_rotated_pair_is_in_the_store_before_it_is_returned(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let node = scene.node().await;
@@ -30,21 +31,25 @@ async fn w1_a_rotated_pair_is_in_the_store_before_it_is_returned(storage: Arc<dy
         assert_eq!(scene.active().await, before);
         drop(shut);
         let token = answer(caller).await.unwrap();
-        let digest = scene.digest_of(&token).await.expect("it is stored");
+        let digest = scene.digest_of(&token).await.expect("the pair is stored");
         assert_eq!(scene.active().await, [digest]);
         assert!(scene.inactive().await.contains(&before[0]));
         assert_eq!(scene.counts(), (rotation, 0, 0));
     }
 }
 
-async fn w1_so_is_one_that_was_signed_in_for(storage: Arc<dyn Storage>) {
+/// The pair of a sign-in is in the store before a caller gets the token.
+async fn w1_a_pair_of_a_sign_in_is_in_the_store_before_it_is_returned(storage: Arc<dyn Storage>) {
     let scene = Scene::new(&storage, |server| server.sign_in(true));
     let line = scene.line().await;
     let tokens = scene.bare(scene.endpoint(), &line).build().unwrap();
     let node = Node { tokens, line };
     let hold = scene.server.hold();
     let caller = node.call();
-    until("the sign-in arrived", async || scene.server.sign_ins() == 1).await;
+    until("the sign-in has arrived", async || {
+        scene.server.sign_ins() == 1
+    })
+    .await;
     let shut = node.line.stop_swaps();
     drop(hold);
     shut.reached().await;
@@ -52,12 +57,13 @@ async fn w1_so_is_one_that_was_signed_in_for(storage: Arc<dyn Storage>) {
     assert_eq!(scene.active().await, []);
     drop(shut);
     let token = answer(caller).await.unwrap();
-    let digest = scene.digest_of(&token).await.expect("it is stored");
+    let digest = scene.digest_of(&token).await.expect("the pair is stored");
     assert_eq!(scene.active().await, [digest]);
     assert_eq!(scene.server.sign_ins(), 1);
 }
 
-async fn w2_an_active_pair_is_returned_from_memory_then_from_the_store_and_nothing_is_created(
+/// An active pair is returned from memory or from the store, and a session is not created.
+async fn w2_an_active_pair_is_returned_from_memory_or_the_store_and_no_session_is_created(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::new(&storage, |server| server.sign_in(true));
@@ -83,7 +89,8 @@ async fn w2_an_active_pair_is_returned_from_memory_then_from_the_store_and_nothi
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
-async fn w9_another_scope_or_subject_is_another_session_and_the_order_of_scopes_is_none(
+/// Another scope or subject is another session; another order of the scopes is the same session.
+async fn w9_another_scope_or_subject_is_another_session_and_another_order_of_scopes_is_not(
     storage: Arc<dyn Storage>,
 ) {
     let scene = Scene::new(&storage, |server| server.sign_in(true));
@@ -106,12 +113,12 @@ async fn w9_another_scope_or_subject_is_another_session_and_the_order_of_scopes_
         tokens.push(token.expose().to_owned());
     }
     for (key, token) in keys.iter().zip(&tokens) {
-        let record = storage.record(key).await.expect("it is there");
+        let record = storage.record(key).await.expect("the record is stored");
         let stored = serde_json::to_value(&record).unwrap();
         assert_eq!(stored["pair"]["access_token"], token.as_str());
         assert_eq!(storage.active(key).await, [record.digest()]);
     }
-    // The same key with its parts in another order is the same session.
+    // A key with its scopes in another order is the same session.
     let line = scene.line().await;
     let turned = scene
         .bare(scene.endpoint(), &line)
@@ -121,6 +128,7 @@ async fn w9_another_scope_or_subject_is_another_session_and_the_order_of_scopes_
     assert_eq!(scene.server.sign_ins(), 6);
 }
 
+/// Any number of pairs of a session is inactive, and one pair is active.
 async fn w9_any_number_of_pairs_is_inactive_and_one_is_active(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
     let nodes = scene.nodes(2).await;
@@ -128,7 +136,7 @@ async fn w9_any_number_of_pairs_is_inactive_and_one_is_active(storage: Arc<dyn S
     for rotation in 0..8 {
         scene.expire().await;
         let token = nodes[rotation % 2].token().await.unwrap();
-        let digest = scene.digest_of(&token).await.expect("it is stored");
+        let digest = scene.digest_of(&token).await.expect("the pair is stored");
         assert_eq!(scene.active().await, [digest]);
         let mut inactive = scene.inactive().await;
         inactive.sort();
