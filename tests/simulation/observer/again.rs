@@ -1,4 +1,4 @@
-//! Which instance may send a token, and which may send it again.
+//! The rules for which instance may send a token, and which may send it again.
 
 use super::spends::{Read, Send};
 use super::{Log, NodeId, Observer};
@@ -28,7 +28,7 @@ impl Observer {
             if self.may_be_forgotten(log, send) {
                 continue;
             }
-            // A user who signs in does not wait for a sign-in that is under way.
+            // A user who signs in does not wait for a sign-in under way.
             if token.is_none() && log.begins > 0 {
                 continue;
             }
@@ -45,7 +45,7 @@ impl Observer {
         None
     }
 
-    /// What is true of a second sending whether or not instances coordinate.
+    /// The rules for a second sending that hold with and without coordination.
     pub(super) fn judge_again(
         &self,
         log: &Log,
@@ -57,7 +57,7 @@ impl Observer {
         let earlier = sends.filter(|send| send.token == Some(token) && !send.is_unspent);
         for send in earlier.filter(|send| !self.may_be_forgotten(log, send)) {
             let is_own = send.by == by;
-            // Others may not know of it.
+            // Without coordination, other instances may not know of the first sending.
             if !is_own && !self.scenario.coordinated {
                 continue;
             }
@@ -66,7 +66,8 @@ impl Observer {
                 Some(Read::Issued) if is_own => {
                     return Some("it was issued another for it".to_owned());
                 }
-                // It says nothing of the session where others spend its tokens unasked.
+                // Without coordination, other instances spend the session's tokens without a lease, so a dead token
+                // does not show that the session is dead.
                 Some(Read::Dead) if is_own && self.scenario.coordinated => {
                     return Some("it was told that it is dead".to_owned());
                 }
@@ -88,7 +89,7 @@ impl Observer {
         None
     }
 
-    /// Whether the store may have lost what was known of it.
+    /// Whether the store may have lost what was known of the sending.
     fn may_be_forgotten(&self, log: &Log, send: &Send) -> bool {
         let leased_from = send
             .at
@@ -96,7 +97,7 @@ impl Observer {
         log.failed_over_since(leased_from)
     }
 
-    /// An instance whose machine has slept cannot tell an exchange under way from a finished one.
+    /// An instance whose machine has slept cannot distinguish an exchange under way from a finished one.
     pub(super) fn was_slept_through(&self, log: &Log, send: &Send) -> bool {
         let is_over = self.now() - send.at >= (self.scenario.timeout + 5) * 1_000;
         is_over && log.slept_since(send.at)

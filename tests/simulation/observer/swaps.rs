@@ -1,4 +1,5 @@
-//! No newer pair is overwritten, and a lease is what it says: every write is judged against what it replaced.
+//! The rules for writes: a newer pair is not overwritten, and a lease states the truth. Every write is judged against
+//! the record that it replaced.
 
 use evertoken::protocol::Record;
 
@@ -7,14 +8,14 @@ use super::view::{By, Lease, State};
 use super::{Left, Log, NodeId, Observer, View};
 use crate::scenario::Resend;
 
-/// Of all pauses after failures, in milliseconds.
+/// The shortest pause after a failure, in milliseconds.
 const SHORTEST_PAUSE: u64 = 2_000;
 
-/// A machine that sleeps for longer than this has certainly noticed, in milliseconds.
+/// A machine certainly notices a sleep that is longer than this, in milliseconds.
 const LONG_SLEEP: u64 = 6_000;
 
 impl Observer {
-    /// The instance's write was applied.
+    /// The store applied the instance's write.
     pub(crate) fn swapped(&self, by: NodeId, next: &Record) {
         let now = self.now();
         let next = View::of(next);
@@ -51,7 +52,7 @@ impl Observer {
         log.record = Some(next);
     }
 
-    /// The instance knows that its write was applied.
+    /// The instance knows that the store applied its write.
     pub(crate) fn wrote(&self, by: NodeId, next: &Record) {
         let sign_ins = View::of(next).sign_ins;
         let mut log = self.log();
@@ -59,7 +60,7 @@ impl Observer {
         *most = sign_ins.max(*most);
     }
 
-    /// Only the server's own word ends a session, and what the profile forbids to find out.
+    /// A session ends only by a verdict of the server, or where the profile forbids finding out.
     fn end_problem(&self, log: &Log, old: Option<&View>, new: &View) -> Option<&'static str> {
         if old.is_some_and(|old| old.state == new.state) {
             return None;
@@ -78,7 +79,7 @@ impl Observer {
         }
     }
 
-    /// A family is one sign-in: no pair of another gets into it.
+    /// A family is one sign-in: a pair of another family does not enter it.
     fn another_session(&self, log: &mut Log, next: &View) -> Option<&'static str> {
         let current = self.current(log, next)?;
         let family = log.tokens[current].family;
@@ -86,7 +87,7 @@ impl Observer {
         (first != family).then_some("writes a pair into another session")
     }
 
-    /// Whether the instance commits a pair by this write.
+    /// Whether the instance commits a pair with this write.
     pub(crate) fn is_commit(&self, by: NodeId, next: &Record) -> bool {
         let next = View::of(next);
         let log = self.log();
@@ -114,7 +115,7 @@ impl Observer {
         if new.next_number < old.next_number {
             problems.push("takes the next number back".to_owned());
         }
-        // A store that was set back goes on with a session that was replaced, and then that gives way again.
+        // After a failover the store may continue a session that was replaced. That session then gives way again.
         let is_same = new.family == old.family || !log.has_failed_over();
         if new.version < old.version && is_same {
             problems.push(format!("takes version {} back", old.version));
@@ -125,12 +126,12 @@ impl Observer {
         if new.sign_ins < old.sign_ins {
             problems.push("takes the count of sign-ins back".to_owned());
         }
-        // What is under way in the session before is committed there, or noted, and then gives way.
+        // A rotation of the previous session that is under way is committed or noted there, and then gives way.
         let is_commit = self
             .current(log, new)
             .is_some_and(|name| !log.tokens[name].was_stored);
-        // An end does not continue it either, which is why only an active record counts. Where instances do not
-        // coordinate, a remark does not say that the token is to be sent.
+        // An end does not continue the session either, so only an active record counts. Without coordination, a doubt
+        // note does not announce a sending.
         let is_remark = !self.scenario.coordinated && new.digest == old.digest;
         let is_excused = is_commit || is_remark;
         let seen = log.written_sign_ins.get(&by).copied().unwrap_or(0);
@@ -196,7 +197,7 @@ impl Observer {
             .is_some_and(|it| self.is_old(&log.tokens[it]));
         let goes_on = is_alive && !is_old;
         if goes_on && before.doubtful.is_some() && written.is_none_or(|it| it.doubtful.is_none()) {
-            // A sign-in that may have worked may be done again.
+            // A sign-in that may have worked may be repeated.
             if before.digest == old.digest && old.pair.is_some() {
                 problems.push("wipes a doubt".to_owned());
             }
@@ -205,7 +206,7 @@ impl Observer {
             if !self.is_stale(before, by, now) && !log.failed_over_since(before.since_ms(self)) {
                 problems.push(format!("takes the live lease of {holder:?}"));
             }
-            // A second sign-in harms no session.
+            // A second sign-in does not harm a session.
             let is_refresh = before.digest == old.digest && old.pair.is_some();
             if written.is_some_and(|it| it.doubtful.is_none()) && is_refresh {
                 problems.push("takes a stale lease for a free one".to_owned());
@@ -227,7 +228,7 @@ impl Observer {
         problems
     }
 
-    /// Whether others may take it.
+    /// Whether another instance may take the lease over.
     fn is_stale(&self, lease: &Lease, by: NodeId, now: u64) -> bool {
         let duration = lease
             .duration
@@ -235,7 +236,7 @@ impl Observer {
         lease.released || now >= lease.since_ms(self) + duration
     }
 
-    /// A lease on the same token in place of one `before`, or that one with a remark.
+    /// A lease on the same token that replaces `before`, or `before` itself with a doubt note.
     #[allow(clippy::too_many_arguments)]
     fn renewal(
         &self,
@@ -259,14 +260,14 @@ impl Observer {
         let read = sent.and_then(|sent| sent.read).map(|(read, _)| read);
         let is_new = lease.number != before.number;
         if !is_new {
-            // The remark that its token may be spent, and by what.
+            // The note that the token of the lease may be spent, with the cause.
             if lease.doubtful.is_some() && before.doubtful.is_none() || lease.by != before.by {
-                // Without coordination a token is sent beside the leases on it.
+                // Without coordination a token is sent although other instances hold leases on it.
                 let beside = log.sends.last(by, log.names.get(&lease.digest).copied());
                 let beside = beside.filter(|_| !self.scenario.coordinated);
                 let read = beside.map_or(read, |sent| sent.read.map(|(read, _)| read));
                 let is_right = match read {
-                    // Where the remark could not be stored in time.
+                    // The note could not be stored in time.
                     _ if lease.released && lease.by.is_none() => true,
                     Some(Read::Unavailable) => lease.by == Some(By::Unavailable),
                     Some(Read::Silence) => lease.by == Some(By::Silence),
@@ -286,7 +287,7 @@ impl Observer {
             }
             return problems;
         }
-        // After an answer that left it unspent it may be leased like one that was never sent.
+        // After an answer that left the token unspent, the token may be leased like one that was never sent.
         let is_lost = sent.is_none_or(|sent| sent.is_unspent || log.failed_over_since(sent.at));
         if is_lost || before.digest == self.key.digest().to_string() {
             return problems;
@@ -313,7 +314,7 @@ impl Observer {
         problems
     }
 
-    /// Whether the holder of a lease says nothing of the pause after its failure, which goes on.
+    /// Whether the holder of a lease does not write a pause after its failure, because an older pause continues.
     fn is_without_pause(&self, log: &Log, sent: Option<&Send>, new: &View, now: u64) -> bool {
         let Some(sent) = sent.filter(|sent| !log.failed_over_since(sent.at)) else {
             return false;
@@ -334,7 +335,7 @@ impl Observer {
 }
 
 impl Lease {
-    /// As the observer counts.
+    /// The start of the lease on the observer's time scale, in milliseconds.
     fn since_ms(&self, observer: &Observer) -> u64 {
         self.since.saturating_sub(observer.epoch())
     }
