@@ -1,4 +1,4 @@
-//! The list of what is broken, `mutations.toml`.
+//! The list of mutations, `mutations.toml`.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ struct List {
     mutation: Vec<Mutation>,
 }
 
-/// One rule that is broken.
+/// One mutation: a rule that the edits break.
 #[derive(Debug, Deserialize)]
 pub struct Mutation {
     /// What the broken code does.
@@ -22,7 +22,7 @@ pub struct Mutation {
     also: Vec<Edit>,
 }
 
-/// `new` in place of the only `old` in a file.
+/// An edit: `new` replaces the only `old` in a file.
 #[derive(Debug, Deserialize)]
 pub struct Edit {
     pub file: String,
