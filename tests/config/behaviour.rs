@@ -1,4 +1,4 @@
-//! The manager does what the configuration says.
+//! A manager behaves as its configuration says.
 
 use evertoken::clock::Clock as _;
 use evertoken::{Config, Registry, TokenManager};
@@ -23,7 +23,7 @@ async fn n11_a_retry_after_counts_for_as_long_as_is_configured() {
     world.clock.advance(600 * SECOND).await;
     world.server.fail_next(later(Some(24 * HOUR)));
     let failed_at = world.clock.now();
-    // The next attempt lies behind the deadline.
+    // The next attempt lies after the deadline.
     assert!(tokens.token().await.is_err());
     world.clock.advance(2 * HOUR - 41 * SECOND).await;
     assert!(tokens.token().await.is_err());
@@ -31,7 +31,7 @@ async fn n11_a_retry_after_counts_for_as_long_as_is_configured() {
     world.clock.advance(2 * SECOND).await;
     assert!(world.is_live(&tokens.token().await.unwrap()));
     world.assert_exchanges(2);
-    // The store is looked at every 20 ms.
+    // The manager polls the store every 20 ms.
     let paused = world.clock.now().since(failed_at);
     assert_eq!(paused.as_secs(), 7_200);
 }

@@ -1,4 +1,4 @@
-//! FOLIO, from a configuration.
+//! A FOLIO endpoint from a configuration.
 
 use crate::refusal;
 
@@ -142,7 +142,7 @@ sign_in = { username = "ada", password = "sesame" }
         let guide = include_str!("../../docs/folio.md");
         let shown = guide.split("```toml\n").nth(1).unwrap();
         let shown = shown.split("```").next().unwrap();
-        // The variable of the secret is not set here.
+        // The environment variable of the secret is not set in this test.
         let text = shown.replacen("IMPORTER_PASSWORD", "CARGO_PKG_NAME", 1);
         let builder = format!("{:?}", builder(&text).await.unwrap());
         assert!(
@@ -151,7 +151,7 @@ sign_in = { username = "ada", password = "sesame" }
         );
     }
 
-    /// What is said of the server changes that, and not what is known of Okapi besides.
+    /// A `server` setting changes only what it names, and keeps what the profile knows of Okapi.
     #[tokio::test]
     async fn okapi_is_sent_nothing_again_after_silence_unless_that_is_asked_for() {
         let is_spared = |shown: String| shown.contains("resend: WhenUnavailable");
