@@ -98,7 +98,7 @@ async fn hour_of(told: Told, skew: i64) -> Hour {
 
 /// Without `expires_in`, the `exp` of a JWT is read by the server's clock, known from `Date` or `iat`.
 #[tokio::test(start_paused = true)]
-async fn fm18_a_jwt_alone_is_read_by_the_servers_clock_where_that_is_known() {
+async fn fm18_the_expiry_of_a_jwt_is_read_by_the_servers_clock_where_that_is_known() {
     for told in [Told::Date, Told::IssuedAt] {
         for skew in SKEWS {
             // Rotations at once, and at 590, 1180, ..., 3540 s.
@@ -213,7 +213,7 @@ async fn fm18_a_store_whose_clock_is_stepped_costs_one_needless_rotation_at_most
 
 /// A wall clock at the epoch or centuries away causes no panic.
 #[tokio::test(start_paused = true)]
-async fn fm18_a_wall_clock_at_the_epoch_or_far_away_panics_nowhere() {
+async fn fm18_a_manager_does_not_panic_when_the_wall_clock_is_at_the_epoch_or_far_away() {
     for skew in [-1_800_000_000, 3_000_000_000] {
         let world = World::new(600 * SECOND);
         let clock = skewed(skew);

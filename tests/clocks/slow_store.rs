@@ -25,7 +25,7 @@ async fn assert_served_to_its_end(world: &World, tokens: &TokenManager, age: Dur
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_adopted_token_is_not_taken_for_younger_than_it_is() {
+async fn the_age_of_an_adopted_token_includes_the_time_that_the_store_took() {
     let world = World::new(MINUTE);
     let memory = MemoryStore::with_clock(world.clock.clone());
     let one = manager(&world, FaultyStore::new(memory.clone()));
@@ -38,7 +38,7 @@ async fn an_adopted_token_is_not_taken_for_younger_than_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_seed_ages_while_it_is_stored() {
+async fn a_seeded_token_ages_while_the_store_is_slow() {
     let world = World::new(MINUTE);
     let memory = MemoryStore::with_clock(world.clock.clone());
     let slow = FaultyStore::new(memory);
@@ -49,7 +49,7 @@ async fn a_seed_ages_while_it_is_stored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_of_a_new_sign_in_ages_while_it_is_stored() {
+async fn a_token_of_a_new_sign_in_ages_while_the_store_is_slow() {
     let world = World::new(MINUTE);
     let memory = MemoryStore::with_clock(world.clock.clone());
     let slow = FaultyStore::new(memory);

@@ -48,7 +48,7 @@ async fn fm19_instances_that_wake_together_make_one_exchange_for_all_their_calle
 
 /// After a sleep the timers of five instances rotate once within seconds, and then on schedule.
 #[tokio::test(start_paused = true)]
-async fn fm19_timers_are_not_late_and_do_not_stampede() {
+async fn fm19_after_a_sleep_the_timers_of_five_instances_rotate_once_and_on_schedule() {
     let world = World::new(600 * SECOND);
     let nodes = five(&world, BackgroundTimer::default()).await;
     world.clock.advance(100 * SECOND).await;

@@ -15,7 +15,7 @@ async fn manager(world: &World, text: &str) -> TokenManager {
 
 /// `retry_after_limit` bounds how long a `Retry-After` counts.
 #[tokio::test(start_paused = true)]
-async fn n11_a_retry_after_counts_for_as_long_as_is_configured() {
+async fn n11_a_retry_after_counts_up_to_the_configured_limit() {
     let world = World::new(600 * SECOND);
     let text =
         "refresh = { jitter = 0, wait = \"40s\", cool_down = { retry_after_limit = \"2h\" } }";
@@ -54,7 +54,7 @@ async fn a_pause_after_a_failure_is_as_long_as_is_configured_and_doubles_to_the_
 
 /// A machine sleeps for an hour: its timers stand still, and after the sleep the clock is polled.
 #[tokio::test(start_paused = true)]
-async fn the_clock_is_looked_at_as_often_as_is_configured() {
+async fn the_wall_clock_is_polled_at_the_configured_interval() {
     let world = World::new(HOUR);
     let text = "refresh = { strategy = \"background-timer\", jitter = 0, poll_interval = \"20s\" }";
     let tokens = manager(&world, text).await;

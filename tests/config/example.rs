@@ -139,7 +139,7 @@ async fn the_example_has_every_key() {
 }
 
 #[tokio::test]
-async fn the_configuration_in_the_readme_is_one() {
+async fn the_configuration_in_the_readme_is_accepted() {
     let readme = include_str!("../../README.md");
     let shown = readme
         .split("```toml\n")

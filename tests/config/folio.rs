@@ -138,7 +138,7 @@ sign_in = { username = "ada", password = "sesame" }
     }
 
     #[tokio::test]
-    async fn the_configuration_in_the_guide_is_one() {
+    async fn the_configuration_in_the_folio_guide_is_accepted() {
         let guide = include_str!("../../docs/folio.md");
         let shown = guide.split("```toml\n").nth(1).unwrap();
         let shown = shown.split("```").next().unwrap();
@@ -153,7 +153,7 @@ sign_in = { username = "ada", password = "sesame" }
 
     /// A `server` setting changes only what it names, and keeps what the profile knows of Okapi.
     #[tokio::test]
-    async fn okapi_is_sent_nothing_again_after_silence_unless_that_is_asked_for() {
+    async fn no_token_is_sent_to_okapi_again_after_silence_unless_the_configuration_asks_for_it() {
         let is_spared = |shown: String| shown.contains("resend: WhenUnavailable");
         assert!(is_spared(shown(LEAST).await));
         let other = format!("{LEAST}server = {{ resend_after_silence = \"lease-duration\" }}");

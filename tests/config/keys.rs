@@ -164,7 +164,7 @@ async fn every_key_arrives_where_its_setter_would_put_it() {
 
 /// Removing any key changes the builder: every key has an effect, and no value above equals its default.
 #[tokio::test]
-async fn every_key_makes_a_difference() {
+async fn every_key_changes_the_builder() {
     let full = shown(FULL).await;
     // Keys such as `kind` whose value is the default, and secrets, which are not shown; other tests see the secrets
     // arrive at the server.

@@ -119,7 +119,7 @@ async fn a_registered_type_is_built_from_its_own_table() {
 }
 
 #[tokio::test]
-async fn what_a_registered_type_refuses_is_reported_with_its_path() {
+async fn a_refusal_of_a_registered_type_is_reported_with_its_path() {
     cases::check("registered", &registry()).await;
     cases::check("registered_endpoint", &registry()).await;
 }

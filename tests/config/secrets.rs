@@ -10,7 +10,7 @@ use crate::{LEAST, builder, directory, file, refusal, told};
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_file_that_is_no_safe_secret_is_refused_by_its_name() {
+async fn a_secret_file_that_is_not_safe_is_refused_with_its_path() {
     let directory = directory("a_file_that_is_no_safe_secret");
     file(&directory, "group", "sesame", 0o660);
     file(&directory, "world", "sesame", 0o602);
@@ -135,7 +135,7 @@ async fn a_password_signs_in_and_a_logout_calls_the_revocation_url() {
 }
 
 #[tokio::test]
-async fn the_secret_of_the_client_alone_signs_in() {
+async fn a_client_secret_alone_signs_in() {
     let server = RawServer::start([Step::AnswerAndClose(ok(r#"{"access_token":"a1"}"#))]).await;
     let text = format!(
         r#"

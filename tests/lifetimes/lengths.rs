@@ -90,7 +90,7 @@ pub(crate) fn seed() -> TokenPair {
 
 /// No leeway and no window makes a manager rotate more often than the shortest interval permits.
 #[tokio::test(start_paused = true)]
-async fn fm17_no_margin_is_wide_enough_to_rotate_without_end() {
+async fn fm17_no_leeway_and_no_window_causes_rotations_without_end() {
     // The shortest interval is 1 s, or a tenth of the lifetime if that is less.
     for (lifetime, interval) in [
         (600 * SECOND, SECOND),
@@ -161,7 +161,7 @@ async fn lifetimes_shorter_than_the_servers_latency_serve_what_was_issued_and_ba
 }
 
 #[tokio::test(start_paused = true)]
-async fn expires_in_0_is_served_and_asked_for_again_after_a_pause_that_doubles() {
+async fn a_token_with_expires_in_0_is_served_and_renewed_after_pauses_that_double() {
     let clock = TestClock::new();
     let endpoint = Scripted::new(&clock, |call| {
         Issued::new(format!("at-{call}"))
@@ -238,7 +238,7 @@ async fn fm37_an_issuer_of_tokens_near_their_expiry_is_called_ever_less_often() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_lifetime_sets_no_timer_and_rejections_drive_it() {
+async fn a_token_of_unknown_lifetime_sets_no_timer_and_is_rotated_when_it_is_rejected() {
     // The greedy strategy sets a timer of its own, whatever the lifetime, so this test leaves it out.
     for strategy in strategies().into_iter().take(5) {
         let clock = TestClock::new();

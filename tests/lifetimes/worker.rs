@@ -73,7 +73,7 @@ async fn fm30_a_misconfiguration_is_reported_and_mended_without_a_restart() {
 
 /// The worker ends with the last handle.
 #[tokio::test(start_paused = true)]
-async fn fm31_the_last_handle_takes_the_worker_along() {
+async fn fm31_the_worker_ends_with_the_last_handle() {
     let world = World::new(600 * SECOND);
     let before = Handle::current().metrics().num_alive_tasks();
     for _ in 0..100 {

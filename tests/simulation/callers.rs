@@ -83,7 +83,7 @@ impl Before {
                 let next = error.retry_after().unwrap_or(Duration::MAX);
                 if self.passes(world, error) && next + SLACK < left {
                     world.observer.violation(format!(
-                        "O7 {id} is refused ({error}) though it goes on in {} s",
+                        "O7 {id} is refused ({error}) although the next attempt is in {} s",
                         next.as_secs_f64()
                     ));
                 }
@@ -227,13 +227,13 @@ pub(crate) fn served(world: &World, node: &Node, token: &Token) {
     if world.observer.overdue(token.expose()) > 2 * LONGEST_PAUSE {
         world
             .observer
-            .violation(format!("O4 {id} serves what expired long ago"));
+            .violation(format!("O4 {id} serves a token that expired long ago"));
     }
     match world.server.check(token.expose()) {
         AccessCheck::Live | AccessCheck::Revoked => {}
-        AccessCheck::Unknown => world
-            .observer
-            .violation(format!("O4 {id} makes a token up")),
+        AccessCheck::Unknown => world.observer.violation(format!(
+            "O4 {id} serves a token that the server did not issue"
+        )),
         AccessCheck::Expired => {
             let left = node.manager.status().access_expires_in;
             let is_repeated = world.observer.is_repeated(token.expose());
@@ -254,7 +254,7 @@ fn refused(world: &World, node: &Node, error: &Error) {
     let is_over = matches!(error, Error::ShutDown) || node.left.lock().is_some();
     if is_held && !is_over && status.pair_id.is_some() && status.pair_id != rejected {
         world.observer.violation(format!(
-            "O4 {} refuses ({error}) and holds a valid token",
+            "O4 {} refuses ({error}) although it holds a valid token",
             node.id
         ));
     }

@@ -87,7 +87,10 @@ fn ends(world: &World, last: &[(Node, Last)]) {
     let scenario = &world.scenario;
     for (node, said) in last {
         if let Last::Else(error) = said {
-            observer.violation(format!("O5 {} gets nowhere: {error}", node.id));
+            observer.violation(format!(
+                "O5 {} gets neither a token nor an end: {error}",
+                node.id
+            ));
         }
     }
     let is_served = |(_, said): &&(Node, Last)| *said == Last::Served;
@@ -124,14 +127,17 @@ fn ends(world: &World, last: &[(Node, Last)]) {
                 let is_live = is_live && scenario.server != Server::ShortRefresh;
                 let can_go_on = is_live && record.state == State::Active;
                 if can_go_on || scenario.sign_in {
-                    observer.violation(format!("O5 {} ends ({reason}) and could go on", node.id));
+                    observer.violation(format!(
+                        "O5 {} ends ({reason}) although the session could go on",
+                        node.id
+                    ));
                 }
                 let gives_up =
                     *reason == EndReason::OutcomeUnknown && scenario.resend != Resend::Always;
                 if is_live && !can_go_on && gives_up {
                     observer.cause("loss: an unspent token was given up");
                 } else if is_live && !can_go_on && *reason != EndReason::Expired {
-                    observer.violation(format!("O5 {} gave a live token up: {reason}", node.id));
+                    observer.violation(format!("O5 {} gave up a live token: {reason}", node.id));
                 }
                 if record
                     .refresh()
@@ -163,7 +169,7 @@ pub(crate) fn losses(world: &World) {
     for Unaccounted { name, by, how } in lost {
         match how {
             Some(cause) => observer.cause(cause),
-            None => observer.violation(format!("O2 {by} read r{name}, and it is nowhere")),
+            None => observer.violation(format!("O2 {by} read r{name}, and lost it")),
         }
     }
 }

@@ -134,7 +134,7 @@ fn every_scenario_that_broke_a_rule_once_keeps_the_rules() {
 
 #[cfg(tokio_unstable)]
 #[test]
-fn a_scenario_replays_exactly() {
+fn a_scenario_that_runs_twice_has_the_same_history() {
     let stored = corpus::stored().into_iter();
     let stored = stored.map(|stored| (stored.name, stored.scenario));
     let seeds = (0..50).map(|seed| (format!("seed {seed}"), drawn(seed)));

@@ -402,7 +402,7 @@ impl Log {
             } else if self.tokens.iter().any(is_sibling) {
                 Some("a sibling was outrun")
             } else if !self.failovers.is_empty() {
-                Some("loss: a pair, to a store that lost writes")
+                Some("loss: a store that lost writes lost a pair")
             } else {
                 None
             };

@@ -330,11 +330,12 @@ async fn listen(manager: TokenManager, gate: Arc<Gate>) {
         match event {
             Event::Ended { reason, .. } => {
                 let id = gate.id;
-                gate.observer.note(|| format!("{id} tells: {reason}"));
+                gate.observer
+                    .note(|| format!("{id} reports the end: {reason}"));
                 let begins = gate.observer.log().begins;
                 if ended.as_ref() == Some(&reason) && begins == begun {
                     gate.observer
-                        .violation(format!("O5 {id} tells twice: {reason}"));
+                        .violation(format!("O5 {id} reports an end twice: {reason}"));
                 }
                 (ended, begun) = (Some(reason), begins);
             }

@@ -361,7 +361,7 @@ async fn r11_a_wall_clock_that_jumps_past_expiry_rotates_within_5_s() {
 
 /// When the jump of the wall clock was wrong and the rotation fails, the valid token is served.
 #[tokio::test(start_paused = true)]
-async fn r11_a_wrong_jump_and_a_failed_rotation_leave_the_valid_token_served() {
+async fn r11_after_a_wrong_clock_jump_and_a_failed_rotation_the_valid_token_is_served() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(BackgroundTimer::default()).await;
     let first = tokens.token().await.unwrap();
@@ -377,7 +377,7 @@ async fn r11_a_wrong_jump_and_a_failed_rotation_leave_the_valid_token_served() {
 
 /// A refresh that takes 15 s is one exchange, whatever callers ask meanwhile.
 #[tokio::test(start_paused = true)]
-async fn r12_a_refresh_that_takes_15_s_happens_once() {
+async fn r12_callers_during_a_refresh_of_15_s_cause_no_second_refresh() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(BackgroundTimer::default()).await;
     world.server.fail_next(Fault::Delay(15 * SECOND));

@@ -180,13 +180,13 @@ macro_rules! suite {
 
             /// Eight tasks import for an hour without a failed request.
             #[tokio::test(start_paused = true)]
-            async fn n17_8_tasks_import_for_an_hour_without_a_failure() {
+            async fn n17_eight_tasks_import_for_an_hour_without_a_failed_request() {
                 imports_for_an_hour($strategy, $exchanges).await;
             }
 
             /// Two instances share a session at a server that fails at random.
             #[tokio::test(start_paused = true)]
-            async fn n17_two_instances_share_a_session_at_a_moody_server() {
+            async fn n17_two_instances_share_a_session_at_a_server_that_fails_at_random() {
                 two_instances_and_a_moody_server($strategy).await;
             }
 

@@ -160,7 +160,7 @@ async fn q5_at_a_fraction_of_0_8_a_token_of_600_s_is_renewed_at_480_s_without_wa
 
 /// A fraction without a request causes no exchange.
 #[tokio::test(start_paused = true)]
-async fn q5_a_fraction_without_a_request_does_nothing() {
+async fn q5_a_fraction_of_the_lifetime_passes_without_an_exchange_if_there_is_no_request() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default().at_fraction(0.8)).await;
     world.clock.advance(10 * HOUR).await;

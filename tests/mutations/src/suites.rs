@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_noticed_is_named_by_its_seed_its_scenario_or_its_test() {
+    fn a_failure_is_named_by_its_seed_its_scenario_or_its_test() {
         for (line, expected) in [
             ("seed 8: 1.500 O3 0.0 wipes a doubt", Some("seed 8 (O3)")),
             (

@@ -171,7 +171,7 @@ impl Observer {
         let brought = new.refresh().and_then(|refresh| log.texts.get(refresh));
         let is_new = brought.is_some_and(|name| !log.tokens[*name].was_stored);
         if is_new && new.version > old.version && pause.is_some() {
-            problems.push("commits a pair and leaves the pause in".to_owned());
+            problems.push("commits a pair and leaves the pause in the record".to_owned());
         }
         let (Some(failed), Some(pause)) = (log.failed.get(&by), pause) else {
             return problems;

@@ -144,7 +144,7 @@ impl Observer {
             let is_spent =
                 |(at, it): (usize, &Send)| at != id.0 && it.token == token && it.was_committed;
             if others.into_iter().any(is_spent) {
-                self.cause_locked(&mut log, "a spent token came a second time");
+                self.cause_locked(&mut log, "a spent token reached the server again");
             }
             return;
         };
@@ -158,7 +158,7 @@ impl Observer {
             let is_old = self.now() + ttl / 2 > log.accesses[access];
             if ends_idle || is_old || !lease.is_some_and(|lease| lease.is_doubtful) {
                 log.repeated.insert(access.to_owned());
-                self.cause_locked(&mut log, "a pair came again unexpectedly");
+                self.cause_locked(&mut log, "the server repeated a pair unexpectedly");
             }
         }
         self.lives(&mut log, access);

@@ -73,7 +73,7 @@ impl Observer {
             }
             State::OutcomeUnknown { .. } => {
                 let may_send = self.scenario.resend == Resend::Always && !self.scenario.sign_in;
-                may_send.then_some("gives up a token that it may send")
+                may_send.then_some("ends a session whose token it may send")
             }
             _ => None,
         }
@@ -113,18 +113,18 @@ impl Observer {
             return problems;
         };
         if new.next_number < old.next_number {
-            problems.push("takes the next number back".to_owned());
+            problems.push("lowers the next lease number".to_owned());
         }
         // After a failover the store may continue a session that was replaced. That session then gives way again.
         let is_same = new.family == old.family || !log.has_failed_over();
         if new.version < old.version && is_same {
-            problems.push(format!("takes version {} back", old.version));
+            problems.push(format!("lowers the version from {}", old.version));
         }
         if new.committed_number < old.committed_number && new.family == old.family {
-            problems.push("takes the committed number back".to_owned());
+            problems.push("lowers the committed number".to_owned());
         }
         if new.sign_ins < old.sign_ins {
-            problems.push("takes the count of sign-ins back".to_owned());
+            problems.push("lowers the count of sign-ins".to_owned());
         }
         // A rotation of the previous session that is under way is committed or noted there, and then gives way.
         let is_commit = self
@@ -147,7 +147,7 @@ impl Observer {
             if is_older && !before.was_refused {
                 problems.push("overwrites a newer pair".to_owned());
             } else if is_older && is_spent {
-                problems.push("falls back on a pair that is spent".to_owned());
+                problems.push("falls back to a spent pair".to_owned());
             }
             if new.version == old.version && is_same {
                 problems.push("writes another pair under the same version".to_owned());
@@ -174,7 +174,7 @@ impl Observer {
         if let Some(lease) = written.filter(|lease| !same(lease)) {
             let owner = *log.owners.entry(lease.owner.clone()).or_insert(by);
             if owner != by && old.is_none_or(|old| old.lease != new.lease) {
-                problems.push(format!("writes a lease of {owner}'s"));
+                problems.push(format!("writes a lease of {owner}"));
             }
             if owner == by {
                 log.sends.leased(Leased {
@@ -204,12 +204,12 @@ impl Observer {
         }
         if goes_on && holder != Some(by) && !written.is_some_and(same) {
             if !self.is_stale(before, by, now) && !log.failed_over_since(before.since_ms(self)) {
-                problems.push(format!("takes the live lease of {holder:?}"));
+                problems.push(format!("takes over the live lease of {holder:?}"));
             }
             // A second sign-in does not harm a session.
             let is_refresh = before.digest == old.digest && old.pair.is_some();
             if written.is_some_and(|it| it.doubtful.is_none()) && is_refresh {
-                problems.push("takes a stale lease for a free one".to_owned());
+                problems.push("takes over a stale lease without a doubt".to_owned());
             }
         }
         if is_alive {
@@ -222,7 +222,7 @@ impl Observer {
                 && written.is_none_or(same)
                 && self.is_without_pause(log, sent, new, now)
             {
-                problems.push("gives its lease up after a failure without a pause".to_owned());
+                problems.push("releases its lease after a failure without a pause".to_owned());
             }
         }
         problems
@@ -255,7 +255,7 @@ impl Observer {
         };
         let lease_duration = self.scenario.lease_duration_of(by.node) * 1_000;
         if lease.duration < lease_duration {
-            problems.push("has a shorter duration than its instance's lease_duration".to_owned());
+            problems.push("writes a lease that is shorter than its lease_duration".to_owned());
         }
         let read = sent.and_then(|sent| sent.read).map(|(read, _)| read);
         let is_new = lease.number != before.number;
@@ -274,7 +274,7 @@ impl Observer {
                     _ => true,
                 };
                 if !is_right {
-                    problems.push(format!("says that {:?} left it doubtful", lease.by));
+                    problems.push(format!("notes {:?} as the cause of a doubt", lease.by));
                 }
             }
             let pause = new.not_before.as_ref().map_or(0, |pause| pause.until);
@@ -283,7 +283,7 @@ impl Observer {
                 problems.push("lets its lease go stale in its own pause".to_owned());
             }
             if lease.sendings != before.sendings {
-                problems.push("counts sendings that were none".to_owned());
+                problems.push("counts a sending that did not happen".to_owned());
             }
             return problems;
         }
@@ -299,16 +299,16 @@ impl Observer {
             ));
         }
         if lease.doubtful.is_some() && lease.by != Some(By::Silence) {
-            problems.push("takes the answer for granted before it sends again".to_owned());
+            problems.push("notes an answer before it sends again".to_owned());
         }
         let is_unclear = matches!(read, Some(Read::Unavailable | Read::Silence));
         if holder == Some(by) && is_unclear && !self.is_stale(before, by, now) {
             let at = sent.map_or(now, |sent| sent.at);
             if before.doubtful.is_none() && !log.has_trouble_since(by, at) {
-                problems.push("sends again without a remark before the pause".to_owned());
+                problems.push("sends again without a doubt note before the pause".to_owned());
             }
             if log.slept_long_since(at, LONG_SLEEP) {
-                problems.push("sends again soon though it slept meanwhile".to_owned());
+                problems.push("sends again soon although its machine slept".to_owned());
             }
         }
         problems

@@ -198,7 +198,7 @@ mod tests {
     use crate::corpus::written;
 
     #[test]
-    fn the_first_stream_of_a_seed_means_what_it_always_meant() {
+    fn the_first_stream_of_a_seed_still_draws_the_same_scenario() {
         let mut sum = Sha256::new();
         for seed in (0..1_000).chain([153_079, 199_999]) {
             sum.update(written("a seed", &first(seed)));
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_kind_of_fault_only_adds_to_what_a_seed_means() {
+    fn a_later_kind_of_fault_only_adds_to_the_scenario_of_a_seed() {
         for seed in 0..1_000 {
             let (first, mut drawn) = (first(seed), drawn(seed));
             assert!(
