@@ -20,7 +20,8 @@ const TABLE: [(u32, u32); 7] = [
     (100, 10),
 ];
 
-/// A pair without a refresh token. It cannot be rotated, so the manager serves it as long as it counts as valid.
+/// A pair without a refresh token. The pair cannot be rotated, so the manager serves its token as long as the token is
+/// valid.
 fn alone(world: &World, total: Duration) -> TokenPair {
     TokenPair::new(world.first.access.clone().unwrap()).expires_in(total)
 }

@@ -75,7 +75,7 @@ impl Storage {
         };
         let now = self.inner.load(key).await.expect("memory").entry;
         let revision = now.map(|(_, revision)| revision);
-        let older = older.expect("there was one");
+        let older = older.expect("an older record");
         self.inner
             .swap(key, revision, &older)
             .await

@@ -142,10 +142,7 @@ impl World {
         );
         let gate = Arc::new(gate);
         self.gates.lock().push(gate.clone());
-        let manager = self
-            .builder(node, &gate)
-            .build()
-            .expect("settings that hold");
+        let manager = self.builder(node, &gate).build().expect("valid settings");
         self.observer.note(|| format!("{id} starts"));
         tokio::spawn(listen(manager.clone(), gate.clone()));
         *slot.node.lock() = Some(Node {

@@ -309,7 +309,7 @@ async fn n6_a_caller_in_the_leeway_gets_the_valid_token_when_the_rotation_is_slo
     assert_eq!(tokens.token().await.unwrap().pair_id(), first.pair_id());
     // The manager serves the token for 7 s more.
     let half = asked.elapsed().as_millis();
-    assert_eq!(half, 3_500, "half of what was left");
+    assert_eq!(half, 3_500, "half of the remaining lifetime");
     // A caller that comes after the expiry waits for the end of the rotation.
     world.clock.advance(5 * SECOND).await;
     assert_ne!(tokens.token().await.unwrap().pair_id(), first.pair_id());

@@ -26,7 +26,7 @@ pub(crate) struct Request {
     body: String,
 }
 
-/// The server. It serves its connections one after the other.
+/// A server that serves its connections one after the other.
 pub(crate) struct RawServer {
     address: SocketAddr,
     served: JoinHandle<Vec<Vec<Request>>>,

@@ -19,7 +19,7 @@ pub(crate) fn lacking_in_event(event: &Event) -> Option<String> {
 pub(crate) fn lacking(error: &Error) -> Option<String> {
     let lacks = |what: &str| Some(format!("{what} in {}", chain(error)));
     if error.to_string().is_empty() {
-        return lacks("there are no words");
+        return lacks("no message");
     }
     match error {
         Error::Ended { reason, source, .. } => {
@@ -28,12 +28,12 @@ pub(crate) fn lacking(error: &Error) -> Option<String> {
         Error::Endpoint { source, .. } | Error::SignInRefused { source, .. } => {
             match is_told(source) {
                 true => None,
-                false => lacks("there is no answer"),
+                false => lacks("no answer"),
             }
         }
         // Without a failure the elapsed time is the only cause.
         Error::TimedOut { source, .. } => source.as_deref().and_then(lacking),
-        Error::Store { source, .. } if source.to_string().is_empty() => lacks("there is no store"),
+        Error::Store { source, .. } if source.to_string().is_empty() => lacks("no store error"),
         _ => None,
     }
 }
@@ -41,9 +41,9 @@ pub(crate) fn lacking(error: &Error) -> Option<String> {
 fn lacking_in_reason(reason: &EndReason) -> Option<String> {
     match reason {
         EndReason::Rejected(word) if word.code().is_none_or(str::is_empty) => {
-            Some(format!("there is no word of the server's in {reason}"))
+            Some(format!("no error code of the server in {reason}"))
         }
-        reason if reason.to_string().is_empty() => Some("there is no reason".to_owned()),
+        reason if reason.to_string().is_empty() => Some("no reason".to_owned()),
         _ => None,
     }
 }

@@ -68,7 +68,7 @@ pub fn program(name: &str, besides: &[PathBuf]) -> Result<PathBuf, Missing> {
 pub fn answers(child: &mut Child, what: &str, ready: impl Fn() -> bool) -> Result<(), Missing> {
     let started = Instant::now();
     while !ready() {
-        if let Some(status) = child.try_wait().expect("a child of ours") {
+        if let Some(status) = child.try_wait().expect("a child process") {
             return Err(Missing(format!("{what} ended at its start: {status}")));
         }
         if started.elapsed() > PATIENCE {

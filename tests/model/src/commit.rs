@@ -100,7 +100,7 @@ impl Turn<'_> {
         let ours = unstored.held.token;
         match decision {
             CommitDecision::Committed => {
-                let row = unstored.seen.expect("it holds ours");
+                let row = unstored.seen.expect("the store holds a record");
                 self.committed(unstored, row.pair_id());
             }
             CommitDecision::LoggedOut => {

@@ -93,7 +93,7 @@ impl Leased {
     }
 
     pub fn lease(&self) -> &Mark {
-        self.record.lease.as_ref().expect("it was written")
+        self.record.lease.as_ref().expect("the lease was written")
     }
 }
 

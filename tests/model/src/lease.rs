@@ -99,7 +99,7 @@ impl Turn<'_> {
     }
 
     pub(crate) fn permit(&self, record: &Record) -> Permit {
-        let lease = record.lease.as_ref().expect("it is leased");
+        let lease = record.lease.as_ref().expect("the pair is leased");
         lease.permits(self.config.resend, false)
     }
 

@@ -1,6 +1,6 @@
-//! A model of the rotation protocol: several instances, a store, a server, and everything that may go wrong between them.
-//! The crate's own transitions compute what an instance makes of a record. The rest of an instance's behaviour is a small
-//! copy of `src/rotation/`.
+//! A model of the rotation protocol: several instances, a store, a server, and everything that may go wrong between
+//! them. The crate's own transitions compute what an instance makes of a record. The rest of an instance's behaviour is
+//! a small copy of `src/rotation/`.
 //!
 //! - [`row`]: a record in a few bytes, and back
 //! - [`server`]: the authorization server and the truth about every token

@@ -41,7 +41,7 @@ impl Turn<'_> {
                 let record = write.next.record();
                 if self.permit(&record) == Permit::Nothing {
                     let released = record.released(leased.name.holder(), None);
-                    let released = released.expect("it was just written");
+                    let released = released.expect("the doubt was just written");
                     let write = self.write(&released, true);
                     return self.go(Phase::Yield(leased.name, write));
                 }

@@ -41,11 +41,11 @@ impl Edit {
         let count = text.matches(&self.old).count();
         ensure!(
             count == 1,
-            "{} has {count} times what is to be replaced: {:?}",
+            "{} contains the text to replace {count} times, not once: {:?}",
             self.file,
             self.old
         );
-        ensure!(self.old != self.new, "{}: nothing is replaced", self.file);
+        ensure!(self.old != self.new, "{}: `new` equals `old`", self.file);
         Ok(text.replacen(&self.old, &self.new, 1))
     }
 }
@@ -53,7 +53,10 @@ impl Edit {
 pub fn read() -> Result<Vec<Mutation>> {
     let list: List = toml::from_str(include_str!("../mutations.toml")).context("mutations.toml")?;
     let names: HashSet<_> = list.mutation.iter().map(|it| &it.name).collect();
-    ensure!(names.len() == list.mutation.len(), "a name stands twice");
+    ensure!(
+        names.len() == list.mutation.len(),
+        "two mutations share a name"
+    );
     Ok(list.mutation)
 }
 

@@ -140,7 +140,7 @@ impl Postgres {
             "VERBOSITY=verbose",
         ]);
         psql.args(["-d", url, "-c", sql]);
-        let done = psql.stdin(Stdio::null()).output().expect("psql is there");
+        let done = psql.stdin(Stdio::null()).output().expect("psql runs");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         match done.status.success() {
             true => Ok(text(&done.stdout)),
@@ -201,7 +201,7 @@ impl Postgres {
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .expect("it is there");
+            .expect("postgres runs");
         let (ready, url) = (self.binaries.join("pg_isready"), self.url());
         let port = self.port;
         let child = self.child.insert(child);
@@ -248,7 +248,7 @@ fn binaries() -> Result<PathBuf, Missing> {
 pub fn give_to_postgres(path: &Path, mode: u32) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("ours");
     if let Some((user, group)) = other_user() {
-        chown(path, Some(user), Some(group)).expect("we are root");
+        chown(path, Some(user), Some(group)).expect("root may chown");
     }
 }
 

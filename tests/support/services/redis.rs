@@ -87,7 +87,7 @@ impl Redis {
             .args(&self.options)
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        let child = command.spawn().expect("it is there");
+        let child = command.spawn().expect("redis-server runs");
         let port = self.port;
         let child = self.child.insert(child);
         answers(child, "redis-server", || ping(port).is_some())
