@@ -115,7 +115,7 @@ async fn fm18_the_expiry_of_a_jwt_is_read_by_the_servers_clock_where_that_is_kno
 /// is stormed.
 #[tokio::test(start_paused = true)]
 async fn fm18_a_jwt_read_by_a_skewed_clock_causes_no_storm() {
-    // With a correct clock.
+    // The counts with a correct clock.
     let right = Hour {
         calls: 7,
         rejected: 0,

@@ -1,4 +1,4 @@
-//! A manager behaves as its configuration says.
+//! A manager follows its configuration.
 
 use evertoken::clock::Clock as _;
 use evertoken::{Config, Registry, TokenManager};

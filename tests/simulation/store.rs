@@ -55,7 +55,7 @@ impl Storage {
         answer
     }
 
-    /// Also finds a record by a token that it has dropped.
+    /// Finds the record that knows a token, also in earlier records that have since dropped it.
     fn whose(&self, digest: &Digest) -> Option<Key> {
         let past = self.past.lock();
         let knows = past.iter().find(|record| record.knows(digest));
