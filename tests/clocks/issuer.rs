@@ -1,4 +1,4 @@
-//! A server that says when its tokens expire only in the tokens themselves, if there.
+//! A server that reports the expiry of a token only in the token itself, or not at all.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 pub(crate) const TTL: Duration = Duration::from_secs(600);
 
-/// What besides `exp` shows the server's time.
+/// The evidence of the server's time besides `exp`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Told {
     Date,
@@ -20,13 +20,13 @@ pub(crate) enum Told {
     Nothing,
 }
 
-/// Issues JWTs, by a clock of its own.
+/// An endpoint that issues JWTs by a clock of its own.
 #[derive(Debug, Clone)]
 pub(crate) struct Issuer {
     clock: TestClock,
     told: Told,
     calls: Arc<AtomicU64>,
-    /// Of every token, in seconds since the Unix epoch.
+    /// The expiry of every token, in seconds since the Unix epoch.
     expiries: Arc<Mutex<HashMap<String, u64>>>,
 }
 
@@ -48,7 +48,7 @@ impl Issuer {
         TokenPair::new(self.token()).refresh_token("r0")
     }
 
-    /// Whether an API of that server accepts the token.
+    /// Whether an API of this server accepts the token.
     pub(crate) fn is_live(&self, token: &str) -> bool {
         self.expiries.lock()[token] > self.clock.wall().as_secs()
     }
@@ -78,7 +78,7 @@ impl TokenEndpoint for Issuer {
     }
 }
 
-/// Without padding, in the alphabet for URLs (RFC 4648 section 5).
+/// Base64 without padding, in the alphabet for URLs (RFC 4648 section 5).
 fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();

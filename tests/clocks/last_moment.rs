@@ -1,4 +1,5 @@
-//! A token with less than a second left, or a tenth of its lifetime if that is less, would die on its way.
+//! The last moment of a token: its last second, or the last tenth of its lifetime if that is less. A token served then
+//! would expire on its way to the API.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use crate::support::{SECOND, World, later, loaded};
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Lifetimes, and what of each counts as expired.
+/// Lifetimes, and the part at the end of each that counts as expired.
 const TABLE: [(u32, u32); 7] = [
     (600_000, 1_000),
     (60_000, 1_000),
@@ -19,7 +20,8 @@ const TABLE: [(u32, u32); 7] = [
     (100, 10),
 ];
 
-/// Nothing can be rotated, so that the token is served as long as it counts.
+/// A pair without a refresh token. The pair cannot be rotated, so the manager serves its token as long as the token is
+/// valid.
 fn alone(world: &World, total: Duration) -> TokenPair {
     TokenPair::new(world.first.access.clone().unwrap()).expires_in(total)
 }
@@ -52,7 +54,7 @@ async fn w16_a_token_in_its_last_moment_is_rotated_and_not_served_while_the_serv
         world.clock.advance(MS).await;
         let asking = tokio::time::timeout(SECOND, tokens.token());
         assert!(asking.await.is_err(), "{total}");
-        // It is the pause that is over when it is needed: one call early, one for the need.
+        // The pause is over when a token is needed: one exchange for the early rotation, and one for the need.
         assert_eq!(world.server.exchanges(), 2, "{total}");
         world.server.fail_always(None);
         world.clock.advance(3 * SECOND).await;

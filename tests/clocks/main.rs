@@ -1,4 +1,5 @@
-//! Clocks that are wrong: skewed, stepped, standing still; and the last moment of a token. Time is simulated.
+//! Wrong clocks, in simulated time: a clock is skewed, stepped, or stands still. The last moment of a token is here
+//! too.
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 

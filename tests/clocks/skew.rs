@@ -1,4 +1,4 @@
-//! Our clock is an hour off the server's, either way.
+//! The client's clock is an hour ahead of the server's, or an hour behind.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use evertoken::{
 use crate::issuer::{Issuer, TTL, Told};
 use crate::support::{SECOND, World, loaded, settle};
 
-/// By how many seconds our clock is ahead.
+/// By how many seconds the client's clock is ahead.
 const SKEWS: [i64; 3] = [0, 3_600, -3_600];
 
 fn skewed(by: i64) -> TestClock {
@@ -26,7 +26,7 @@ fn skewed(by: i64) -> TestClock {
     clock
 }
 
-/// Steps the clock of a store by so many seconds.
+/// Steps the clock of a store by this many seconds.
 fn step(store: &FaultyStore, seconds: i64) {
     let span = Duration::from_secs(seconds.unsigned_abs());
     if seconds < 0 {
@@ -36,7 +36,7 @@ fn step(store: &FaultyStore, seconds: i64) {
     }
 }
 
-/// An hour of a request a second: the exchanges there were, none of them too late.
+/// Makes one request a second for an hour. Returns the number of exchanges, and checks that none of them was too late.
 async fn exchanges_with(strategy: impl RefreshStrategy, skew: i64) -> u64 {
     let world = World::new(600 * SECOND);
     let builder = world.builder(strategy).clock(skewed(skew));
@@ -53,16 +53,16 @@ async fn exchanges_with(strategy: impl RefreshStrategy, skew: i64) -> u64 {
 #[tokio::test(start_paused = true)]
 async fn fm18_with_expires_in_a_skew_changes_nothing() {
     for skew in SKEWS {
-        // At 590, 1180, ..., 3540 s.
+        // Rotations at 590, 1180, ..., 3540 s.
         assert_eq!(exchanges_with(OnRequest::default(), skew).await, 6);
-        // At 480, 960, ..., 3360 s.
+        // Rotations at 480, 960, ..., 3360 s.
         assert_eq!(exchanges_with(BackgroundTimer::default(), skew).await, 7);
-        // At 540, 1080, ..., 3240 s.
+        // Rotations at 540, 1080, ..., 3240 s.
         assert_eq!(exchanges_with(OptimisticEarly::default(), skew).await, 6);
     }
 }
 
-/// What an hour of a request a second, to an API that judges the tokens, comes to.
+/// The counts of an hour with one request a second to an API that checks the tokens.
 #[derive(Debug, PartialEq, Eq)]
 struct Hour {
     calls: u64,
@@ -75,7 +75,7 @@ async fn hour_of(told: Told, skew: i64) -> Hour {
     let tokens = TokenManager::builder(issuer.clone())
         .clock(clock.clone())
         .strategy(OnRequest::default())
-        // A `Date` would show the skew as well.
+        // The seed has no access token: only the answers of the issuer, with a `Date` or an `iat`, can show the skew.
         .seed(evertoken::TokenPair::from_refresh_token("r"))
         .build()
         .unwrap();
@@ -98,10 +98,10 @@ async fn hour_of(told: Told, skew: i64) -> Hour {
 
 /// Without `expires_in`, the `exp` of a JWT is read by the server's clock, known from `Date` or `iat`.
 #[tokio::test(start_paused = true)]
-async fn fm18_a_jwt_alone_is_read_by_the_servers_clock_where_that_is_known() {
+async fn fm18_the_expiry_of_a_jwt_is_read_by_the_servers_clock_where_that_is_known() {
     for told in [Told::Date, Told::IssuedAt] {
         for skew in SKEWS {
-            // At once, and at 590, 1180, ..., 3540 s.
+            // Rotations at once, and at 590, 1180, ..., 3540 s.
             let expected = Hour {
                 calls: 7,
                 rejected: 0,
@@ -115,14 +115,14 @@ async fn fm18_a_jwt_alone_is_read_by_the_servers_clock_where_that_is_known() {
 /// is stormed.
 #[tokio::test(start_paused = true)]
 async fn fm18_a_jwt_read_by_a_skewed_clock_causes_no_storm() {
-    // Ours is right.
+    // The counts with a correct clock.
     let right = Hour {
         calls: 7,
         rejected: 0,
     };
     assert_eq!(hour_of(Told::Nothing, 0).await, right);
-    // Behind: tokens look valid for 4,200 s, and the API rejects them at 600, 1200, ..., 3000 s. Ahead:
-    // they look expired when they come, which says that our clock is wrong, and not when they expire.
+    // With a clock behind, tokens look valid for 4,200 s, and the API rejects them at 600, 1200, ..., 3000 s. With a
+    // clock ahead, tokens look expired when they arrive: that shows a wrong clock, and not when they expire.
     for skew in [-3_600, 3_600] {
         let told = Hour {
             calls: 6,
@@ -171,7 +171,7 @@ async fn fm18_times_in_a_store_are_the_stores_and_its_skew_changes_nothing() {
                 .seed(first.clone())
                 .jitter(0.0)
         };
-        // Three machines, each with a clock of its own.
+        // Three machines, each with its own clock.
         let here = loaded(builder(0)).await;
         clock.advance(300 * SECOND).await;
         for other in [3_600, -3_600] {
@@ -213,7 +213,7 @@ async fn fm18_a_store_whose_clock_is_stepped_costs_one_needless_rotation_at_most
 
 /// A wall clock at the epoch or centuries away causes no panic.
 #[tokio::test(start_paused = true)]
-async fn fm18_a_wall_clock_at_the_epoch_or_far_away_panics_nowhere() {
+async fn fm18_a_manager_does_not_panic_when_the_wall_clock_is_at_the_epoch_or_far_away() {
     for skew in [-1_800_000_000, 3_000_000_000] {
         let world = World::new(600 * SECOND);
         let clock = skewed(skew);
@@ -222,7 +222,7 @@ async fn fm18_a_wall_clock_at_the_epoch_or_far_away_panics_nowhere() {
         world.clock.advance(1_000 * SECOND).await;
         assert!(world.is_live(&tokens.token().await.unwrap()));
         assert!(clock.wall() < Duration::from_secs(5_000_000_000));
-        // At 480 and 960 s.
+        // Rotations at 480 and 960 s.
         world.assert_exchanges(2);
     }
 }

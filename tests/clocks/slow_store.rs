@@ -1,4 +1,4 @@
-//! A store that takes its time to answer.
+//! A store that answers slowly: the age of a token counts from its request, and not from the store's answer.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn manager(world: &World, store: FaultyStore) -> TokenManager {
     builder.build().unwrap()
 }
 
-/// A second after the first pair's token has expired, when no manager may serve that token.
+/// The manager serves the token until it expires. A second after the expiry no manager may serve the token.
 async fn assert_served_to_its_end(world: &World, tokens: &TokenManager, age: Duration) {
     world.clock.advance(MINUTE + SECOND - age).await;
     let first = world.first.access.as_ref().unwrap();
@@ -25,7 +25,7 @@ async fn assert_served_to_its_end(world: &World, tokens: &TokenManager, age: Dur
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_adopted_token_is_not_taken_for_younger_than_it_is() {
+async fn the_age_of_an_adopted_token_includes_the_time_that_the_store_took() {
     let world = World::new(MINUTE);
     let memory = MemoryStore::with_clock(world.clock.clone());
     let one = manager(&world, FaultyStore::new(memory.clone()));
@@ -38,7 +38,7 @@ async fn an_adopted_token_is_not_taken_for_younger_than_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_seed_ages_while_it_is_stored() {
+async fn a_seeded_token_ages_while_the_store_is_slow() {
     let world = World::new(MINUTE);
     let memory = MemoryStore::with_clock(world.clock.clone());
     let slow = FaultyStore::new(memory);
@@ -49,7 +49,7 @@ async fn a_seed_ages_while_it_is_stored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_of_a_new_sign_in_ages_while_it_is_stored() {
+async fn a_token_of_a_new_sign_in_ages_while_the_store_is_slow() {
     let world = World::new(MINUTE);
     let memory = MemoryStore::with_clock(world.clock.clone());
     let slow = FaultyStore::new(memory);
@@ -59,7 +59,7 @@ async fn a_pair_of_a_new_sign_in_ages_while_it_is_stored() {
     assert_served_to_its_end(&world, &tokens, ANSWER).await;
 }
 
-/// As after a stop in between, or a suspend.
+/// A pair whose storing takes longer than its lifetime, as after a stop or a suspend, is rotated and not served.
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_expired_while_it_was_stored_is_rotated_and_not_served() {
     let world = World::new(3 * SECOND);
@@ -68,7 +68,7 @@ async fn a_pair_that_expired_while_it_was_stored_is_rotated_and_not_served() {
     let tokens = manager(&world, store.clone());
     tokens.token().await.unwrap();
     world.assert_exchanges(0);
-    // The lease is written at once, and the pair that the exchange brings is not.
+    // The store writes the lease at once, and delays the pair that the exchange brings.
     store.work_next(StoreCall::Swap, 1);
     store.fail_next(StoreCall::Swap, 1, CallFault::DelayBefore(ANSWER));
     world.clock.advance(3 * SECOND).await;

@@ -1,10 +1,11 @@
-//! The wall clock is stepped while everything runs.
+//! The wall clock is stepped while managers rotate and callers ask.
 
 use evertoken::{BackgroundTimer, OnRequest, OptimisticEarly, RefreshStrategy};
 
 use crate::support::{HOUR, MINUTE, SECOND, World};
 
-/// So many seconds of a request each, with `step` called before each of them; the exchanges there were.
+/// Makes a request in each of this many seconds, with `step` called before each request. Returns the number of
+/// exchanges.
 async fn run(strategy: impl RefreshStrategy, seconds: u32, step: impl Fn(&World, u32)) -> u64 {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(strategy).await;
@@ -25,7 +26,7 @@ async fn fm18_a_wall_clock_that_steps_back_costs_nothing() {
             world.clock.step_wall_back(HOUR);
         }
     };
-    // As without it: at 590 and 1180, 480 and 960, 540 and 1080 s.
+    // The rotations come at the same times as without the step: at 590 and 1180, 480 and 960, 540 and 1080 s.
     assert_eq!(run(OnRequest::default(), 1_200, back).await, 2);
     assert_eq!(run(BackgroundTimer::default(), 1_200, back).await, 2);
     assert_eq!(run(OptimisticEarly::default(), 1_200, back).await, 2);
@@ -39,7 +40,7 @@ async fn fm18_a_wall_clock_that_steps_ahead_costs_one_needless_rotation() {
             world.clock.step_wall(HOUR);
         }
     };
-    // At 100 s, and then 590, 480 and 540 s after that.
+    // A rotation at 100 s for the step, and the next ones 590, 480 and 540 s later.
     assert_eq!(run(OnRequest::default(), 689, ahead).await, 1);
     assert_eq!(run(OnRequest::default(), 691, ahead).await, 2);
     assert_eq!(run(BackgroundTimer::default(), 579, ahead).await, 1);
@@ -56,9 +57,10 @@ async fn fm18_a_wall_clock_that_swings_costs_a_rotation_for_each_step_ahead_of_i
         90 => world.clock.step_wall_back(HOUR),
         _ => {}
     };
-    // At 30 s for the step, at 620 s while it is back, and at 630 s for the step again.
+    // Rotations at 30 s for the step, at 620 s while the clock is back, and at 630 s for the next step.
     assert_eq!(run(OnRequest::default(), 1_200, swing).await, 3);
-    // At 30 s for the step; at 510 and 990 s by the timer, just before a step, and then for that.
+    // Rotations at 30 s for the step, at 510 and 990 s by the timer just before a step, and after each of the two for
+    // the step.
     assert_eq!(run(BackgroundTimer::default(), 1_200, swing).await, 5);
 }
 

@@ -19,7 +19,7 @@ async fn five(world: &World, strategy: impl RefreshStrategy + Clone) -> Vec<Toke
     nodes
 }
 
-/// Sleeps, and wakes with 64 callers at each instance at once.
+/// The machine sleeps, and wakes with 64 callers at each instance at once.
 async fn wakes_with_callers(strategy: impl RefreshStrategy + Clone) {
     let world = World::with(|server| server.access_ttl(600 * SECOND).latency(2 * SECOND));
     let nodes = five(&world, strategy).await;
@@ -33,7 +33,7 @@ async fn wakes_with_callers(strategy: impl RefreshStrategy + Clone) {
         assert_eq!(token.pair_id().version, 2);
     }
     let waited = world.clock.now().since(woken);
-    // The exchange, and the load of its result by another instance.
+    // The longest wait covers the exchange and the load of its result by another instance.
     assert!(waited <= 3 * SECOND, "{waited:?}");
     world.assert_exchanges(1);
 }
@@ -48,18 +48,18 @@ async fn fm19_instances_that_wake_together_make_one_exchange_for_all_their_calle
 
 /// After a sleep the timers of five instances rotate once within seconds, and then on schedule.
 #[tokio::test(start_paused = true)]
-async fn fm19_timers_are_not_late_and_do_not_stampede() {
+async fn fm19_after_a_sleep_the_timers_of_five_instances_rotate_once_and_on_schedule() {
     let world = World::new(600 * SECOND);
     let nodes = five(&world, BackgroundTimer::default()).await;
     world.clock.advance(100 * SECOND).await;
     world.clock.suspend(TWO_DAYS);
-    // Not after the 380 s that were left of the timer.
+    // The timers fire at once, and not after the 380 s that were left before the sleep.
     world.clock.advance(5 * SECOND).await;
     world.assert_exchanges(1);
     for node in &nodes {
         assert!(world.is_live(&node.try_token().unwrap()));
     }
-    // From then on every 480 s, as without the sleep.
+    // From then on the timers fire every 480 s, as without the sleep.
     world.clock.advance(HOUR).await;
     world.assert_exchanges(8);
 }
@@ -111,7 +111,7 @@ async fn fm19_an_answer_that_was_on_its_way_is_kept_after_the_sleep() {
     let (hold, caller) = world.call_in_flight(&tokens).await;
     world.clock.suspend(TWO_DAYS);
     drop(hold);
-    // Its time counts from when it was asked for, two days ago: another is fetched with it.
+    // The lifetime of the answer counts from its request, two days ago, so the manager rotates once more.
     let token = caller.await.unwrap();
     settle().await;
     world.clock.advance(10 * SECOND).await;

@@ -1,4 +1,4 @@
-//! The manager does what the configuration says.
+//! A manager follows its configuration.
 
 use evertoken::clock::Clock as _;
 use evertoken::{Config, Registry, TokenManager};
@@ -15,7 +15,7 @@ async fn manager(world: &World, text: &str) -> TokenManager {
 
 /// `retry_after_limit` bounds how long a `Retry-After` counts.
 #[tokio::test(start_paused = true)]
-async fn n11_a_retry_after_counts_for_as_long_as_is_configured() {
+async fn n11_a_retry_after_counts_up_to_the_configured_limit() {
     let world = World::new(600 * SECOND);
     let text =
         "refresh = { jitter = 0, wait = \"40s\", cool_down = { retry_after_limit = \"2h\" } }";
@@ -23,7 +23,7 @@ async fn n11_a_retry_after_counts_for_as_long_as_is_configured() {
     world.clock.advance(600 * SECOND).await;
     world.server.fail_next(later(Some(24 * HOUR)));
     let failed_at = world.clock.now();
-    // The next attempt lies behind the deadline.
+    // The next attempt lies after the deadline.
     assert!(tokens.token().await.is_err());
     world.clock.advance(2 * HOUR - 41 * SECOND).await;
     assert!(tokens.token().await.is_err());
@@ -31,7 +31,7 @@ async fn n11_a_retry_after_counts_for_as_long_as_is_configured() {
     world.clock.advance(2 * SECOND).await;
     assert!(world.is_live(&tokens.token().await.unwrap()));
     world.assert_exchanges(2);
-    // The store is looked at every 20 ms.
+    // The manager polls the store every 20 ms.
     let paused = world.clock.now().since(failed_at);
     assert_eq!(paused.as_secs(), 7_200);
 }
@@ -54,7 +54,7 @@ async fn a_pause_after_a_failure_is_as_long_as_is_configured_and_doubles_to_the_
 
 /// A machine sleeps for an hour: its timers stand still, and after the sleep the clock is polled.
 #[tokio::test(start_paused = true)]
-async fn the_clock_is_looked_at_as_often_as_is_configured() {
+async fn the_wall_clock_is_polled_at_the_configured_interval() {
     let world = World::new(HOUR);
     let text = "refresh = { strategy = \"background-timer\", jitter = 0, poll_interval = \"20s\" }";
     let tokens = manager(&world, text).await;

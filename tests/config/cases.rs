@@ -1,4 +1,4 @@
-//! Documents that are refused, and what the message says. The cases are in `cases/*.toml`.
+//! Configurations that are refused, and the message of each error. The cases are in `cases/*.toml`.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use crate::refusal_by;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Cases {
-    /// What stands before each document.
+    /// The text before each document.
     #[serde(default)]
     before: String,
-    /// What stands after each document.
+    /// The text after each document.
     #[serde(default)]
     after: String,
     case: Vec<Case>,

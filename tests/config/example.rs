@@ -1,4 +1,4 @@
-//! The example has every key and every default, and both are right.
+//! The example configuration has every key with its default.
 
 use evertoken::Config;
 use evertoken::config::Registry;
@@ -7,7 +7,7 @@ use crate::{LEAST, builder, directory, refusal};
 
 const EXAMPLE: &str = include_str!("../../examples/evertoken.toml");
 
-/// A setting that is commented out, without the mark.
+/// The settings that the example has commented out, without the comment mark.
 fn commented(line: &str) -> Option<&str> {
     let setting = line.strip_prefix("# ")?;
     let (key, _) = setting.split_once(" = ")?;
@@ -78,7 +78,7 @@ async fn each_setting_that_the_example_has_commented_out_can_be_switched_on() {
     assert_eq!(switched_on, 36);
 }
 
-/// The least of FOLIO's keys, but one.
+/// The smallest configuration of FOLIO, without one key.
 fn folio_without(key: &str) -> String {
     let least = [
         ("kind", "folio"),
@@ -92,7 +92,7 @@ fn folio_without(key: &str) -> String {
     })
 }
 
-/// Asks each table for its keys by naming one that it has not.
+/// Asks each table for its keys by naming a key that the table does not have.
 #[tokio::test]
 async fn the_example_has_every_key() {
     let mut keys = 0;
@@ -139,14 +139,14 @@ async fn the_example_has_every_key() {
 }
 
 #[tokio::test]
-async fn the_configuration_in_the_readme_is_one() {
+async fn the_configuration_in_the_readme_is_accepted() {
     let readme = include_str!("../../README.md");
     let shown = readme
         .split("```toml\n")
         .find(|block| block.starts_with("[refresh]"))
         .and_then(|block| block.split("```").next())
         .unwrap();
-    // The variables of the secrets are not set here.
+    // The environment variables of the secrets are not set in this test.
     let text = shown
         .replacen("IMPORTER_SECRET", "CARGO_PKG_NAME", 1)
         .replacen("file = \"first-token\"", "env = \"CARGO_PKG_NAME\"", 1);

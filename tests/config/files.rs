@@ -111,7 +111,7 @@ async fn paths_in_a_file_start_at_its_directory_or_where_the_program_says() {
     );
 }
 
-/// A restart goes on with the pair in the file store, and not with the seed.
+/// A restart continues with the pair in the file store, and not with the seed.
 #[tokio::test]
 async fn fm34_a_file_store_beside_the_configuration_survives_a_restart() {
     let directory = directory("a_file_store_beside_the_configuration");
@@ -129,7 +129,7 @@ async fn fm34_a_file_store_beside_the_configuration_survives_a_restart() {
         let builder = config.builder_for(server.endpoint(), &registry);
         let tokens = builder.await.unwrap().build().unwrap();
         tokens.token().await.unwrap();
-        // The first use rotates the seed; a restart goes on with what was stored.
+        // The first use rotates the seed. A restart continues with the stored pair.
         assert_eq!(server.rotations(), rotations);
         tokens.rotate().await.unwrap();
         assert_eq!(server.rotations(), rotations + 1);

@@ -1,4 +1,4 @@
-//! FOLIO, from a configuration.
+//! A FOLIO endpoint from a configuration.
 
 use crate::refusal;
 
@@ -138,11 +138,11 @@ sign_in = { username = "ada", password = "sesame" }
     }
 
     #[tokio::test]
-    async fn the_configuration_in_the_guide_is_one() {
+    async fn the_configuration_in_the_folio_guide_is_accepted() {
         let guide = include_str!("../../docs/folio.md");
         let shown = guide.split("```toml\n").nth(1).unwrap();
         let shown = shown.split("```").next().unwrap();
-        // The variable of the secret is not set here.
+        // The environment variable of the secret is not set in this test.
         let text = shown.replacen("IMPORTER_PASSWORD", "CARGO_PKG_NAME", 1);
         let builder = format!("{:?}", builder(&text).await.unwrap());
         assert!(
@@ -151,9 +151,9 @@ sign_in = { username = "ada", password = "sesame" }
         );
     }
 
-    /// What is said of the server changes that, and not what is known of Okapi besides.
+    /// A `server` setting changes only what it names, and keeps what the profile knows of Okapi.
     #[tokio::test]
-    async fn okapi_is_sent_nothing_again_after_silence_unless_that_is_asked_for() {
+    async fn no_token_is_sent_to_okapi_again_after_silence_unless_the_configuration_asks_for_it() {
         let is_spared = |shown: String| shown.contains("resend: WhenUnavailable");
         assert!(is_spared(shown(LEAST).await));
         let other = format!("{LEAST}server = {{ resend_after_silence = \"lease-duration\" }}");

@@ -1,4 +1,4 @@
-//! Every key does what it says, in every format.
+//! Every key has its effect, in every format.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use http::{HeaderName, StatusCode};
 
 use crate::builder;
 
-/// Every key, and none with its default.
+/// A configuration that sets every key to a value other than its default.
 const FULL: &str = r#"
 [refresh]
 strategy = { kind = "optimistic-early", window = "90s", on_expiry = "end" }
@@ -162,11 +162,12 @@ async fn every_key_arrives_where_its_setter_would_put_it() {
     assert_eq!(shown(FULL).await, format!("{by_hand:#?}"));
 }
 
-/// So that no key is silently dead, and no value above happens to be the default.
+/// Removing any key changes the builder: every key has an effect, and no value above equals its default.
 #[tokio::test]
-async fn every_key_makes_a_difference() {
+async fn every_key_changes_the_builder() {
     let full = shown(FULL).await;
-    // Kinds with their defaults, and what is not shown; other tests see it arrive at the server.
+    // Keys such as `kind` whose value is the default, and secrets, which are not shown; other tests see the secrets
+    // arrive at the server.
     let without_trace = ["kind", "workers", "client_secret", "revocation_url"];
     let mut keys = 0;
     for line in FULL.lines().filter(|line| line.contains(" = ")) {

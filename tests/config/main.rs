@@ -1,4 +1,4 @@
-//! A manager from a configuration.
+//! Managers that are built from a configuration.
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
 mod behaviour;
@@ -26,30 +26,30 @@ use std::path::{Path, PathBuf};
 
 use evertoken::{Builder, Config, ConfigError, Registry};
 
-/// The shortest configuration.
+/// The smallest configuration.
 pub const LEAST: &str = r#"
 [endpoint]
 token_url = "https://id.example.org/token"
 client_id = "importer"
 "#;
 
-/// The builder that a configuration gives.
+/// The builder that a configuration yields.
 pub async fn builder(text: &str) -> Result<Builder, ConfigError> {
     Config::from_toml(text)?.builder(&Registry::builtin()).await
 }
 
-/// What a configuration is refused with, cause by cause.
+/// The error for a configuration, with its causes.
 pub async fn refusal(text: &str) -> String {
     refusal_by(text, &Registry::builtin()).await
 }
 
-/// What a configuration is refused with by a program with this registry.
+/// The error for a configuration of a program with this registry, with its causes.
 pub async fn refusal_by(text: &str, registry: &Registry) -> String {
     let built = async { Config::from_toml(text)?.builder(registry).await };
     told(&built.await.map(|_| ()).expect_err(text))
 }
 
-/// The error and its causes, in one line.
+/// The error and its causes in one line.
 pub fn told(error: &ConfigError) -> String {
     let mut told = error.to_string();
     let mut source = error.source();
@@ -60,7 +60,7 @@ pub fn told(error: &ConfigError) -> String {
     told
 }
 
-/// An empty directory of this test's own.
+/// An empty directory for this test alone.
 pub fn directory(test: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join("config")
@@ -70,7 +70,7 @@ pub fn directory(test: &str) -> PathBuf {
     directory
 }
 
-/// A file with this mode.
+/// Writes a file with this mode.
 pub fn file(directory: &Path, name: &str, content: &str, mode: u32) -> PathBuf {
     let path = directory.join(name);
     fs::write(&path, content).unwrap();

@@ -5,7 +5,7 @@ use evertoken::config::Registry;
 
 use crate::{LEAST, directory, file, refusal, services};
 
-/// What a Redis store is refused with.
+/// The error for this table of a Redis store.
 async fn refused(store: &str) -> String {
     refusal(&format!("[store]\nkind = \"redis\"\n{store}\n{LEAST}")).await
 }

@@ -1,4 +1,4 @@
-//! A user's own strategies, endpoints and stores, by their names in the configuration.
+//! Strategies, endpoints and stores of the user's program, which the configuration names.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -102,7 +102,7 @@ async fn a_registered_type_is_built_from_its_own_table() {
         server = { resend = "never" }
     "#;
     let config = Config::from_toml(text).unwrap().relative_to(&directory);
-    // In a task of its own, as a service may do.
+    // The builder runs in a task of its own, as in a service.
     let building = tokio::spawn(async move { config.builder(&registry()).await });
     let shown = format!("{:?}", building.await.unwrap().unwrap());
     let socket = format!("socket: {:?}", directory.join("vault.sock"));
@@ -119,7 +119,7 @@ async fn a_registered_type_is_built_from_its_own_table() {
 }
 
 #[tokio::test]
-async fn what_a_registered_type_refuses_is_reported_with_its_path() {
+async fn a_refusal_of_a_registered_type_is_reported_with_its_path() {
     cases::check("registered", &registry()).await;
     cases::check("registered_endpoint", &registry()).await;
 }
@@ -133,7 +133,7 @@ async fn a_registered_name_takes_precedence_over_a_builtin_one() {
         })
     });
     let config = Config::from_toml(LEAST).unwrap();
-    // Nothing is not a table, which an own type has to be read from.
+    // The unit type cannot be read from a table, and a registered type is read from its table.
     assert!(config.builder(&registry).await.is_err());
     let registry = Registry::builtin().strategy("on-request", every);
     let text = format!("refresh.strategy.age = \"7s\"\n{LEAST}");

@@ -1,4 +1,4 @@
-//! Secrets are read when they are needed, and shown nowhere.
+//! Secrets are read when a manager is built, and no output shows them.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::{LEAST, builder, directory, file, refusal, told};
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_file_that_is_no_safe_secret_is_refused_by_its_name() {
+async fn a_secret_file_that_is_not_safe_is_refused_with_its_path() {
     let directory = directory("a_file_that_is_no_safe_secret");
     file(&directory, "group", "sesame", 0o660);
     file(&directory, "world", "sesame", 0o602);
@@ -135,7 +135,7 @@ async fn a_password_signs_in_and_a_logout_calls_the_revocation_url() {
 }
 
 #[tokio::test]
-async fn the_secret_of_the_client_alone_signs_in() {
+async fn a_client_secret_alone_signs_in() {
     let server = RawServer::start([Step::AnswerAndClose(ok(r#"{"access_token":"a1"}"#))]).await;
     let text = format!(
         r#"
@@ -174,7 +174,7 @@ async fn secrets_are_read_when_a_manager_is_built_and_not_before() {
     assert!(built.is_ok());
 }
 
-/// A secret in every place that it may be put in by mistake.
+/// A secret in every place where a user may put it by mistake.
 #[tokio::test]
 async fn no_error_and_no_debug_repeats_what_could_be_a_secret() {
     let wrong = [
@@ -225,7 +225,7 @@ async fn no_error_and_no_debug_repeats_what_could_be_a_secret() {
         "[store]\nkind = \"postgres\"\nurl = [\"sesame\"]",
     ];
     for text in wrong {
-        // Before the table, for those that stand in none.
+        // Settings that belong to no table stand before the first table.
         let text = match text.starts_with("store =") {
             true => format!("{text}\n{LEAST}"),
             false => format!("{LEAST}\n{text}"),
@@ -268,7 +268,7 @@ async fn no_error_and_no_debug_repeats_what_could_be_a_secret() {
     assert!(!format!("{builder:?} {builder:#?}").contains("sesame"));
 }
 
-/// As Kubernetes mounts them: a link to a link, mode 0644, or 0440 with `fsGroup`.
+/// A secret as Kubernetes mounts it: a link to a link, with mode 0644, or 0440 with `fsGroup`.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_mounted_secret_is_read_by_those_whom_the_configuration_permits() {
@@ -313,13 +313,13 @@ async fn a_mounted_secret_is_read_by_those_whom_the_configuration_permits() {
     }
 }
 
-/// Its owner can change it at any time. To give a file away takes root.
+/// The owner of a file can change the file at any time. Only root can give a file to another user.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_file_of_another_user_is_refused() {
     if !rustix::process::geteuid().is_root() {
         use std::io::Write as _;
-        // The harness keeps what `eprintln!` prints to itself.
+        // The test harness captures the output of `eprintln!`.
         let _ = writeln!(
             std::io::stderr(),
             "skipped: a_file_of_another_user_is_refused, because only root can give a file to another user"

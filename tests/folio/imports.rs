@@ -36,7 +36,8 @@ fn eureka_of(clock: &TestClock, access: u64) -> FolioServer {
     tokens.unwrap().build()
 }
 
-/// A rotation every 48 s from the sign-in. The 75th would be due at 3,600 s, when the job has ended.
+/// Behind Okapi an import of an hour with tokens of 60 s rotates every 48 s from the sign-in. The 75th rotation would
+/// be due at 3,600 s, when the job has ended.
 #[tokio::test(start_paused = true)]
 async fn i1_behind_okapi_3600_requests_with_tokens_of_60_s_are_74_rotations_and_no_failure() {
     let clock = TestClock::new();
@@ -56,7 +57,7 @@ async fn i1_behind_okapi_3600_requests_with_tokens_of_60_s_are_74_rotations_and_
     assert_eq!(counters.rotations, 74);
 }
 
-/// The jobs of the spike with tokens of 3,600 s: a rotation every 2,880 s.
+/// The jobs of the spike with tokens of 3,600 s rotate every 2,880 s.
 #[tokio::test(start_paused = true)]
 async fn i2_jobs_of_1h02_3h27_and_5h31_are_1_4_and_6_rotations() {
     for (minutes, rotations) in [(62, 1), (207, 4), (331, 6)] {
@@ -74,7 +75,8 @@ async fn i2_jobs_of_1h02_3h27_and_5h31_are_1_4_and_6_rotations() {
     }
 }
 
-/// A rotation every 144 s. The 25th would be due after one hour, when the job has ended.
+/// In Eureka a managed session rotates every 144 s, and a fixed token fails at its expiry. The 25th rotation would be
+/// due after one hour, when the job has ended.
 #[tokio::test(start_paused = true)]
 async fn i3_in_eureka_a_fixed_token_fails_from_180_s_on_and_a_managed_one_never() {
     let clock = TestClock::new();
@@ -92,12 +94,13 @@ async fn i3_in_eureka_a_fixed_token_fails_from_180_s_on_and_a_managed_one_never(
             clock.advance(SECOND).await;
         }
     }
-    // At its `exp`: the first second in which Eureka refuses the token, and the last in which Okapi accepts it.
+    // A fixed token fails at its `exp`: the first second in which Eureka refuses the token, and the last in which Okapi
+    // accepts it.
     assert_eq!(failed_from, Some(180));
     assert_eq!(folio.counters().rotations, 24);
 }
 
-/// Okapi gives its modules tokens without an expiry, as the spike observed.
+/// Behind Okapi the token of a module has no expiry, as the spike observed, and outlives the token of the request.
 #[tokio::test(start_paused = true)]
 async fn i13_behind_okapi_a_modules_token_outlives_the_token_of_the_request() {
     let clock = TestClock::new();
@@ -109,7 +112,7 @@ async fn i13_behind_okapi_a_modules_token_outlives_the_token_of_the_request() {
     assert_eq!(folio.check(&fixed.access), AccessCheck::Expired);
 }
 
-/// The observation of the spike: jobs of 1h02, 3h27 and 5h31 with tokens of 3,600 s behind Okapi, and an end after 3 min in
+/// The jobs of the spike, of 1h02, 3h27 and 5h31 with tokens of 3,600 s, pass behind Okapi and end after 3 min in
 /// Eureka.
 #[tokio::test(start_paused = true)]
 async fn i13_the_spikes_jobs_pass_with_a_modules_token_in_okapi_and_end_in_eureka() {
@@ -180,6 +183,6 @@ async fn r5_an_absolute_session_ends_in_time_and_is_not_rotated_at_its_end() {
     let rotations = folio.counters().rotations;
     clock.advance(HOUR).await;
     assert_eq!(folio.counters().rotations, rotations);
-    // Rotations at 480 s and at 960 s, and none in the rest of the session.
+    // The manager rotates at 480 s and at 960 s, and not in the rest of the session.
     assert_eq!(rotations, 2);
 }

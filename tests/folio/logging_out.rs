@@ -44,7 +44,8 @@ async fn t4_behind_okapi_a_logout_carries_the_cookie_alone() {
     assert!(!browser.is_live());
 }
 
-/// The logout neither waits nor refreshes, so the caller learns its outcome.
+/// In Eureka a logout with an expired access token fails and ends no session. The logout neither waits nor refreshes,
+/// so the caller learns the outcome.
 #[tokio::test(start_paused = true)]
 async fn q10_in_eureka_a_logout_with_an_expired_access_token_fails_and_ends_no_session() {
     let clock = TestClock::new();
@@ -77,7 +78,7 @@ async fn q10_in_eureka_a_logout_with_an_expired_access_token_fails_and_ends_no_s
     }
 }
 
-/// A caller that must be sure requests a token first.
+/// In Eureka a caller that must be sure of the logout requests a token first.
 #[tokio::test(start_paused = true)]
 async fn t4_in_eureka_a_late_logout_ends_the_session_after_a_token_was_requested() {
     let clock = TestClock::new();
@@ -104,7 +105,7 @@ async fn t10_in_eureka_a_logout_with_a_used_token_ends_the_session_with_its_newe
     assert_eq!(folio.counters().sessions_revoked, 0);
 }
 
-/// The pair comes from the store and not from this manager.
+/// In Eureka a pair that an earlier process stored is revoked with its access token.
 #[tokio::test(start_paused = true)]
 async fn t4_in_eureka_a_pair_stored_by_an_earlier_process_is_revoked_with_its_access_token() {
     let clock = TestClock::new();

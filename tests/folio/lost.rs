@@ -1,4 +1,4 @@
-//! Answers that do not arrive, or that a gateway sends.
+//! Answers that are lost, and answers of a gateway.
 
 use evertoken::clock::Clock as _;
 use evertoken::testing::{Fault, FolioServer, TestClock};
@@ -15,7 +15,7 @@ fn seeded(folio: &FolioServer, browser: &Browser, clock: &TestClock) -> TokenMan
         .unwrap()
 }
 
-/// An answer with this status after the server consumed the token.
+/// The server consumes the token, and the answer has this status.
 fn consumed(status: u16) -> Fault {
     let body = r#"{"errors":[{"message":"Token refresh failed","type":"error","code":"token.refresh.failure"}]}"#;
     Fault::Body {
@@ -78,7 +78,8 @@ async fn t12_t14_a_job_that_can_sign_in_replaces_its_lost_session_and_harms_no_o
     }
 }
 
-/// In Eureka a second use ends only this session, which would be lost anyway.
+/// In Eureka a token that may be spent is sent once more. A second use ends only this session, which would be lost
+/// anyway.
 #[tokio::test(start_paused = true)]
 async fn t14_in_eureka_a_token_that_may_be_spent_is_sent_once_more_after_a_pause() {
     for (fault, survives) in [
@@ -110,7 +111,7 @@ async fn t14_in_eureka_a_token_that_may_be_spent_is_sent_once_more_after_a_pause
     }
 }
 
-/// A program in front of the login service has most probably not passed the token on.
+/// A program in front of the login service has most probably not passed the token on, so the token is sent again.
 #[tokio::test(start_paused = true)]
 async fn t14_behind_okapi_too_a_token_is_sent_again_after_a_page_or_a_gateways_failure() {
     for status in [301, 400, 401, 403, 404, 408, 413, 502, 503, 504] {
@@ -118,7 +119,7 @@ async fn t14_behind_okapi_too_a_token_is_sent_again_after_a_page_or_a_gateways_f
         for folio in both(&clock) {
             let browser = Browser::signed_in(&folio).await;
             let tokens = seeded(&folio, &browser, &clock);
-            // This client has got a pair here before, so its configuration is not the cause.
+            // This client has received a pair here before, so its configuration is not the cause of the page.
             tokens.rotate().await.unwrap();
             clock.advance(MINUTE).await;
             folio.fail_next(Fault::status(status));

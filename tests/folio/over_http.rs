@@ -54,7 +54,7 @@ async fn a5_a_request_through_each_channel_carries_one_token() {
             tokens.rotate().await.unwrap();
             assert_eq!(folio.seen().last().unwrap().carried, ["folioRefreshToken"]);
             assert!(tokens.logout().await.is_complete());
-            // The login service takes the cookie whatever the channel of the API.
+            // The login service takes the cookie, whatever the channel of the API.
             let carried = folio.seen().last().unwrap().carried.clone();
             let expected = ["x-okapi-token", "folioRefreshToken"];
             assert_eq!(carried, expected[usize::from(!is_eureka)..]);
@@ -91,7 +91,7 @@ async fn q6_a_missing_token_is_replaced_and_the_record_is_sent_once_more() {
     assert_eq!((counters.calls, counters.records), (2, 1));
 }
 
-/// The manager has no session and cannot get one.
+/// Tokenless paths are called without a session, also by a manager that cannot get one.
 #[tokio::test]
 async fn q12_tokenless_paths_are_called_without_a_session() {
     let folio = FolioServer::okapi().build();
@@ -121,7 +121,7 @@ async fn both_requests_of_a_logout_in_eureka_share_one_timeout() {
     let endpoint = endpoint.timeout(Duration::from_millis(600));
     let pair = folio.issue("diku", "diku_admin").unwrap();
     let pair = TokenPair::new("nobodys").refresh_token(pair.refresh.unwrap());
-    // Each request alone would be in time.
+    // Each of the two requests alone would be in time.
     for _ in 0..2 {
         folio.fail_next(Fault::Delay(Duration::from_millis(400)));
     }

@@ -6,7 +6,7 @@ use evertoken::{EndReason, OnRequest, TokenEndpoint, TokenManager, TokenPair};
 use crate::browser::{Browser, both, eureka, okapi};
 use crate::{HOUR, MINUTE, SECOND, builder, copy, own, reason, seeded};
 
-/// A job with the browser's pair, which the job has rotated.
+/// A job that took over the browser's pair and has rotated it.
 async fn took_over(folio: &FolioServer, browser: &Browser, clock: &TestClock) -> TokenManager {
     let tokens = seeded(folio, copy(browser), clock);
     let token = tokens.rotate().await.unwrap();
@@ -67,7 +67,7 @@ async fn t3_a_replay_behind_okapi_is_reported_as_the_end_of_the_session_without_
     assert_eq!(after.logins, before.logins);
 }
 
-/// The hazard of sharing a session.
+/// A browser that rotates its old copy of a shared session ends the job, and is refused itself.
 #[tokio::test(start_paused = true)]
 async fn t7_a_browser_that_rotates_its_old_copy_ends_the_job_and_is_refused() {
     let clock = TestClock::new();
@@ -88,7 +88,7 @@ async fn t7_a_job_that_signs_in_for_itself_recovers_from_a_browsers_replay() {
     let folio = okapi(&clock);
     let browser = Browser::signed_in(&folio).await;
     let job = signed_in(&folio, &clock).await;
-    // A replay of one of the user's tokens ends all sessions of the user.
+    // A replay of one of the user's tokens ends all of the user's sessions.
     let thief = browser.clone();
     let mut browser = browser;
     assert_eq!(browser.refresh().await.status(), 201);
@@ -124,7 +124,7 @@ async fn t8_in_eureka_a_jobs_own_session_survives_a_logout_and_a_shared_one_ends
     let browser = Browser::signed_in(&folio).await;
     let by_login = signed_in(&folio, &clock).await;
     let by_refresh = took_over(&folio, &browser, &clock).await;
-    // The browser's refresh token is used, but it still belongs to that session.
+    // The browser's refresh token is used, but still belongs to the session.
     assert_eq!(browser.log_out().await.status(), 204);
     assert!(goes_on(&by_login, &clock).await);
     assert!(!goes_on(&by_refresh, &clock).await);

@@ -1,4 +1,4 @@
-//! The beginning of a session.
+//! The begin of a session at FOLIO: with a password, a code, or a legacy login.
 
 use evertoken::testing::{AccessCheck, FolioServer, TestClock};
 use evertoken::{BackgroundTimer, EndReason, EndpointError, Error, Event, OnRequest};

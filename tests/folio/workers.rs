@@ -1,4 +1,4 @@
-//! A job of several workers. A logout everywhere ends the sessions of its user in the middle of the job.
+//! A job with several workers. A logout everywhere ends the sessions of the user in the middle of the job.
 
 use evertoken::testing::{FolioServer, TestClock};
 use evertoken::{BackgroundTimer, Error, Event, Events, TokenManager};
@@ -87,14 +87,15 @@ async fn i5_a_logout_everywhere_stops_every_worker_within_a_request_and_each_kno
         let counters = folio.counters();
         assert_eq!(counters.records, done);
         assert!(counters.unauthorized <= WORKERS);
-        // The rotations at 0, 48 and 96 s, and the refused one. The access token stays valid until its expiry.
+        // The manager rotates at 0, 48 and 96 s, and the fourth refresh is refused. The access token stays valid until
+        // its expiry.
         assert_eq!((counters.rotations, counters.refreshes), (3, 4));
         assert_eq!(done, WORKERS * 156);
         assert_eq!((counters.logins, counters.replays), (0, 0));
     }
 }
 
-/// The API refuses every token of the session as well.
+/// The API refuses every token of the ended session, and the refused requests do not cause a storm.
 #[tokio::test(start_paused = true)]
 async fn i5_refused_requests_cause_no_storm() {
     let clock = TestClock::new();
@@ -164,7 +165,7 @@ async fn i5_a_logout_everywhere_ends_the_session_once_without_a_storm() {
         }
         let counters = folio.counters();
         assert_eq!(counters.records, done);
-        // One request at 48 s. The access token stays valid until its expiry.
+        // The manager sends one refresh at 48 s. The access token stays valid until its expiry.
         assert_eq!((counters.refreshes, counters.logins), (1, 0));
         assert_eq!(done, 50);
     }

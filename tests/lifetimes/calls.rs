@@ -17,12 +17,12 @@ async fn token_valid_for_rotates_once_if_needed_and_never_for_the_impossible() {
         text(&tokens.token_valid_for(300 * SECOND).await),
         first.expose()
     );
-    // Longer than any token of this session: no call.
+    // No token of this session lives for 601 s, so the manager makes no call.
     let error = tokens.token_valid_for(601 * SECOND).await.unwrap_err();
     assert!(matches!(error, Error::ShortLived { valid_for, .. } if valid_for == 300 * SECOND));
     assert!(!error.is_retryable() && !error.needs_sign_in());
     world.assert_exchanges(0);
-    // A second more than it has left: one rotation, however many ask.
+    // The callers ask for a second more than the token has left: one rotation serves all of them.
     let asking: Vec<_> = (0..10)
         .map(|_| {
             let tokens = tokens.clone();
@@ -34,7 +34,7 @@ async fn token_valid_for_rotates_once_if_needed_and_never_for_the_impossible() {
     }
     assert!(tokens.token_valid_for(600 * SECOND).await.is_ok());
     world.assert_exchanges(1);
-    // Where the rotation fails, the token is not good for so long, whatever it is good for.
+    // The rotation fails, so the token is not valid for as long as the caller asks, although it is still valid.
     world.clock.advance(300 * SECOND).await;
     world.server.set_reachable(false);
     assert!(tokens.token_valid_for(400 * SECOND).await.is_err());
@@ -45,7 +45,7 @@ async fn token_valid_for_rotates_once_if_needed_and_never_for_the_impossible() {
 async fn rotate_ignores_the_strategy_and_respects_the_cool_down() {
     let world = World::new(600 * SECOND);
     let tokens = world.builder(OnRequest::default()).build().unwrap();
-    // Also as the first thing of all.
+    // `rotate` also works as the first call of a manager.
     let second = tokens.rotate().await.unwrap();
     assert_eq!(second.pair_id().version, 2);
     world.assert_exchanges(1);
@@ -62,8 +62,8 @@ async fn rotate_ignores_the_strategy_and_respects_the_cool_down() {
 
 #[tokio::test]
 async fn try_token_never_waits_and_can_be_called_from_any_thread() {
-    // Paused time is known to the runtime's own thread only, so this one goes by real time; what has
-    // to pass, the machine sleeps through.
+    // This test runs in real time, because only the runtime's own thread sees paused time. The machine sleeps through
+    // the waits.
     let world = World::new(600 * SECOND);
     let tokens = world.builder(OnRequest::default()).build().unwrap();
     let from_a_thread = |tokens: &TokenManager| -> Result<Token, Error> {
@@ -72,7 +72,7 @@ async fn try_token_never_waits_and_can_be_called_from_any_thread() {
             .join()
             .unwrap()
     };
-    // Nothing is loaded yet: that is started, and done a moment later.
+    // The manager has not loaded its record yet. The call starts the load, which is done a moment later.
     assert!(matches!(from_a_thread(&tokens), Err(Error::Pending)));
     settle().await;
     let first = from_a_thread(&tokens).unwrap();
@@ -87,7 +87,7 @@ async fn try_token_never_waits_and_can_be_called_from_any_thread() {
     let second = from_a_thread(&tokens).unwrap();
     assert_ne!(second.expose(), first.expose());
     world.assert_exchanges(1);
-    // In the leeway it starts the rotation and goes on with what is valid.
+    // In the leeway the call starts a rotation and returns the valid token.
     world.clock.suspend(591 * SECOND);
     assert_eq!(from_a_thread(&tokens).unwrap().expose(), second.expose());
     settle().await;
@@ -101,7 +101,7 @@ async fn a_fresh_token_that_is_rejected_again_backs_off_and_the_pause_doubles() 
     let tokens = world.manager(OnRequest::default()).await;
     let start = world.clock.now();
     let mut at = Vec::new();
-    // An API that rejects every token, and is asked ten times a second for ten minutes.
+    // The API rejects every token, and the caller asks ten times a second for ten minutes.
     for _ in 0..6_000 {
         let token = tokens.token().await.unwrap();
         let before = world.server.exchanges();
@@ -138,7 +138,7 @@ async fn a_token_that_was_good_for_a_while_is_replaced_at_once_when_it_is_reject
 
 #[tokio::test(start_paused = true)]
 async fn a_rejection_names_the_token_by_pair_id_and_not_by_its_bytes() {
-    // A server that issues the same bytes within a second.
+    // The server issues the same bytes within a second.
     let clock = TestClock::new();
     let endpoint = Scripted::new(&clock, |call| {
         Issued::new("at-0")

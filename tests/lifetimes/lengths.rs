@@ -26,7 +26,7 @@ fn strategies() -> [Arc<dyn RefreshStrategy>; 6] {
     ]
 }
 
-/// Issues whatever the test says, for any refresh token.
+/// An endpoint that issues what the test says, for any refresh token.
 #[derive(Clone)]
 pub(crate) struct Scripted {
     clock: TestClock,
@@ -83,14 +83,14 @@ impl TokenEndpoint for Scripted {
     }
 }
 
-/// A pair with nothing said of how long it lives.
+/// A pair of unknown lifetime.
 pub(crate) fn seed() -> TokenPair {
     TokenPair::new("at-0").refresh_token("rt-0")
 }
 
 /// No leeway and no window makes a manager rotate more often than the shortest interval permits.
 #[tokio::test(start_paused = true)]
-async fn fm17_no_margin_is_wide_enough_to_rotate_without_end() {
+async fn fm17_no_leeway_and_no_window_causes_rotations_without_end() {
     // The shortest interval is 1 s, or a tenth of the lifetime if that is less.
     for (lifetime, interval) in [
         (600 * SECOND, SECOND),
@@ -137,13 +137,13 @@ async fn fm17_a_window_wider_than_the_lifetime_is_cut_to_half_of_the_lifetime() 
         assert!(world.is_live(&tokens.token().await.unwrap()));
         world.clock.advance(SECOND).await;
     }
-    // At 30, 60, .. 570 s.
+    // Rotations at 30, 60, .. 570 s.
     world.assert_exchanges(19);
 }
 
 #[tokio::test(start_paused = true)]
 async fn lifetimes_shorter_than_the_servers_latency_serve_what_was_issued_and_back_off() {
-    // The token is a second over when it arrives. Each caller gets one, and the server some rest.
+    // The token has been expired for a second when it arrives. Each caller gets a token, and the server gets a pause.
     let world = World::with(|server| server.access_ttl(SECOND).latency(4 * SECOND));
     for strategy in strategies() {
         let before = world.server.exchanges();
@@ -161,7 +161,7 @@ async fn lifetimes_shorter_than_the_servers_latency_serve_what_was_issued_and_ba
 }
 
 #[tokio::test(start_paused = true)]
-async fn expires_in_0_is_served_and_asked_for_again_after_a_pause_that_doubles() {
+async fn a_token_with_expires_in_0_is_served_and_renewed_after_pauses_that_double() {
     let clock = TestClock::new();
     let endpoint = Scripted::new(&clock, |call| {
         Issued::new(format!("at-{call}"))
@@ -185,7 +185,7 @@ async fn expires_in_0_is_served_and_asked_for_again_after_a_pause_that_doubles()
 /// An issuer that returns one token until the token expires is not stormed.
 #[tokio::test(start_paused = true)]
 async fn fm22_fm37_an_issuer_that_returns_the_same_token_until_it_expires_is_not_stormed() {
-    // Like a metadata server: one token for 600 s for every client, and a fresh one at its end.
+    // The issuer behaves like a metadata server: one token for 600 s for every client, and a fresh token at its expiry.
     for strategy in strategies() {
         let clock = TestClock::new();
         let start = clock.now();
@@ -221,7 +221,7 @@ async fn fm22_fm37_an_issuer_that_returns_the_same_token_until_it_expires_is_not
 /// A token that is always near its expiry is served, and the calls for the next one become less frequent.
 #[tokio::test(start_paused = true)]
 async fn fm37_an_issuer_of_tokens_near_their_expiry_is_called_ever_less_often() {
-    // The same bytes with 30 s left, whenever it is asked; a timer of 24 s and callers besides.
+    // The issuer returns the same bytes with 30 s left, whenever a client asks. A timer of 24 s and callers ask.
     let clock = TestClock::new();
     let endpoint = Scripted::new(&clock, |_| Issued::new("at-0").expires_in(30 * SECOND));
     let seed = TokenPair::new("at-0")
@@ -232,14 +232,14 @@ async fn fm37_an_issuer_of_tokens_near_their_expiry_is_called_ever_less_often() 
         assert_eq!(text(&tokens.token().await), "at-0");
         clock.advance(SECOND / 10).await;
     }
-    // No more than one every 24 s, as if there had been progress.
+    // The manager makes at most one call every 24 s, as if each call brought a new token.
     let calls = endpoint.calls();
     assert!((60..=150).contains(&calls), "{calls} calls");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_lifetime_sets_no_timer_and_rejections_drive_it() {
-    // The greedy one sets its own, whatever the lifetime.
+async fn a_token_of_unknown_lifetime_sets_no_timer_and_is_rotated_when_it_is_rejected() {
+    // The greedy strategy sets a timer of its own, whatever the lifetime, so this test leaves it out.
     for strategy in strategies().into_iter().take(5) {
         let clock = TestClock::new();
         let endpoint = Scripted::new(&clock, |call| {
@@ -328,7 +328,7 @@ async fn a_refresh_token_that_is_omitted_empty_or_echoed_is_kept_and_used_again(
             assert_eq!(world.server.rotations(), exchanges, "{shown}");
             world.assert_unharmed();
             drop(tokens);
-            // It is what a restart finds as well.
+            // A restart finds the kept refresh token too.
             world.clock.advance(600 * SECOND).await;
             let again = loaded(world.shared(OnRequest::default())).await;
             assert!(world.is_live(&again.token().await.unwrap()), "{shown}");

@@ -1,4 +1,5 @@
-//! Tokens of every lifetime: none, unknown, endless. A rotation neither runs wild nor stops because of them.
+//! Tokens of every lifetime: zero, unknown, endless. A lifetime neither causes rotations without end nor stops the
+//! rotations.
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 

@@ -37,7 +37,7 @@ async fn fm30_the_loop_survives_every_transient_error() {
             world.clock.advance(SECOND).await;
         }
         let seen = drain(&mut events);
-        // One failure in the first lifetime, and the rotations of 470 s to 2,470 s besides.
+        // One failure in the first lifetime, and the rotations from 470 s to 2,470 s.
         assert_eq!(rotated(&seen), world.server.rotations());
         assert!(world.server.rotations() >= 4, "{fault:?}");
         assert_eq!(world.server.exchanges(), world.server.rotations() + 1);
@@ -50,12 +50,12 @@ async fn fm30_the_loop_survives_every_transient_error() {
 #[tokio::test(start_paused = true)]
 async fn fm30_a_misconfiguration_is_reported_and_mended_without_a_restart() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).client("importer", "secret"));
-    // The right client, and a server that does not know it for a while.
+    // The client is correct, and the server does not know the client for a while.
     let tokens = loaded(world.builder(BackgroundTimer::default())).await;
     let fault = refusal(401, "invalid_client");
     world.server.fail_always(Some(fault));
     world.clock.advance(599 * SECOND).await;
-    // A human has to mend it, so the timer leaves the longest pause in between.
+    // Only a human can mend the configuration, so the timer makes the longest pause between attempts.
     world.assert_exchanges(2);
     tokens.token().await.unwrap();
     world.clock.advance(HOUR).await;
@@ -73,7 +73,7 @@ async fn fm30_a_misconfiguration_is_reported_and_mended_without_a_restart() {
 
 /// The worker ends with the last handle.
 #[tokio::test(start_paused = true)]
-async fn fm31_the_last_handle_takes_the_worker_along() {
+async fn fm31_the_worker_ends_with_the_last_handle() {
     let world = World::new(600 * SECOND);
     let before = Handle::current().metrics().num_alive_tasks();
     for _ in 0..100 {
@@ -97,7 +97,7 @@ async fn fm31_the_last_handle_takes_the_worker_along() {
 #[tokio::test(start_paused = true)]
 async fn fm31_a_rotation_between_two_exchanges_ends_with_the_last_handle() {
     let faults = [
-        // It waits: for the end of a pause, for the answer, or for the next attempt.
+        // The rotation waits for the end of a pause, for the answer, or for the next attempt.
         Fault::status(500),
         Fault::Delay(20 * SECOND),
         later(None),
@@ -180,7 +180,7 @@ async fn fm35_a_wall_clock_that_steps_back_costs_nothing() {
         }
         assert!(tokens.token_valid_for(500 * SECOND).await.is_ok());
         world.assert_exchanges(0);
-        // It is not good for longer either.
+        // The step does not prolong the token either.
         world.clock.advance(596 * SECOND).await;
         assert!(world.is_live(&tokens.token().await.unwrap()));
         world.assert_exchanges(1);

@@ -1,4 +1,4 @@
-//! Those who ask for tokens, and what they may expect.
+//! The callers that ask for tokens, and the rules that judge each answer they get.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,19 +11,19 @@ use crate::reasons;
 use crate::scenario::{Action, Caller, Fault, Server, seconds};
 use crate::world::{Node, World};
 
-/// In milliseconds.
+/// The longest pause after a failure, in milliseconds.
 const LONGEST_PAUSE: u64 = 60_000;
 
-/// For so long a rotation is waited for by callers who need no newer token.
+/// A caller that needs no newer token waits for a rotation under way for at most this long.
 const JOIN_LIMIT: Duration = Duration::from_secs(2);
 
-/// Before its end a token is renewed first, if it can be.
+/// A token this close to its expiry is renewed before it is served, if a renewal is possible.
 const LEEWAY: Duration = Duration::from_secs(10);
 
-/// With less left a token counts as over.
+/// A token with less than this left counts as expired.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
-/// Beyond a deadline: nothing but what rounding takes.
+/// An answer may come this long after the deadline, for rounding alone.
 const SLACK: Duration = Duration::from_millis(10);
 
 pub(crate) async fn run(world: Arc<World>, caller: Caller) {
@@ -35,14 +35,14 @@ pub(crate) async fn run(world: Arc<World>, caller: Caller) {
     }
 }
 
-/// What a caller could have had, or could know, when it came.
+/// What the manager could have served, or knew, when the caller asked.
 struct Before {
     pair_id: Option<PairId>,
     left: Option<Duration>,
     is_rejected: bool,
-    /// Whether nothing is tried for a while.
+    /// Whether a pause after a failure is under way.
     is_pause: bool,
-    /// Whether this client has got a pair before.
+    /// Whether this client has received a pair before.
     has_worked: bool,
 }
 
@@ -61,8 +61,8 @@ impl Before {
         }
     }
 
-    /// A caller with a valid token does not wait for a newer one that does not come; one without waits through failures
-    /// that pass.
+    /// A caller with a valid token does not wait for a newer token that does not arrive. A caller without one waits
+    /// through transient failures.
     fn judge(&self, world: &World, node: &Node, result: &Result<Token, Error>, took: Duration) {
         let id = node.id;
         match result {
@@ -83,7 +83,7 @@ impl Before {
                 let next = error.retry_after().unwrap_or(Duration::MAX);
                 if self.passes(world, error) && next + SLACK < left {
                     world.observer.violation(format!(
-                        "O7 {id} is refused ({error}) though it goes on in {} s",
+                        "O7 {id} is refused ({error}) although the next attempt is in {} s",
                         next.as_secs_f64()
                     ));
                 }
@@ -96,19 +96,19 @@ impl Before {
         if self.is_pause {
             return Some(Duration::ZERO);
         }
-        // There the old token dies with the rotation.
+        // On this server a rotation kills the old access token.
         if world.scenario.server == Server::OldAccessDies && world.scenario.is_known {
             return None;
         }
         let is_stepped = |(_, fault): &(u64, Fault)| matches!(fault, Fault::StepWall(..));
-        // By the wall clock it may be due for long.
+        // After a step of the wall clock the token may have been due for a long time.
         if world.scenario.faults.iter().any(is_stepped) {
             return Some(left);
         }
         Some(if left > LEEWAY { JOIN_LIMIT } else { left / 2 })
     }
 
-    /// Whether a failure passes by itself, so that it is waited for.
+    /// Whether the failure is transient, so that the caller waits for the next attempt.
     fn passes(&self, world: &World, error: &Error) -> bool {
         let is_lost = world.observer.log().has_failed_over();
         match error {
@@ -175,7 +175,7 @@ async fn act(world: &World, node: &Node, action: Action) {
             let left = *node.left.lock();
             let log = world.observer.log();
             let is_left = left.is_some_and(|left| left <= begins && log.begins == left);
-            // Another instance, which signs in by itself, never learned of a logout that the store lost.
+            // Another instance, which can sign in by itself, never learned of a logout that the store lost.
             let is_lost = world.scenario.sign_in && log.has_failed_over();
             let is_excused = log.is_stray || is_lost;
             drop(log);
@@ -219,20 +219,21 @@ fn reject(world: &World, node: &Node, token: &Token) {
     }
 }
 
-/// No caller is given an expired token, or a token that was not issued.
+/// A caller gets neither an expired token nor a token that the server did not issue.
 pub(crate) fn served(world: &World, node: &Node, token: &Token) {
     let id = node.id;
-    // One that arrives too late is served for a while, or the server would be asked without end.
+    // A token that arrives after its expiry is served for a while. Otherwise the manager would ask the server without
+    // end.
     if world.observer.overdue(token.expose()) > 2 * LONGEST_PAUSE {
         world
             .observer
-            .violation(format!("O4 {id} serves what expired long ago"));
+            .violation(format!("O4 {id} serves a token that expired long ago"));
     }
     match world.server.check(token.expose()) {
         AccessCheck::Live | AccessCheck::Revoked => {}
-        AccessCheck::Unknown => world
-            .observer
-            .violation(format!("O4 {id} makes a token up")),
+        AccessCheck::Unknown => world.observer.violation(format!(
+            "O4 {id} serves a token that the server did not issue"
+        )),
         AccessCheck::Expired => {
             let left = node.manager.status().access_expires_in;
             let is_repeated = world.observer.is_repeated(token.expose());
@@ -245,7 +246,7 @@ pub(crate) fn served(world: &World, node: &Node, token: &Token) {
     }
 }
 
-/// No caller is refused that could have been given a valid token.
+/// A caller is not refused while the instance holds a valid token.
 fn refused(world: &World, node: &Node, error: &Error) {
     let status = node.manager.status();
     let rejected = *node.rejected.lock();
@@ -253,7 +254,7 @@ fn refused(world: &World, node: &Node, error: &Error) {
     let is_over = matches!(error, Error::ShutDown) || node.left.lock().is_some();
     if is_held && !is_over && status.pair_id.is_some() && status.pair_id != rejected {
         world.observer.violation(format!(
-            "O4 {} refuses ({error}) and holds a valid token",
+            "O4 {} refuses ({error}) although it holds a valid token",
             node.id
         ));
     }

@@ -1,7 +1,7 @@
-//! Scenarios that broke a rule once: a file each in `corpus/`, named by what it found. The comment at the top of a file
-//! is the sentence about that.
+//! Scenarios that once broke a rule. Each has a file in `corpus/`, named after the violation. The comment at the top of
+//! a file describes the violation in one sentence.
 //!
-//! Not seeds: what a seed means depends on the code that draws from it.
+//! The corpus stores scenarios and not seeds: the meaning of a seed depends on the code that draws from it.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::scenario::Scenario;
 pub(crate) struct Stored {
     pub(crate) name: String,
     pub(crate) scenario: Scenario,
-    /// The file as it stands.
+    /// The exact text of the file.
     pub(crate) text: String,
 }
 
@@ -31,7 +31,7 @@ impl Stored {
         }
     }
 
-    /// The sentence about what it found.
+    /// The sentence that describes the violation.
     pub(crate) fn found(&self) -> String {
         let lines = self.text.lines().map_while(|line| line.strip_prefix('#'));
         let lines: Vec<_> = lines.map(str::trim).collect();
@@ -39,7 +39,7 @@ impl Stored {
     }
 }
 
-/// Every scenario of the corpus, by its name.
+/// Every scenario of the corpus, sorted by file name.
 pub(crate) fn stored() -> Vec<Stored> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/simulation/corpus");
     let entries = fs::read_dir(&corpus).and_then(Iterator::collect::<io::Result<Vec<_>>>);
@@ -49,7 +49,7 @@ pub(crate) fn stored() -> Vec<Stored> {
     paths.iter().map(|path| Stored::read(path)).collect()
 }
 
-/// The file of a scenario: a line for each number, each fault and each caller, so that a difference can be read.
+/// The file of a scenario. Each number, each fault and each caller has a line, so that a diff is readable.
 pub(crate) fn written(found: &str, scenario: &Scenario) -> String {
     let table = toml::Table::try_from(scenario).expect("a scenario is a table");
     let (lists, plain): (Vec<_>, Vec<_>) = table.iter().partition(|(_, value)| value.is_array());
@@ -76,7 +76,7 @@ mod tests {
         toml::from_str(text)
     }
 
-    /// A field that came later and has no default, or is written though it has it, fails here.
+    /// A field that is added later fails here if it has no default, or if it is written although it has the default.
     #[test]
     fn a_stored_scenario_is_written_as_it_was_read_and_states_what_it_found() {
         let all = stored();

@@ -1,4 +1,4 @@
-//! Random numbers that come from a seed and nothing else.
+//! Random numbers that depend on a seed alone.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ impl Draw {
         Self(seed)
     }
 
-    /// A stream of its own, from the seed and a name: what is drawn from it shifts nothing in another.
+    /// A stream of its own, from the seed and a name. A draw from one stream shifts no other stream.
     pub(crate) fn named(seed: u64, name: &str) -> Self {
         let mix = |seed, byte| Self(seed ^ u64::from(byte)).bits();
         Self(name.bytes().fold(seed, mix))

@@ -1,4 +1,5 @@
-//! The way to the authorization server, on which requests and answers get lost, or take their time.
+//! The endpoint of an instance: the way to the simulated authorization server, on which requests and answers are lost
+//! or late.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,12 +19,12 @@ use crate::gate::Gate;
 use crate::observer::SendId;
 use crate::scenario::{Answer, Point, seconds};
 
-/// What all instances share.
+/// The state that the endpoints of all instances share.
 #[derive(Default)]
 pub(crate) struct Line {
     pub(crate) answers: Mutex<VecDeque<Answer>>,
     pub(crate) is_down: Mutex<bool>,
-    /// What every exchange meets that nothing else does.
+    /// The answer to each exchange that no other fault decides, during an outage.
     pub(crate) outage: Mutex<Option<Answer>>,
 }
 
@@ -43,7 +44,7 @@ impl fmt::Debug for SimEndpoint {
     }
 }
 
-/// Notes that no instance waits for the answer any more, unless the answer was read.
+/// Notes that the instance no longer waits for the answer, unless the answer was read.
 struct Waiting<'a>(&'a Gate, SendId);
 
 impl Drop for Waiting<'_> {
@@ -54,7 +55,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// The answer of something between the server and its client.
+/// The answer of a gateway between the server and the client.
 fn between(status: u16) -> EndpointError {
     match status {
         408 | 502..=504 => EndpointError::unavailable(status, None),
@@ -86,7 +87,7 @@ impl TokenEndpoint for SimEndpoint {
         let fault = self.line.answers.lock().pop_front();
         let fault = fault.or(*self.line.outage.lock());
         let text = token.as_ref().map(RefreshToken::expose);
-        // To an instance that stood still here this was no attempt.
+        // An instance that stood still here does not count this as an attempt.
         let was_stopped = began.elapsed() >= self.inner.timeout();
         if !was_stopped {
             observer.attempts(self.gate.id, text, was_out);
@@ -159,7 +160,7 @@ impl TokenEndpoint for SimEndpoint {
 }
 
 impl SimEndpoint {
-    /// The request to the server and its answer back, whether or not an instance waits for the answer.
+    /// Carries the request to the server and the answer back, whether or not an instance waits for the answer.
     async fn carried(
         &self,
         grant: Grant<'_>,

@@ -1,5 +1,5 @@
-//! What stands between an instance and the world: whether it runs, stands still or is dead, and what waits
-//! for it at its points.
+//! The gate between an instance and the world: whether the instance runs, stands still or is dead, and which ambushes
+//! wait at its points.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,15 +16,15 @@ pub(crate) enum Mode {
     Runs,
     Paused,
     Dead,
-    /// Dead, and nothing is left of it that waits.
+    /// Dead, with no task left that waits.
     Gone,
 }
 
-/// The instance is no more.
+/// The instance has died.
 #[derive(Debug)]
 pub(crate) struct Gone;
 
-/// What an instance's user does, or the world to it, in mid-flight.
+/// What the user of an instance does, or what happens to the instance, while a call is under way.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Strike {
     pub(crate) node: usize,
@@ -34,7 +34,7 @@ pub(crate) struct Strike {
 pub(crate) struct Gate {
     pub(crate) id: NodeId,
     mode: watch::Sender<Mode>,
-    /// Those of an instance outlive its lives.
+    /// The ambushes of an instance outlive its lives.
     ambushes: Arc<Mutex<Vec<(Point, Ambush)>>>,
     strikes: mpsc::UnboundedSender<Strike>,
     panics: AtomicBool,
@@ -62,17 +62,17 @@ impl Gate {
         self.panics.store(panics, Ordering::Relaxed);
     }
 
-    /// Code of the user's is called, and may panic instead.
+    /// The library calls user code here, and the user code may panic instead of returning.
     pub(crate) fn may_panic(&self, what: &'static str) {
         if self.panics.swap(false, Ordering::Relaxed) {
             self.observer
                 .note(|| format!("{}'s {what} panics", self.id));
-            // Not `panic!`: this one is not to be printed.
+            // `resume_unwind` skips the panic hook, so this panic is not printed.
             std::panic::resume_unwind(Box::new(what));
         }
     }
 
-    /// Waits for the instance at this point from now on.
+    /// Lays an ambush for the instance at this point.
     pub(crate) fn lay(&self, point: Point, what: Ambush) {
         self.ambushes.lock().push((point, what));
     }
@@ -91,7 +91,7 @@ impl Gate {
         matches!(*self.mode.borrow(), Mode::Dead | Mode::Gone)
     }
 
-    /// The instance gets to this point; it returns when it goes on.
+    /// The instance reaches this point. The call returns when the instance goes on.
     pub(crate) async fn pass(&self, point: Point) -> Result<(), Gone> {
         let ambush = {
             let mut ambushes = self.ambushes.lock();
@@ -107,7 +107,7 @@ impl Gate {
                 what => {
                     let span = match what {
                         Ambush::Overtake(span) => seconds(span),
-                        // What the user does there comes first.
+                        // The user's action at this point comes first.
                         _ => Duration::from_millis(1),
                     };
                     match what {

@@ -1,4 +1,4 @@
-//! What has to be true in the end, when nothing fails any more and enough time has passed.
+//! What must be true at the end of a run, when all faults are healed and enough time has passed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use crate::observer::{State, Unaccounted};
 use crate::scenario::{Resend, Server, Strategy, seconds};
 use crate::world::{Node, World};
 
-/// Enough for the longest pause, and for leases that go stale one after another.
+/// Enough rounds for the longest pause, and for leases that go stale one after another.
 const ROUNDS: usize = 40;
 
-/// An instance that knows of an end does not load again before.
+/// An instance that knows of an end does not load the record again before this pause is over.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// What an instance says in the end.
+/// What an instance reports at the end of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Last {
     Served,
@@ -28,7 +28,7 @@ enum Last {
 pub(crate) async fn judge(world: &Arc<World>) {
     world.heal();
     ask_all(world).await;
-    // Nothing fails, so the next token has to come as well.
+    // Nothing fails any more, so the next rotation must succeed too.
     if world.scenario.server != Server::ShortRefresh {
         sleep(seconds(world.scenario.access_ttl + 1)).await;
     }
@@ -52,10 +52,10 @@ async fn ask_all(world: &World) -> Vec<(Node, Last)> {
             last.push((node, said));
         }
         let is_final = |(_, said): &(Node, Last)| !matches!(said, Last::Else(_));
-        // An instance that knows better reports that at its next load.
+        // An instance that learns of a newer state reports that state after its next load.
         let agree = last.windows(2).all(|two| two[0].1 == two[1].1);
         let agree = agree || !world.scenario.coordinated && round > 1;
-        // A caller that is refused gets the end that is known, and the store is loaded meanwhile.
+        // A refused caller gets the end that the instance knows. The instance loads the store meanwhile.
         let waited = seconds(world.scenario.longest_lease()) * u32::try_from(round).unwrap();
         let is_sure =
             waited > 2 * LONGEST_PAUSE || last.iter().all(|(_, said)| *said == Last::Served);
@@ -81,13 +81,16 @@ fn said(world: &World, node: &Node, answer: &Result<Token, Error>) -> Last {
     }
 }
 
-/// Every instance gets a token, or every one is told the same end; and none that the truth denies.
+/// Either every instance gets a token, or every instance reports the same end. The truth must not contradict the end.
 fn ends(world: &World, last: &[(Node, Last)]) {
     let observer = &world.observer;
     let scenario = &world.scenario;
     for (node, said) in last {
         if let Last::Else(error) = said {
-            observer.violation(format!("O5 {} gets nowhere: {error}", node.id));
+            observer.violation(format!(
+                "O5 {} gets neither a token nor an end: {error}",
+                node.id
+            ));
         }
     }
     let is_served = |(_, said): &&(Node, Last)| *said == Last::Served;
@@ -120,18 +123,21 @@ fn ends(world: &World, last: &[(Node, Last)]) {
                 observer.cause("end: idle");
             }
             reason => {
-                // The client counts from the moment it asked, the server from the one it answered.
+                // The client counts the lifetime from its request, and the server from its answer.
                 let is_live = is_live && scenario.server != Server::ShortRefresh;
                 let can_go_on = is_live && record.state == State::Active;
                 if can_go_on || scenario.sign_in {
-                    observer.violation(format!("O5 {} ends ({reason}) and could go on", node.id));
+                    observer.violation(format!(
+                        "O5 {} ends ({reason}) although the session could go on",
+                        node.id
+                    ));
                 }
                 let gives_up =
                     *reason == EndReason::OutcomeUnknown && scenario.resend != Resend::Always;
                 if is_live && !can_go_on && gives_up {
                     observer.cause("loss: an unspent token was given up");
                 } else if is_live && !can_go_on && *reason != EndReason::Expired {
-                    observer.violation(format!("O5 {} gave a live token up: {reason}", node.id));
+                    observer.violation(format!("O5 {} gave up a live token: {reason}", node.id));
                 }
                 if record
                     .refresh()
@@ -155,22 +161,23 @@ fn ends(world: &World, last: &[(Node, Last)]) {
     }
 }
 
-/// Whatever was read is stored, spent, revoked or passed; or its instance died with it.
+/// Every pair that an instance read is stored, spent, revoked or outrun by a sibling. A pair may be lost with its
+/// instance, or by a store that lost writes.
 pub(crate) fn losses(world: &World) {
     let observer = &world.observer;
     let lost: Vec<_> = observer.log().unaccounted().collect();
     for Unaccounted { name, by, how } in lost {
         match how {
             Some(cause) => observer.cause(cause),
-            None => observer.violation(format!("O2 {by} read r{name}, and it is nowhere")),
+            None => observer.violation(format!("O2 {by} read r{name}, and lost it")),
         }
     }
 }
 
-/// Longer than the pause between two attempts to revoke a pair.
+/// Longer than the pause between two attempts to revoke a pair, in seconds.
 const UNTIL_REVOKED: u64 = 100;
 
-/// What was logged out is dead at the server.
+/// After a logout the tokens of the session are dead at the server.
 async fn left(world: &World) {
     let observer = &world.observer;
     let live = || {

@@ -1,9 +1,9 @@
-//! Every interleaving we can think of, from one number: the real code, under faults at every point at which it
-//! awaits anything, watched by an observer that sees what the server and the store did.
+//! Simulation: the real code under faults at every await point, in interleavings drawn from a seed. An observer sees
+//! what the server and the store did, and reports every violation of a rule.
 //!
-//! `EVERTOKEN_SEEDS=n` runs more seeds than usual, `EVERTOKEN_FROM=k` others, and `EVERTOKEN_SEED=k` one, with its
-//! history; `EVERTOKEN_SCENARIO=path` does the same with a scenario from a file. With `EVERTOKEN_STOP=1` the first seed
-//! that fails is the last, and is not made smaller.
+//! `EVERTOKEN_SEEDS=n` runs `n` seeds, and `EVERTOKEN_FROM=k` starts at seed `k`. `EVERTOKEN_SEED=k` runs one seed and
+//! prints its history; `EVERTOKEN_SCENARIO=path` does the same with a scenario from a file. With `EVERTOKEN_STOP=1` the
+//! run stops at the first seed that fails, and does not shrink it.
 
 #![allow(
     missing_docs,
@@ -45,7 +45,7 @@ fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(
         text.parse()
-            .unwrap_or_else(|_| panic!("{name} is no number: {text}")),
+            .unwrap_or_else(|_| panic!("{name} is not a number: {text}")),
     )
 }
 
@@ -105,7 +105,7 @@ fn every_seed_keeps_the_rules() {
     }
 }
 
-/// One scenario, with everything that happens.
+/// Runs one scenario and prints everything that happens.
 fn report(name: &str, scenario: &Scenario) {
     let outcome = run(scenario, true);
     println!("{}", corpus::written(name, scenario));
@@ -134,7 +134,7 @@ fn every_scenario_that_broke_a_rule_once_keeps_the_rules() {
 
 #[cfg(tokio_unstable)]
 #[test]
-fn a_scenario_replays_exactly() {
+fn a_scenario_that_runs_twice_has_the_same_history() {
     let stored = corpus::stored().into_iter();
     let stored = stored.map(|stored| (stored.name, stored.scenario));
     let seeds = (0..50).map(|seed| (format!("seed {seed}"), drawn(seed)));

@@ -1,5 +1,6 @@
-//! Sees the truth: what left for the server and what it did, what the store held and who wrote it. It notes
-//! the history, in which tokens have names of their own, and everything that breaks a rule.
+//! The observer of a run. The observer sees the truth: what left for the server, what the server did, what the store
+//! held, and which instance wrote it. It records a history, in which each token has a name, and each violation of a
+//! rule.
 
 mod again;
 mod pauses;
@@ -24,7 +25,7 @@ use self::spends::Sends;
 pub(crate) use self::view::{State, View};
 use crate::scenario::Scenario;
 
-/// One start of one instance.
+/// One life of one instance, from a start to a crash or shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct NodeId {
     pub(crate) node: usize,
@@ -39,7 +40,7 @@ impl fmt::Display for NodeId {
 
 pub(crate) struct Observer {
     began: Instant,
-    /// The store's.
+    /// The clock of the store.
     clock: TestClock,
     key: Key,
     scenario: Scenario,
@@ -50,74 +51,74 @@ pub(crate) struct Observer {
 pub(crate) struct Log {
     pub(crate) history: Option<Vec<String>>,
     pub(crate) violations: Vec<String>,
-    /// What went wrong that no client can help, and how often.
+    /// What went wrong that a client cannot prevent, and how often.
     pub(crate) causes: BTreeMap<&'static str, u32>,
-    /// Refresh tokens by their digests, and by themselves.
+    /// The names of refresh tokens, by digest and by the token itself.
     names: HashMap<String, usize>,
     texts: HashMap<String, usize>,
-    /// Of each refresh token.
+    /// What is known of each refresh token, by name.
     tokens: Vec<Minted>,
     sends: Sends,
     /// When each access token expires at the server, in milliseconds.
     accesses: HashMap<String, u64>,
-    /// Since when each of them was served.
+    /// When each access token was first served, in milliseconds.
     served: HashMap<String, u64>,
-    /// Access tokens that the server issued a second time to an instance that did not recognise that.
+    /// Access tokens that the server issued a second time to an instance that did not recognise them.
     repeated: HashSet<String>,
     record: Option<View>,
     owners: HashMap<String, NodeId>,
     /// The family of each pair that was stored.
     families: HashMap<String, usize>,
-    /// When the store lost writes.
+    /// When the store lost writes, in milliseconds.
     failovers: Vec<u64>,
-    /// When everything had slept, and for how long.
+    /// When all machines slept, and for how long.
     sleeps: Vec<(u64, u64)>,
     dead: Vec<NodeId>,
-    /// Logouts that were written.
+    /// Logouts that an instance wrote to the store.
     left: Vec<Left>,
     busy: HashMap<NodeId, (u64, u32)>,
     /// The last attempt of each instance that brought no pair.
     failed: HashMap<NodeId, Failed>,
-    /// When each instance was asked last.
+    /// When a caller last used each instance.
     asked: HashMap<usize, u64>,
-    /// When a call of the store's failed last, or took too long.
+    /// When a store call of each instance last failed or took too long.
     troubles: HashMap<NodeId, u64>,
-    /// For how long an answer of the store's was on its way, at the most.
+    /// The longest time that an answer of the store was on its way to each instance.
     lags: HashMap<NodeId, u64>,
-    /// The highest count of sign-ins that each instance knows to have written.
+    /// The highest sign-in count that each instance knows it has written.
     written_sign_ins: HashMap<NodeId, u64>,
-    /// Instances that were logged out, and how often the session had been begun anew then.
+    /// The instances that the user logged out, each with the number of sign-ins until then.
     out: HashMap<NodeId, u32>,
-    /// The user has signed in anew, or an instance may have done so.
+    /// How often the user has signed in anew, or an instance may have done so.
     pub(crate) begins: u32,
-    /// One of these may still be going on.
+    /// Whether a sign-in of that kind may still be under way.
     pub(crate) is_stray: bool,
     pub(crate) logouts: u32,
 }
 
-/// A refresh token as it came into the world.
+/// A refresh token that the server issued.
 struct Minted {
     text: String,
-    /// When, in milliseconds.
+    /// When the server issued the token, in milliseconds.
     at: u64,
     family: usize,
     generation: u32,
-    /// Whether the instance that asked for it read the answer.
+    /// The instance that requested the token and read the answer, if one did.
     read_by: Option<NodeId>,
     was_stored: bool,
     was_refused: bool,
-    /// Or was about to be.
+    /// Whether the token was revoked, or was about to be.
     was_revoked: bool,
 }
 
-/// A logout, as it was written.
+/// A logout, as an instance wrote it to the store.
 struct Left {
     family: usize,
     by: NodeId,
     at: u64,
 }
 
-/// Store calls of one instance in one second that are no storm yet.
+/// More store calls than this of one instance in one second are a storm.
 const BUSY: u32 = 400;
 
 impl Observer {
@@ -143,7 +144,7 @@ impl Observer {
         u64::try_from(self.clock.now().since(Timestamp::from_nanos(0)).as_millis()).unwrap()
     }
 
-    /// What store time was when the run began.
+    /// The store time at the start of the run.
     fn epoch(&self) -> u64 {
         let wall = self.clock.wall().as_millis();
         u64::try_from(wall).unwrap() - self.now()
@@ -179,7 +180,7 @@ impl Observer {
         self.note_locked(log, || format!("-- {what}"));
     }
 
-    /// A pair of a new family.
+    /// The server issued a pair of a new family.
     pub(crate) fn issued(&self, pair: &TokenPair) {
         let mut log = self.log();
         let access = pair.access.as_ref().map(AccessToken::expose);
@@ -195,7 +196,7 @@ impl Observer {
         }
     }
 
-    /// For how many milliseconds this access token has been served that the server does not accept any more.
+    /// For how many milliseconds this access token has been served since the server stopped accepting it.
     pub(crate) fn overdue(&self, access: &str) -> u64 {
         let now = self.now();
         let mut log = self.log();
@@ -258,7 +259,7 @@ impl Observer {
         self.note_locked(&mut log, || format!("{by} revokes {name:?}: {how}"));
     }
 
-    /// The instance asked the store. Returns whether it does without end.
+    /// The instance called the store. Returns whether the instance calls without end.
     pub(crate) fn called(&self, by: NodeId) -> bool {
         let second = self.now() / 1_000;
         let mut log = self.log();
@@ -283,20 +284,20 @@ impl Observer {
         self.note_locked(&mut log, || format!("{node} dies"));
     }
 
-    /// Everything has slept for so long.
+    /// All machines have slept for this long.
     pub(crate) fn slept(&self, span: Duration) {
         let now = self.now();
         let span = u64::try_from(span.as_millis()).unwrap();
         self.log().sleeps.push((now, span));
     }
 
-    /// A call of the store's has failed, or is not waited for any more.
+    /// A store call of the instance has failed, or the instance no longer waits for it.
     pub(crate) fn troubled(&self, by: NodeId) {
         let now = self.now();
         self.log().troubles.insert(by, now);
     }
 
-    /// The user logs out of this instance.
+    /// The user logs this instance out.
     pub(crate) fn leaves(&self, by: NodeId) {
         let mut log = self.log();
         log.logouts += 1;
@@ -304,14 +305,14 @@ impl Observer {
         log.out.insert(by, begins);
     }
 
-    /// Whether the server does not take it any more because of its age; or those do not send it who have counted
-    /// from when they asked for it.
+    /// Whether the server refuses the token because of its age, or an instance that counts the lifetime from its
+    /// request does not send it.
     fn is_old(&self, minted: &Minted) -> bool {
         let ttl = u64::try_from(self.scenario.refresh_ttl().as_millis()).unwrap();
         self.now() + (self.scenario.timeout + 1) * 1_000 >= minted.at + ttl
     }
 
-    /// Whether the server issued this access token a second time to somebody who did not take it for that.
+    /// Whether the server issued this access token a second time to an instance that did not recognise it.
     pub(crate) fn is_repeated(&self, access: &str) -> bool {
         self.log().repeated.contains(access)
     }
@@ -328,7 +329,7 @@ impl Observer {
         self.cause_locked(&mut log, "the store lost writes");
     }
 
-    /// The record as it is in the store.
+    /// The record that the store holds now.
     pub(crate) fn record(&self) -> Option<View> {
         self.log().record.clone()
     }
@@ -343,7 +344,7 @@ impl Log {
         self.sleeps.iter().any(|(at, _)| *at >= moment)
     }
 
-    /// Whether it has certainly slept after that moment, for longer than that.
+    /// Whether a sleep certainly happened after this moment, and lasted longer than `long`.
     fn slept_long_since(&self, moment: u64, long: u64) -> bool {
         let mut sleeps = self.sleeps.iter();
         sleeps.any(|(at, span)| *at > moment && *span > long)
@@ -353,7 +354,7 @@ impl Log {
         self.troubles.get(&by).is_some_and(|at| *at >= moment)
     }
 
-    /// What users have done with the session so far.
+    /// How many sign-ins and logouts users have made so far.
     fn done_by_users(&self) -> (u32, u32) {
         (self.begins, self.logouts)
     }
@@ -376,19 +377,19 @@ impl Log {
         !self.causes.is_empty() || self.unaccounted().any(|lost| lost.how.is_some())
     }
 
-    /// Whether the server has refused it.
+    /// Whether the server has refused the token.
     pub(crate) fn is_refused(&self, refresh: &str) -> bool {
         let name = self.texts.get(refresh);
         name.is_some_and(|name| self.tokens[*name].was_refused)
     }
 
-    /// Whether it has been revoked.
+    /// Whether the token has been revoked.
     pub(crate) fn is_revoked(&self, refresh: &str) -> bool {
         let name = self.texts.get(refresh);
         name.is_some_and(|name| self.tokens[*name].was_revoked)
     }
 
-    /// Pairs that were read by an instance, and got nowhere.
+    /// Pairs that an instance read, and that are neither stored nor spent nor revoked.
     pub(crate) fn unaccounted(&self) -> impl Iterator<Item = Unaccounted> {
         self.tokens.iter().enumerate().filter_map(|(name, minted)| {
             let by = minted.read_by?;
@@ -401,7 +402,7 @@ impl Log {
             } else if self.tokens.iter().any(is_sibling) {
                 Some("a sibling was outrun")
             } else if !self.failovers.is_empty() {
-                Some("loss: a pair, to a store that lost writes")
+                Some("loss: a store that lost writes lost a pair")
             } else {
                 None
             };
@@ -409,8 +410,8 @@ impl Log {
         })
     }
 
-    /// Tokens that the server still accepts of what was logged out; not where the store lost the logout, and its
-    /// instance died.
+    /// Tokens of logged-out sessions that the server still accepts. A logout that the store lost with its instance dead
+    /// does not count.
     pub(crate) fn live_after_logout(&self, is_live: impl Fn(&str) -> bool) -> Vec<usize> {
         let is_known = |left: &&Left| !(self.failed_over_since(left.at) && self.is_dead(left.by));
         let families: Vec<_> = self
@@ -427,7 +428,7 @@ impl Log {
     }
 }
 
-/// A pair that is neither stored nor spent nor revoked, and what excuses that.
+/// A pair that is neither stored nor spent nor revoked, and what excuses its loss.
 #[derive(Debug)]
 pub(crate) struct Unaccounted {
     pub(crate) name: usize,
@@ -435,7 +436,7 @@ pub(crate) struct Unaccounted {
     pub(crate) how: Option<&'static str>,
 }
 
-/// What an answer holds, by name.
+/// The names of the tokens in an answer.
 fn parts(issued: &Issued) -> (Option<&str>, Option<&str>) {
     (
         issued.access.as_ref().map(AccessToken::expose),

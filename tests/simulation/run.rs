@@ -70,9 +70,9 @@ async fn live(scenario: &Scenario, with_history: bool) -> Outcome {
     }
 }
 
-/// Everybody is shut down; then nothing is left.
+/// Shuts every instance down, and checks that no task is left.
 async fn close(world: &Arc<World>) {
-    // A store that may take ten minutes holds a shutdown up.
+    // A store that may take ten minutes delays a shutdown.
     let may_take_long = world.scenario.store_timeout > world.scenario.wait;
     for node in world.nodes() {
         if let Err(error) = node.manager.shutdown().await
@@ -85,11 +85,11 @@ async fn close(world: &Arc<World>) {
         }
     }
     world.close();
-    // By now everything that was given out is stored.
+    // Every pair that was issued must be stored by now.
     judge::losses(world);
     sleep(seconds(2_000)).await;
     let left = Handle::current().metrics().num_alive_tasks();
-    // The one that waits for strikes.
+    // The remaining task is the one that waits for strikes.
     if left > 1 {
         world
             .observer

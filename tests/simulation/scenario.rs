@@ -1,8 +1,8 @@
-//! What happens in one run, as data: drawn from a seed or read from the corpus, written where it fails, and made
-//! smaller by `shrink`.
+//! What happens in one run, as data. A scenario is drawn from a seed or read from the corpus. If it fails, it is shrunk
+//! by `shrink` and printed.
 //!
-//! A run depends on its scenario alone. A field or a variant that comes later has a `serde` default which means what
-//! runs did before it, and is not written while it has that value: so every stored scenario keeps its meaning.
+//! A run depends on its scenario alone. A field or variant that is added later has a `serde` default, which means what
+//! runs did before it, and is not written while it has that value. So every stored scenario keeps its meaning.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(crate) fn seconds(n: u64) -> Duration {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Server {
     Strict,
-    /// A replay is refused and harms no session.
+    /// The server refuses a replay, and the session goes on.
     NoFamily,
     GraceSamePair,
     Fork,
@@ -64,7 +64,7 @@ pub(crate) enum Strategy {
     OnRequest,
     BackgroundTimer,
     OptimisticEarly,
-    /// The same, and an idle session ends.
+    /// `OptimisticEarly`, with an idle session that ends.
     EndsIdle,
     Greedy,
 }
@@ -76,9 +76,9 @@ pub(crate) enum Action {
     TryToken,
     Rotate,
     ValidFor(u64),
-    /// Rejects the token it gets.
+    /// Asks for a token and rejects it.
     Reject,
-    /// Asks for a token and does not wait for it so many milliseconds.
+    /// Asks for a token and stops waiting after this many milliseconds.
     Drop(u64),
 }
 
@@ -86,46 +86,46 @@ pub(crate) enum Action {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Caller {
     pub(crate) node: usize,
-    /// Each at its millisecond.
+    /// Each action with its time in milliseconds.
     pub(crate) actions: Vec<(u64, Action)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Scenario {
-    /// What tokio draws from.
+    /// The seed of tokio's scheduler.
     pub(crate) seed: u64,
     pub(crate) server: Server,
-    /// Whether the client knows what kind of server it is; else it believes the strictest.
+    /// Whether the client knows the kind of the server; without that it assumes the strictest kind.
     pub(crate) is_known: bool,
     pub(crate) resend: Resend,
     pub(crate) sign_in: bool,
-    /// Whether the managers are given a first pair; only a sign-in does without.
+    /// Whether the managers get a first pair. Without one, the endpoint must be able to sign in.
     pub(crate) seeded: bool,
     pub(crate) access_ttl: u64,
     pub(crate) latency_ms: u64,
     pub(crate) store_latency_ms: u64,
     pub(crate) timeout: u64,
     pub(crate) lease_duration: u64,
-    /// Of each instance, where they are unlike.
+    /// The lease duration of each instance, where they differ.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) lease_durations: Vec<u64>,
     pub(crate) wait: u64,
     pub(crate) store_timeout: u64,
     pub(crate) coordinated: bool,
-    /// Write-through without any.
+    /// The workers of write-behind; zero means write-through.
     pub(crate) workers: usize,
     pub(crate) fails_unstored: bool,
     pub(crate) nodes: Vec<Strategy>,
     pub(crate) callers: Vec<Caller>,
-    /// Each at its millisecond.
+    /// Each fault with its time in milliseconds.
     pub(crate) faults: Vec<(u64, Fault)>,
-    /// In seconds; then everything heals.
+    /// The length in seconds; after that all faults heal.
     pub(crate) length: u64,
 }
 
 impl Scenario {
-    /// In seconds, of this instance.
+    /// The lease duration of this instance, in seconds.
     pub(crate) fn lease_duration_of(&self, node: usize) -> u64 {
         let own = self.lease_durations.get(node);
         own.copied().unwrap_or(self.lease_duration)
@@ -140,7 +140,7 @@ impl Scenario {
     pub(crate) fn window(&self) -> u64 {
         match self.server {
             Server::GraceSamePair | Server::Fork => self.timeout * 2,
-            // Until its successor is used.
+            // The server answers the token again until its successor is used.
             Server::LastWins => self.longest_lease() * 4,
             _ => 0,
         }

@@ -1,4 +1,4 @@
-//! What the script of a scenario does, each at its time.
+//! Runs the script of a scenario: each action and each fault at its time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,7 +97,7 @@ fn log_out(world: &Arc<World>, node: usize) {
     };
     tokio::spawn(async move {
         world.observer.note(|| format!("{} logs out", node.id));
-        // Asked for by the first poll, and by nothing before that.
+        // The first poll requests the logout, so the count is taken here.
         *node.left.lock() = Some(world.observer.log().begins);
         world.observer.leaves(node.id);
         let logout = node.manager.logout().await;

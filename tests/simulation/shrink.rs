@@ -1,11 +1,10 @@
-//! Makes a failing scenario smaller for as long as it fails in the same way, and prints what is left, as the corpus
-//! stores it.
+//! Shrinks a failing scenario while it fails in the same way, and prints the result in the format of the corpus.
 
 use crate::corpus;
 use crate::run::run;
 use crate::scenario::{Fault, Scenario, Strategy};
 
-/// Runs that are spent on it.
+/// The largest number of runs for one scenario.
 const RUNS: usize = 600;
 
 pub(crate) fn shrink(name: &str, failing: &Scenario) {
@@ -36,7 +35,7 @@ pub(crate) fn shrink(name: &str, failing: &Scenario) {
     println!("{}", corpus::written(&rule, &smallest));
 }
 
-/// The rule that the scenario breaks first, without the moment and who it was.
+/// The rule that the scenario breaks first, without the time and the instance.
 fn broken(scenario: &Scenario) -> Option<String> {
     let first = run(scenario, false).violations.into_iter().next()?;
     let words = first.split(' ').skip(1);
@@ -46,7 +45,7 @@ fn broken(scenario: &Scenario) -> Option<String> {
     Some(words.filter(is_word).collect::<Vec<_>>().join(" "))
 }
 
-/// Everything that is a little smaller, the smallest first.
+/// Every scenario that is a little smaller, the smallest first.
 fn candidates(of: &Scenario) -> Vec<Scenario> {
     let mut all = Vec::new();
     let mut try_with = |change: &dyn Fn(&mut Scenario)| {
@@ -99,7 +98,7 @@ fn parts(len: usize) -> Vec<std::ops::Range<usize>> {
     parts
 }
 
-/// Without this instance, its callers and its faults.
+/// Removes this instance, its callers and its faults.
 fn remove(it: &mut Scenario, gone: usize) {
     it.nodes.remove(gone);
     if gone < it.lease_durations.len() {

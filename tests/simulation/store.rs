@@ -1,4 +1,4 @@
-//! The store that all instances share, and each one's way to it.
+//! The store that all instances share, and the way of each instance to it.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,11 +20,11 @@ use crate::scenario::{Ambush, Point, Write, seconds};
 pub(crate) struct Storage {
     inner: MemoryStore,
     observer: Arc<Observer>,
-    /// What the store held, the latest last.
+    /// The records that the store held, the latest last.
     past: Mutex<Vec<Record>>,
     pub(crate) latency: Mutex<Duration>,
     pub(crate) is_down: Mutex<bool>,
-    /// The instances that do not reach it.
+    /// The instances that cannot reach the store.
     pub(crate) cut_off: watch::Sender<Vec<usize>>,
 }
 
@@ -55,14 +55,14 @@ impl Storage {
         answer
     }
 
-    /// Also by a token that has left its record.
+    /// Finds the record that knows a token, also in earlier records that have since dropped it.
     fn whose(&self, digest: &Digest) -> Option<Key> {
         let past = self.past.lock();
         let knows = past.iter().find(|record| record.knows(digest));
         knows.map(|record| record.key().clone())
     }
 
-    /// A replica takes over that missed the last `writes`.
+    /// A replica that missed the last `writes` writes takes over.
     pub(crate) async fn fail_over(&self, key: &Key, writes: usize) {
         let older = {
             let mut past = self.past.lock();
@@ -75,7 +75,7 @@ impl Storage {
         };
         let now = self.inner.load(key).await.expect("memory").entry;
         let revision = now.map(|(_, revision)| revision);
-        let older = older.expect("there was one");
+        let older = older.expect("an older record");
         self.inner
             .swap(key, revision, &older)
             .await
@@ -88,13 +88,13 @@ impl Storage {
 pub(crate) struct SimStore {
     pub(crate) storage: Arc<Storage>,
     pub(crate) gate: Arc<Gate>,
-    /// What becomes of the next swaps of this instance.
+    /// The fates of the next swaps of this instance.
     pub(crate) writes: Arc<Mutex<VecDeque<Write>>>,
-    /// What becomes of those by which it commits a pair.
+    /// The fates of the next swaps by which this instance commits a pair.
     pub(crate) commits: Arc<Mutex<VecDeque<Commit>>>,
 }
 
-/// What becomes of a commit, and what waits for its instance after that.
+/// The fate of a commit, and the ambush that waits for the instance after it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Commit {
     pub(crate) write: Write,
@@ -107,7 +107,7 @@ impl fmt::Debug for SimStore {
     }
 }
 
-/// Notes that a call has failed, or that no instance waits for its answer any more, unless the answer was read.
+/// Notes that a call has failed, or that the instance no longer waits for its answer, unless the answer was read.
 struct Waiting<'a> {
     gate: &'a Gate,
     is_answered: bool,
@@ -135,7 +135,7 @@ fn gone(_: Gone) -> StoreError {
 }
 
 impl SimStore {
-    /// The way there, or the way back.
+    /// The way to the store, or the way back.
     async fn way(&self) -> Result<(), StoreError> {
         let latency = *self.storage.latency.lock() / 2;
         if !latency.is_zero() {
@@ -153,7 +153,7 @@ impl SimStore {
 }
 
 impl SimStore {
-    /// An instance that goes round in circles is slowed down, so that the run ends.
+    /// Slows an instance down that calls the store without end, so that the run ends.
     async fn called(&self) {
         if self.gate.observer.called(self.gate.id) {
             sleep(seconds(60)).await;
@@ -229,7 +229,7 @@ impl TokenStore for SimStore {
         if fate == Some(Write::Unanswered) {
             return Err(StoreError::new("lost on the way back"));
         }
-        // A store that is elsewhere says what time it was there.
+        // A remote store reports the time at which it answered.
         let is_elsewhere = !self.storage.latency.lock().is_zero();
         let read = self.storage.inner.load(key).await?.now;
         let observer = &self.gate.observer;
@@ -258,7 +258,7 @@ impl TokenStore for SimStore {
 
     async fn changed(&self, key: &Key, seen: Option<Revision>) {
         self.called().await;
-        // No instance gets the result: the wait happens all the same.
+        // The result of this point is not used: the wait happens in any case.
         if self.gate.pass(Point::BeforeChanged).await.is_err() {
             return;
         }

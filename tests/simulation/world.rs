@@ -1,4 +1,4 @@
-//! The instances of one run and everything around them; and what the script does to them.
+//! The instances of one run and everything around them, and what the script does to them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(crate) struct Node {
     pub(crate) manager: TokenManager,
     pub(crate) gate: Arc<Gate>,
     pub(crate) rejected: Arc<Mutex<Option<PairId>>>,
-    /// How often the session had been begun anew when this instance was logged out.
+    /// The number of sign-ins when the user logged this instance out, if the user did.
     pub(crate) left: Arc<Mutex<Option<u32>>>,
 }
 
@@ -142,10 +142,7 @@ impl World {
         );
         let gate = Arc::new(gate);
         self.gates.lock().push(gate.clone());
-        let manager = self
-            .builder(node, &gate)
-            .build()
-            .expect("settings that hold");
+        let manager = self.builder(node, &gate).build().expect("valid settings");
         self.observer.note(|| format!("{id} starts"));
         tokio::spawn(listen(manager.clone(), gate.clone()));
         *slot.node.lock() = Some(Node {
@@ -188,7 +185,7 @@ impl World {
             builder = builder.on_store_failure(OnStoreFailure::Fail);
         }
         if let Some(first) = &self.first {
-            // As in a configuration: how long the access token lives is unknown later.
+            // As from a configuration: a later life does not know how long the access token lives.
             let refresh = first.refresh.clone().filter(|_| gate.id.life > 0);
             let later = refresh.map(TokenPair::from_refresh_token);
             builder = builder.seed(later.unwrap_or_else(|| first.clone()));
@@ -206,7 +203,7 @@ impl World {
         }
     }
 
-    /// The instance dies as it stands.
+    /// The instance dies without a shutdown.
     pub(crate) fn crash(self: &Arc<Self>, node: usize, back_after: u64) {
         let Some(dead) = self.slots[node].node.lock().take() else {
             return;
@@ -232,7 +229,7 @@ impl World {
         });
     }
 
-    /// The manager is shut down in good order.
+    /// The manager is shut down properly, and another life starts later.
     pub(crate) async fn restart(self: &Arc<Self>, node: usize, back_after: u64) {
         let Some(last) = self.slots[node].node.lock().take() else {
             return;
@@ -242,7 +239,7 @@ impl World {
         let id = last.id;
         self.observer
             .note(|| format!("{id} was shut down: {result:?}"));
-        // Whatever it was not rid of goes with its process.
+        // Whatever the shutdown could not store is lost with its process.
         if result.is_err() {
             self.observer.died(id);
         }
@@ -261,7 +258,7 @@ impl World {
         &self.slots[node].clock
     }
 
-    /// Everything sleeps.
+    /// All machines sleep.
     pub(crate) fn suspend(&self, span: Duration) {
         let clocks = self.slots.iter().map(|slot| &slot.clock);
         for clock in clocks.chain([&self.server_clock, &self.store_clock]) {
@@ -283,7 +280,7 @@ impl World {
         self.slots[node].commits.lock().push_back(commit);
     }
 
-    /// Nothing fails any more, and every instance runs.
+    /// Heals all faults, and starts every instance that is down.
     pub(crate) fn heal(&self) {
         self.observer.note(|| "everything heals".to_owned());
         *self.storage.is_down.lock() = false;
@@ -304,7 +301,7 @@ impl World {
         }
     }
 
-    /// No caller uses an instance any more.
+    /// Callers no longer use any instance.
     pub(crate) fn close(&self) {
         *self.is_closed.lock() = true;
         for slot in &self.slots {
@@ -316,7 +313,7 @@ impl World {
     }
 }
 
-/// An end is told once.
+/// Checks that an instance reports an end once.
 async fn listen(manager: TokenManager, gate: Arc<Gate>) {
     let mut events = manager.subscribe();
     drop(manager);
@@ -330,11 +327,12 @@ async fn listen(manager: TokenManager, gate: Arc<Gate>) {
         match event {
             Event::Ended { reason, .. } => {
                 let id = gate.id;
-                gate.observer.note(|| format!("{id} tells: {reason}"));
+                gate.observer
+                    .note(|| format!("{id} reports the end: {reason}"));
                 let begins = gate.observer.log().begins;
                 if ended.as_ref() == Some(&reason) && begins == begun {
                     gate.observer
-                        .violation(format!("O5 {id} tells twice: {reason}"));
+                        .violation(format!("O5 {id} reports an end twice: {reason}"));
                 }
                 (ended, begun) = (Some(reason), begins);
             }

@@ -77,7 +77,7 @@ async fn n12_callers_that_queue_during_a_rotation_do_not_start_another() {
     for _ in 0..20 {
         waiting.extend(callers(&tokens, 10));
         world.clock.advance(SECOND).await;
-        // These ask for a rotation outright, and join it.
+        // These callers ask for a rotation explicitly, and join the rotation under way.
         waiting.push(rotate(&tokens));
     }
     settle().await;
@@ -150,7 +150,7 @@ async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_g
     assert_eq!(world.clock.now().since(start), 31 * SECOND);
     assert!(matches!(error, Error::TimedOut { after, .. } if after == 31 * SECOND));
     assert!(error.is_retryable() && !error.needs_sign_in());
-    // A caller that came later has a deadline of its own.
+    // A caller that came later has its own deadline.
     assert!(world.is_live(&second.await.unwrap().unwrap()));
     assert_eq!(world.clock.now().since(start), 37 * SECOND);
     world.assert_exchanges(1);
@@ -161,7 +161,8 @@ async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_g
 async fn n6_a_waiter_whose_deadline_passes_gets_the_token_that_is_still_valid() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).latency(25 * SECOND));
     let store = slow(&world);
-    // The old token is said to die with the rotation, so a newer one is waited for as long as there is time.
+    // The profile says that the old token dies with the rotation, so callers wait for a newer token until their
+    // deadline.
     let profile = ServerProfile::strict().old_pair(OldPair::AccessDiesAtRotation);
     let endpoint = world.server.endpoint().with_profile(profile);
     let tokens = loaded(
@@ -211,7 +212,7 @@ async fn fm12_a_rotation_commits_although_every_caller_has_gone() {
 /// A caller that leaves at any moment of a rotation does not stop the rotation.
 #[tokio::test(start_paused = true)]
 async fn fm12_a_caller_that_leaves_at_any_moment_does_not_stop_the_rotation() {
-    // Each step of the rotation takes a moment of its own; the caller leaves in each of them.
+    // Each step of the rotation takes a time of its own; the caller leaves in each of the steps.
     for leaves_at in 0..12 {
         let world = World::with(|server| server.access_ttl(600 * SECOND).latency(4 * SECOND));
         let store = slow(&world);
@@ -238,7 +239,7 @@ async fn fm12_a_pair_is_stored_although_the_last_handle_goes_during_the_rotation
     settle().await;
     drop(hold);
     settle().await;
-    // A process that starts anew finds pair 2.
+    // A process that starts afterwards finds pair 2.
     let tokens = build().build().unwrap();
     let token = tokens.token().await.unwrap();
     assert!(world.is_live(&token));
@@ -248,7 +249,7 @@ async fn fm12_a_pair_is_stored_although_the_last_handle_goes_during_the_rotation
 
 #[tokio::test(start_paused = true)]
 async fn rotate_called_by_many_at_once_is_one_exchange_and_one_after_the_other_is_one_each() {
-    // Without leases, nothing but the flight itself keeps them together.
+    // Without leases, only the flight itself unites the callers.
     for coordination in [Coordination::Lease, Coordination::None] {
         let world = World::new(600 * SECOND);
         let endpoint = FaultyEndpoint::new(world.server.endpoint());
@@ -298,7 +299,7 @@ async fn a_wall_clock_that_jumps_during_a_rotation_lets_no_other_instance_spend_
 /// A caller that comes while the token is valid gets that token when the rotation takes longer.
 #[tokio::test(start_paused = true)]
 async fn n6_a_caller_in_the_leeway_gets_the_valid_token_when_the_rotation_is_slow() {
-    // In the leeway, and the endpoint hangs: the token is valid for 8 s more, the rotation takes 20.
+    // The token is in its leeway and the endpoint hangs: the token is valid for 8 s more, and the rotation takes 20 s.
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default()).await;
     let first = tokens.token().await.unwrap();
@@ -306,10 +307,10 @@ async fn n6_a_caller_in_the_leeway_gets_the_valid_token_when_the_rotation_is_slo
     world.clock.advance(592 * SECOND).await;
     let asked = tokio::time::Instant::now();
     assert_eq!(tokens.token().await.unwrap().pair_id(), first.pair_id());
-    // It is served for 7 s more.
+    // The manager serves the token for 7 s more.
     let half = asked.elapsed().as_millis();
-    assert_eq!(half, 3_500, "half of what was left");
-    // A caller that comes after the expiry waits for the rotation to its end.
+    assert_eq!(half, 3_500, "half of the remaining lifetime");
+    // A caller that comes after the expiry waits for the end of the rotation.
     world.clock.advance(5 * SECOND).await;
     assert_ne!(tokens.token().await.unwrap().pair_id(), first.pair_id());
     assert_eq!((world.server.exchanges(), world.server.replays()), (1, 0));

@@ -13,7 +13,7 @@ use crate::support::{
 #[tokio::test(start_paused = true)]
 async fn fm25_one_failed_call_is_the_answer_for_100_callers_and_all_later_ones_in_the_pause() {
     let world = World::new(600 * SECOND);
-    // Nothing was ever issued to this client here, so that no caller waits for the next attempt.
+    // This client has never received a pair here, so a caller does not wait for the next attempt.
     let tokens = expired(&world).await;
     let mut events = tokens.subscribe();
     world
@@ -35,7 +35,7 @@ async fn fm25_one_failed_call_is_the_answer_for_100_callers_and_all_later_ones_i
     }
     world.assert_exchanges(1);
     assert_eq!(failed(&drain(&mut events)), 1);
-    // An hour of a request a second: 2, 4, .. 32 s, then once a minute.
+    // One request a second for an hour: pauses of 2, 4, .. 32 s, then one call a minute.
     for _ in 0..3_600 {
         assert!(tokens.token().await.is_err());
         world.clock.advance(SECOND).await;
@@ -100,7 +100,7 @@ async fn fm13_fm33_staggered_rejections_of_one_token_cost_one_rotation() {
     let second = tokens.token().await.unwrap();
     assert_eq!(second.pair_id().version, 2);
     world.assert_exchanges(1);
-    // Hours later a straggler comes with it.
+    // A caller rejects the old token hours later.
     world.clock.advance(500 * SECOND).await;
     assert_eq!(tokens.reject(&first), Rejection::Outdated);
     assert_eq!(text(&tokens.token().await), second.expose());
@@ -132,7 +132,7 @@ async fn fm14_a_valid_token_is_served_to_its_end_whatever_an_early_rotation_meet
         Some(Fault::Truncate),
         Some(Fault::DelayBefore(HOUR)),
         Some(refusal(400, "invalid_scope")),
-        // invalid_grant, from a server that thinks nothing else of it.
+        // The server answers `invalid_grant`, but does not end the session.
         Some(refusal(400, "invalid_grant")),
         None,
     ];

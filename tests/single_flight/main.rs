@@ -1,4 +1,4 @@
-//! One rotation at a time, however many callers there are.
+//! One rotation at a time, for any number of callers.
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! No reader sees half of a new pair.
+//! A reader never sees half of a new pair.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use crate::support::{SECOND, World, loaded};
 
-/// Notes which refresh token was issued with which access token.
+/// An endpoint that notes which refresh token it issued with which access token.
 #[derive(Debug)]
 struct Noting {
     inner: InProcessEndpoint,
@@ -54,7 +54,7 @@ fn note(
     issues.lock().insert(access.to_owned(), refresh.to_owned());
 }
 
-/// The version of a record; its two tokens must have been issued together.
+/// The version of a record. Checks that the server issued both tokens of the record together.
 fn version_of_matched(record: &Record, issues: &Issues) -> u64 {
     let record = serde_json::to_value(record).unwrap();
     let access = record["pair"]["access_token"].as_str().unwrap();
@@ -63,7 +63,7 @@ fn version_of_matched(record: &Record, issues: &Issues) -> u64 {
     record["version"].as_u64().unwrap()
 }
 
-/// Looks at every record that is read or written.
+/// A store that checks every record that is read or written.
 #[derive(Debug, Clone)]
 struct Inspected {
     inner: MemoryStore,
@@ -138,7 +138,7 @@ async fn t1_no_reader_on_any_thread_sees_a_new_access_token_with_an_old_refresh_
                         texts.entry(version).or_insert_with(own).clone()
                     };
                     assert_eq!(known, token.expose(), "two tokens of one pair id");
-                    // What can be read is stored.
+                    // Every pair that a reader can see is stored.
                     let entry = store.inner.load(tokens.key()).await.unwrap().entry;
                     let (record, _) = entry.unwrap();
                     assert!(version_of_matched(&record, &issues) >= version);

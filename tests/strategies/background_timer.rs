@@ -13,7 +13,7 @@ use crate::support::{
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
-/// When, in whole seconds, each rotation happened within the next `span`.
+/// The times of the rotations within the next `span`, in whole seconds.
 async fn rotations_within(world: &World, span: Duration) -> Vec<u64> {
     let start = world.clock.now();
     let mut seen = world.server.exchanges();
@@ -56,7 +56,7 @@ async fn r1_tokens_of_60_s_are_renewed_at_48_s_and_not_a_moment_before() {
 /// The last token of a fixed session is not rotated.
 #[tokio::test(start_paused = true)]
 async fn r5_the_last_token_of_a_fixed_session_is_not_rotated() {
-    // 700 s in all: the second token has the 220 s that are left, as much as its refresh token.
+    // The session lasts 700 s: the second access token has the remaining 220 s, as much as its refresh token.
     let world = World::with(|server| {
         server
             .access_ttl(600 * SECOND)
@@ -113,7 +113,7 @@ async fn r3_a_request_without_a_rotation_in_flight_is_sent_at_once() {
         assert!(world.is_live(&tokens.token().await.unwrap()));
         let spent = world.clock.now().since(start);
         if !spent.is_zero() {
-            // It came just as the timer fired.
+            // The request came just as the timer fired.
             assert_eq!(start.since(begin).as_secs() % 480, 0);
             assert_eq!(spent, SECOND);
             waited += 1;
@@ -214,7 +214,7 @@ async fn r7_a_transient_failure_backs_off_and_the_chain_goes_on() {
     for _ in 0..3 {
         world.server.fail_next(later(None));
     }
-    // 4, 8 and 16 s of cool-down, then the next lifetime.
+    // Pauses of 4, 8 and 16 s, and then the next lifetime.
     let at = rotations_within(&world, 1_000 * SECOND).await;
     assert_eq!(at, [480, 484, 492, 508, 988]);
     world.assert_unharmed();
@@ -237,7 +237,7 @@ async fn r7_a_server_that_cannot_be_reached_for_hours_does_not_end_the_chain() {
     let error = tokens.token().await.unwrap_err();
     assert!(error.is_retryable() && !error.needs_sign_in(), "{error}");
     world.server.set_reachable(true);
-    // The longest back-off is a minute.
+    // The longest pause is a minute.
     world.clock.advance(MINUTE).await;
     world.assert_exchanges(1);
     assert!(world.is_live(&tokens.token().await.unwrap()));
@@ -298,7 +298,7 @@ async fn r10_a_session_that_is_idle_for_hours_stays_alive() {
     let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(1_200 * SECOND));
     let tokens = world.manager(BackgroundTimer::default()).await;
     world.clock.advance(12 * HOUR).await;
-    // 43,200 s of one rotation each 480 s; the 90th falls on the last moment.
+    // One rotation each 480 s in 43,200 s; the 90th comes in the last moment.
     world.assert_exchanges(90);
     let start = world.clock.now();
     assert!(world.is_live(&tokens.token().await.unwrap()));
@@ -317,7 +317,7 @@ async fn r11_a_machine_that_slept_past_expiry_rotates_within_5_s_of_waking() {
     let start = world.clock.now();
     assert!(world.is_live(&tokens.token().await.unwrap()));
     assert_eq!(world.clock.now(), start);
-    // The old timer does not fire once more.
+    // The timer set before the sleep does not fire again.
     world.clock.advance(470 * SECOND).await;
     world.assert_exchanges(1);
 }
@@ -354,14 +354,14 @@ async fn r11_a_wall_clock_that_jumps_past_expiry_rotates_within_5_s() {
     world.clock.advance(5 * SECOND).await;
     world.assert_exchanges(1);
     assert!(world.is_live(&tokens.token().await.unwrap()));
-    // The step is behind the new pair: it is as old as it is.
+    // The clock stepped before the new pair came, so the step does not add to the age of that pair.
     world.clock.advance(470 * SECOND).await;
     world.assert_exchanges(1);
 }
 
 /// When the jump of the wall clock was wrong and the rotation fails, the valid token is served.
 #[tokio::test(start_paused = true)]
-async fn r11_a_wrong_jump_and_a_failed_rotation_leave_the_valid_token_served() {
+async fn r11_after_a_wrong_clock_jump_and_a_failed_rotation_the_valid_token_is_served() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(BackgroundTimer::default()).await;
     let first = tokens.token().await.unwrap();
@@ -377,7 +377,7 @@ async fn r11_a_wrong_jump_and_a_failed_rotation_leave_the_valid_token_served() {
 
 /// A refresh that takes 15 s is one exchange, whatever callers ask meanwhile.
 #[tokio::test(start_paused = true)]
-async fn r12_a_refresh_that_takes_15_s_happens_once() {
+async fn r12_callers_during_a_refresh_of_15_s_cause_no_second_refresh() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(BackgroundTimer::default()).await;
     world.server.fail_next(Fault::Delay(15 * SECOND));
@@ -391,7 +391,7 @@ async fn r12_a_refresh_that_takes_15_s_happens_once() {
         assert!(world.is_live(&caller.await.unwrap().unwrap()));
     }
     world.assert_exchanges(1);
-    // Also past the moment at which the old token expired.
+    // This still holds after the old token has expired.
     world.clock.advance(300 * SECOND).await;
     world.assert_exchanges(1);
 }

@@ -1,5 +1,5 @@
-//! What holds for every strategy: one suite for the three strategies of the crate and for a strategy of the user,
-//! which is made in the program and named in a configuration.
+//! What holds for every strategy: one suite for the three strategies of the crate, and for a strategy of the user that
+//! is made in the program and named in a configuration.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::support::{
     rotated, settle, text,
 };
 
-/// A worker's pause between two requests; no divisor of any lifetime.
+/// The pause of a worker between two requests. The pause is not a divisor of any lifetime.
 const PAUSE: Duration = Duration::from_millis(370);
 
-/// Where the strategy comes from.
+/// The way by which the manager gets its strategy.
 trait Given {
     async fn builder(&self, world: &World) -> Builder;
 }
@@ -47,7 +47,7 @@ impl Given for Configured {
     }
 }
 
-/// A strategy of a user's own that has a parameter.
+/// A user's strategy with a parameter.
 #[derive(Debug, Deserialize)]
 struct Fraction {
     of_lifetime: f64,
@@ -59,7 +59,7 @@ impl RefreshStrategy for Fraction {
     }
 }
 
-/// An import of an hour by 8 tasks, with tokens of a minute and a server that takes its time.
+/// Eight tasks import for an hour, with tokens of a minute and a slow server.
 async fn imports_for_an_hour(given: impl Given, exchanges: u64) {
     let world = Arc::new(World::with(|server| {
         server
@@ -78,7 +78,7 @@ async fn imports_for_an_hour(given: impl Given, exchanges: u64) {
                 let mut requests = 0_u64;
                 while world.clock.now().since(start) < HOUR {
                     let token = tokens.token().await.unwrap();
-                    // On its way to the API.
+                    // The request is on its way to the API.
                     tokio::time::sleep(PAUSE / 2).await;
                     assert!(world.is_live(&token));
                     tokio::time::sleep(PAUSE / 2).await;
@@ -100,7 +100,7 @@ async fn imports_for_an_hour(given: impl Given, exchanges: u64) {
     world.assert_exchanges(exchanges);
 }
 
-/// The same with two instances on one store, and a server that fails now and then.
+/// Two instances import on one store, and the server fails at random.
 async fn two_instances_and_a_moody_server(given: impl Given) {
     let world = World::with(|server| {
         server
@@ -118,7 +118,7 @@ async fn two_instances_and_a_moody_server(given: impl Given) {
         }
         for tokens in [&one, &two] {
             let answer = tokens.token().await;
-            // An expired token is the one thing that a caller may not be given.
+            // A caller may get an error, but never an expired token.
             assert!(answer.is_err() || world.is_live(&answer.unwrap()));
         }
         world.clock.advance(SECOND).await;
@@ -133,7 +133,7 @@ async fn two_instances_and_a_moody_server(given: impl Given) {
     world.assert_unharmed();
 }
 
-/// A process that ends and comes back, with its first pair in its configuration.
+/// A process ends and starts again, with its first pair in its configuration.
 async fn restarts(given: impl Given) {
     let world = World::new(600 * SECOND);
     for run in 0..5_u64 {
@@ -153,7 +153,8 @@ async fn restarts(given: impl Given) {
     world.assert_unharmed();
 }
 
-/// Everybody logged out everywhere: one end, within the token's life, and then silence.
+/// The user logs out everywhere: the manager reports one end within the token's lifetime, and then makes no further
+/// call.
 async fn ends_once(given: impl Given) {
     let world = World::new(600 * SECOND);
     let tokens = loaded(given.builder(&world).await).await;
@@ -179,13 +180,13 @@ macro_rules! suite {
 
             /// Eight tasks import for an hour without a failed request.
             #[tokio::test(start_paused = true)]
-            async fn n17_8_tasks_import_for_an_hour_without_a_failure() {
+            async fn n17_eight_tasks_import_for_an_hour_without_a_failed_request() {
                 imports_for_an_hour($strategy, $exchanges).await;
             }
 
             /// Two instances share a session at a server that fails at random.
             #[tokio::test(start_paused = true)]
-            async fn n17_two_instances_share_a_session_at_a_moody_server() {
+            async fn n17_two_instances_share_a_session_at_a_server_that_fails_at_random() {
                 two_instances_and_a_moody_server($strategy).await;
             }
 
@@ -204,8 +205,8 @@ macro_rules! suite {
     )*};
 }
 
-// With tokens of 60 s, a rotation each: 54 s and a request (the leeway), 48 s, 30 s and a request
-// (a window of 60 s is half the lifetime at most), 30 s and a request, a second.
+// With tokens of 60 s, the strategies rotate every 54 s and a request (the leeway), 48 s, 30 s and a request (a window
+// of 60 s is at most half the lifetime), 30 s and a request, and one second.
 suite! {
     on_request: OnRequest::default(), 66;
     on_request_at_a_fraction: OnRequest::default().at_fraction(0.8), 74;

@@ -1,4 +1,4 @@
-//! When each strategy rotates, and what a caller waits for.
+//! When each strategy rotates, and for what a caller waits.
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 

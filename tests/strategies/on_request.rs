@@ -1,4 +1,4 @@
-//! `OnRequest`: the manager does nothing without a request, and no more than the request needs.
+//! `OnRequest`: the manager rotates only for a request, and only when the request needs it.
 
 use evertoken::clock::Clock;
 use evertoken::{EndReason, Event, OnRequest};
@@ -70,7 +70,7 @@ async fn q3_a_session_whose_tokens_have_both_expired_ends_once_and_typed_without
     assert!(error.needs_sign_in());
     assert!(!error.is_retryable());
     assert_eq!(reason(&error), Some(EndReason::Expired));
-    // Later calls fail at once, in the cool-down and after it, whichever way they ask.
+    // Later calls fail at once, during the pause and after it, whichever method the caller uses.
     for pause in [0, 1, 2, 60, 3_600] {
         world.clock.advance(pause * SECOND).await;
         let start = world.clock.now();
@@ -136,7 +136,7 @@ async fn q5_at_a_fraction_of_0_8_a_token_of_600_s_is_renewed_at_480_s_without_wa
     world.clock.advance(SECOND).await;
     world.assert_exchanges(0);
 
-    // At 480 s the request is served at once, and starts the rotation.
+    // At 480 s the manager serves the request at once, and starts the rotation.
     let start = world.clock.now();
     assert_eq!(tokens.token().await.unwrap().pair_id(), first.pair_id());
     assert_eq!(world.clock.now(), start);
@@ -147,7 +147,7 @@ async fn q5_at_a_fraction_of_0_8_a_token_of_600_s_is_renewed_at_480_s_without_wa
     assert_eq!(second.pair_id().version, first.pair_id().version + 1);
     world.assert_exchanges(1);
 
-    // Lifetimes count from when the request was sent: 480 s, not from its answer at 485 s.
+    // A lifetime counts from the time of the request, 480 s, and not from its answer at 485 s.
     world.clock.advance(474 * SECOND).await;
     tokens.token().await.unwrap();
     world.clock.advance(SECOND / 2).await;
@@ -160,7 +160,7 @@ async fn q5_at_a_fraction_of_0_8_a_token_of_600_s_is_renewed_at_480_s_without_wa
 
 /// A fraction without a request causes no exchange.
 #[tokio::test(start_paused = true)]
-async fn q5_a_fraction_without_a_request_does_nothing() {
+async fn q5_a_fraction_of_the_lifetime_passes_without_an_exchange_if_there_is_no_request() {
     let world = World::new(600 * SECOND);
     let tokens = world.manager(OnRequest::default().at_fraction(0.8)).await;
     world.clock.advance(10 * HOUR).await;

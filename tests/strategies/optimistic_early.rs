@@ -17,7 +17,7 @@ fn early() -> OptimisticEarly {
     OptimisticEarly::default().window(MINUTE)
 }
 
-/// AT = RT = 600 s, and a used refresh token is refused and nothing worse.
+/// Access and refresh tokens of 600 s, and a server that refuses a used refresh token without ending the session.
 fn lenient() -> World {
     World::with(|server| {
         server
@@ -27,8 +27,8 @@ fn lenient() -> World {
     })
 }
 
-/// Another client of the same session, at the same server and with a store of its own: it holds what
-/// the first one was seeded with.
+/// Another client of the same session, at the same server but with its own store. The store holds the pair with which
+/// the first client was seeded.
 async fn stranger(world: &World) -> TokenManager {
     loaded(world.builder(OnRequest::default())).await
 }
@@ -49,7 +49,7 @@ async fn n7_two_instances_without_leases_spend_at_once_and_neither_caller_notice
     drop(hold);
     settle().await;
 
-    // One of them was refused, and found the pair that the other one stored.
+    // The server refused one of the instances, and that instance found the pair that the other one stored.
     let second = one.token().await.unwrap();
     assert_ne!(second.expose(), first.expose());
     assert_eq!(text(&two.token().await), second.expose());
@@ -89,13 +89,13 @@ async fn n7_a_caller_keeps_its_valid_token_when_another_client_spent_the_refresh
     let seen = drain(&mut events);
     assert_eq!((ended(&seen), failed(&seen)), (0, 0), "{seen:?}");
 
-    // An instance that knows the newer pair stores it, as a gateway's next request does.
+    // An instance that knows the newer pair stores it, as the next request of a gateway does.
     let newer = world.server.issue();
     let bringing = build().on_seed_conflict(OnSeedConflict::Replace);
     let brought = loaded(bringing.seed(newer.clone())).await;
     let second = brought.token().await.unwrap();
     assert_eq!(second.expose(), newer.access.as_ref().unwrap().expose());
-    // Past the cool-down the next request finds it, without a call.
+    // After the pause the next request finds the newer pair, without a call.
     world.clock.advance(4 * SECOND).await;
     assert_eq!(text(&tokens.token().await), first.expose());
     settle().await;
@@ -138,7 +138,7 @@ async fn n8_an_early_failure_is_not_an_error_until_the_token_expires() {
     assert!(matches!(error, Error::Endpoint { .. }), "{error}");
     assert!(error.is_retryable() && !error.needs_sign_in());
     assert!(error.retry_after().is_some_and(|after| after <= MINUTE));
-    // Nothing was lost: once the server is there again, so is the session.
+    // The session survives: once the server is back, the manager rotates again.
     world.server.set_reachable(true);
     world.clock.advance(MINUTE).await;
     assert!(world.is_live(&tokens.token().await.unwrap()));
@@ -160,7 +160,7 @@ async fn n9_a_session_that_is_idle_past_the_lifetime_ends_without_a_late_refresh
     }
     world.assert_exchanges(0);
     let events = drain(&mut events);
-    // A user interface gets the event in time, and without a request.
+    // A user interface gets the event in time, without a request.
     assert!(
         matches!(
             events[..],
@@ -212,7 +212,7 @@ async fn n10_an_early_rotation_adds_nothing_to_the_latency_of_a_caller() {
     world.assert_exchanges(1);
 }
 
-/// When, in whole seconds from now, exchanges arrive while a request comes every 100 ms.
+/// The times of the exchanges, in whole seconds from now, while a request comes every 100 ms.
 async fn exchanges_at(
     clock: &TestClock,
     server: &AuthorizationServer,
@@ -243,7 +243,7 @@ async fn n11_a_failed_early_renewal_is_tried_again_after_4_s_then_8_then_16() {
     world.clock.advance(540 * SECOND).await;
     let at = exchanges_at(&world.clock, &world.server, &tokens, 49 * SECOND).await;
     assert_eq!(at, [0.0, 4.0, 12.0, 28.0]);
-    // A cool-down does not outlast the moment from which the token is needed.
+    // A pause ends at the latest when the token is needed.
     let at = exchanges_at(&world.clock, &world.server, &tokens, 5 * SECOND).await;
     assert_eq!(at.len(), 1);
     world.assert_unharmed();
@@ -276,7 +276,7 @@ async fn n11_a_caller_whose_deadline_is_before_the_next_attempt_gets_the_failure
     world.clock.advance(SECOND / 2).await;
     let error = tokens.token().await.unwrap_err();
     assert_eq!(error.retry_after(), Some(SECOND * 79 / 2));
-    // Its deadline is 35 s, so that it waits.
+    // The deadline of the caller is 35 s away, so the caller waits.
     world.clock.advance(5 * SECOND).await;
     assert!(world.is_live(&tokens.token().await.unwrap()));
     world.assert_exchanges(2);

@@ -1,4 +1,4 @@
-//! The examples as programs.
+//! The crate's examples, built as programs for tests.
 #![allow(dead_code, unreachable_pub)]
 
 use std::collections::BTreeSet;
@@ -6,17 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-/// Stores that a test may have been built with, and an example of its own would not know of.
+/// The store features with which a test may have been built, so that an example is built with them too.
 const FEATURES: [(&str, bool); 2] = [
     ("postgres", cfg!(feature = "postgres")),
     ("redis", cfg!(feature = "redis")),
 ];
 
-/// An example, built as this test is: the harness builds some of them as tests only.
+/// The path of an example, which is built with the profile of this test. The harness builds some examples as tests
+/// only.
 pub fn example(name: &'static str) -> PathBuf {
     static BUILT: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
     let test = std::env::current_exe().unwrap();
-    // target/debug/deps/kill-...
+    // The path of a test program is target/debug/deps/kill-...
     let profile = test.ancestors().nth(2).unwrap();
     let mut built = BUILT.lock().unwrap();
     if built.insert(name) {

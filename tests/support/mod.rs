@@ -1,4 +1,4 @@
-//! What the acceptance tests start from: a strict server, a clock, a store, and managers between them.
+//! The base of the acceptance tests: a strict server, a clock, a store, and managers between them.
 //!
 //! ```ignore
 //! let world = World::new(600 * SECOND);
@@ -29,10 +29,10 @@ pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(3_600);
 
-/// How long an access token lives by default.
+/// The default lifetime of an access token.
 pub const TTL: Duration = Duration::from_secs(600);
 
-/// A user's strategy: as early and as often as the manager permits.
+/// A user's strategy that rotates as early and as often as the manager permits.
 #[derive(Debug, Clone, Copy)]
 pub struct Greedy;
 
@@ -42,7 +42,7 @@ impl RefreshStrategy for Greedy {
     }
 }
 
-/// A user's strategy: from half of the lifetime on.
+/// A user's strategy that rotates from half of the lifetime on.
 #[derive(Debug, Clone, Copy)]
 pub struct HalfLife;
 
@@ -61,7 +61,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// This number of exchanges, none of a token that was used before.
+    /// Checks for this number of exchanges, none of a token that was used before.
     pub fn exchanges(exchanges: u64) -> Self {
         Self {
             exchanges,
@@ -82,20 +82,20 @@ impl Counts {
     }
 }
 
-/// One server, one clock and one store. The first pair is issued when the world is made.
+/// One server, one clock and one store. The world issues the first pair when it is made.
 #[derive(Debug)]
 pub struct World<S = MemoryStore> {
     pub clock: TestClock,
     pub server: AuthorizationServer,
     pub first: TokenPair,
-    /// The store of the managers that share a session.
+    /// The store that the managers of a session share.
     pub store: S,
-    /// What managers know of the server.
+    /// The profile of the server that managers get.
     pub profile: ServerProfile,
 }
 
 impl World {
-    /// A strict server whose access tokens live this long, and its refresh tokens for a week.
+    /// A strict server whose access tokens live this long. Its refresh tokens live for a week.
     pub fn new(access_ttl: Duration) -> Self {
         Self::with(|server| server.access_ttl(access_ttl))
     }
@@ -106,7 +106,7 @@ impl World {
         Self::of(describe(AuthorizationServer::builder().access_ttl(TTL)))
     }
 
-    /// A server of another kind.
+    /// A world with another kind of server.
     pub fn of(server: AuthorizationServerBuilder) -> Self {
         let clock = TestClock::new();
         let server = server.clock(clock.clone()).build();
@@ -119,7 +119,7 @@ impl World {
         }
     }
 
-    /// The same with a store around the memory store.
+    /// A world whose memory store is wrapped in another store.
     pub fn with_store<S>(self, wrap: impl FnOnce(MemoryStore) -> S) -> World<S> {
         World {
             store: wrap(self.store),
@@ -140,12 +140,12 @@ impl<S: TokenStore + Clone> World<S> {
         self.endpoint().key()
     }
 
-    /// A manager with a store of its own, which holds the first pair once it is used.
+    /// A manager with its own store, which holds the first pair after the first use.
     pub fn builder(&self, strategy: impl RefreshStrategy) -> Builder {
         self.builder_at(self.endpoint(), strategy)
     }
 
-    /// The same with another endpoint.
+    /// A manager with its own store and another endpoint.
     pub fn builder_at(
         &self,
         endpoint: impl TokenEndpoint,
@@ -158,12 +158,12 @@ impl<S: TokenStore + Clone> World<S> {
             .seed(self.first.clone())
     }
 
-    /// A manager on the store that is shared.
+    /// A manager on the shared store.
     pub fn shared(&self, strategy: impl RefreshStrategy) -> Builder {
         self.builder(strategy).store(self.store.clone())
     }
 
-    /// A manager on the store that is shared, without a first pair.
+    /// A manager on the shared store, without a first pair.
     pub fn unseeded(&self, strategy: impl RefreshStrategy) -> Builder {
         TokenManager::builder(self.endpoint())
             .clock(self.clock.clone())
@@ -172,22 +172,22 @@ impl<S: TokenStore + Clone> World<S> {
             .store(self.store.clone())
     }
 
-    /// A manager with a store of its own, built and used once.
+    /// A manager with its own store, built and used once.
     pub async fn manager(&self, strategy: impl RefreshStrategy) -> TokenManager {
         loaded(self.builder(strategy)).await
     }
 
-    /// Past the expiry of an access token that lives for 600 s.
+    /// Advances the clock past the expiry of an access token that lives for 600 s.
     pub async fn expire(&self) {
         self.clock.advance(TTL + SECOND).await;
     }
 
-    /// A caller whose exchange has arrived at the server, which answers once the guard is dropped.
+    /// A caller whose exchange has reached the server. The server answers once the guard is dropped.
     pub async fn call_in_flight(&self, tokens: &TokenManager) -> (Hold, Caller) {
         self.in_flight(|| call(tokens)).await
     }
 
-    /// A rotation whose exchange has arrived at the server, which answers once the guard is dropped.
+    /// A rotation whose exchange has reached the server. The server answers once the guard is dropped.
     pub async fn rotate_in_flight(&self, tokens: &TokenManager) -> (Hold, Caller) {
         self.in_flight(|| rotate(tokens)).await
     }
@@ -212,13 +212,13 @@ impl<S: TokenStore + Clone> World<S> {
         }
     }
 
-    /// No refresh token was used twice, and no family was revoked for it.
+    /// Checks that no refresh token was used twice, and that no family was revoked for that.
     #[track_caller]
     pub fn assert_unharmed(&self) {
         assert_eq!(self.counts(), Counts::exchanges(self.server.exchanges()));
     }
 
-    /// This number of refresh tokens was sent, each of them once.
+    /// Checks that this number of refresh tokens was sent, each once.
     #[track_caller]
     pub fn assert_exchanges(&self, exchanges: u64) {
         assert_eq!(self.counts(), Counts::exchanges(exchanges));
@@ -244,26 +244,26 @@ pub fn rotate(tokens: &TokenManager) -> Caller {
     tokio::spawn(async move { tokens.rotate().await })
 }
 
-/// A manager that was used once: its store holds its pair, and its worker runs.
+/// A manager after its first use: its store holds its pair, and its worker runs.
 pub async fn loaded(builder: Builder) -> TokenManager {
     let tokens = builder.build().unwrap();
     tokens.token().await.unwrap();
     tokens
 }
 
-/// Lets every task run that is ready. No time passes.
+/// Runs every task that is ready. No time passes.
 pub async fn settle() {
     for _ in 0..64 {
         tokio::task::yield_now().await;
     }
 }
 
-/// The events so far.
+/// The events that this receiver has received so far.
 pub fn drain(events: &mut Events) -> Vec<Event> {
     std::iter::from_fn(|| events.try_recv()).collect()
 }
 
-/// Collects every event from now on; none is lost to lagging.
+/// Collects every event from now on. No event is lost to lagging.
 pub fn record(mut events: Events) -> Arc<Mutex<Vec<Event>>> {
     let seen = Arc::<Mutex<Vec<Event>>>::default();
     let notes = seen.clone();
@@ -290,12 +290,12 @@ pub fn ended(events: &[Event]) -> usize {
     events.iter().filter(of).count()
 }
 
-/// The text of the token, for comparing two of them.
+/// The text of the token, for a comparison of two tokens.
 pub fn text(token: &Result<Token, Error>) -> &str {
     token.as_ref().unwrap().expose()
 }
 
-/// The reasons of the ends so far. Each failure must say why.
+/// The reasons of the ends so far. Checks that each failure gives its cause.
 pub fn ends(events: &mut Events) -> Vec<EndReason> {
     let reason = |event: Event| {
         assert_eq!(reasons::lacking_in_event(&event), None);
@@ -307,7 +307,7 @@ pub fn ends(events: &mut Events) -> Vec<EndReason> {
     drain(events).into_iter().filter_map(reason).collect()
 }
 
-/// Why the session ended, if that is what the error reports.
+/// The reason of the end, if the error reports the end of the session.
 pub fn reason(error: &Error) -> Option<EndReason> {
     match error {
         Error::Ended { reason, .. } => Some(reason.clone()),
@@ -315,7 +315,7 @@ pub fn reason(error: &Error) -> Option<EndReason> {
     }
 }
 
-/// The server answers with this error code, and rotates nothing.
+/// The server answers with this error code, and does not rotate.
 pub fn refusal(status: u16, code: &str) -> Fault {
     Fault::Status {
         status,
@@ -324,7 +324,7 @@ pub fn refusal(status: u16, code: &str) -> Fault {
     }
 }
 
-/// Something between the client and the server answers with a page.
+/// A gateway between the client and the server answers with a page.
 pub fn page(status: u16) -> Fault {
     Fault::Status {
         status,
@@ -333,7 +333,7 @@ pub fn page(status: u16) -> Fault {
     }
 }
 
-/// The server asks the client to come later, and rotates nothing: a failure that counts as an exchange.
+/// The server asks the client to come later, and does not rotate. Such a failure counts as an exchange.
 pub fn later(after: Option<Duration>) -> Fault {
     Fault::Status {
         status: 429,

@@ -1,5 +1,5 @@
-//! Points at which a test can step in: before and after every call of the store and of the endpoint. The store fails on
-//! request, and the endpoint records which tokens were issued and which were revoked.
+//! Points at which a test can act: before and after every call of the store and of the endpoint. The store fails on
+//! request. The endpoint records which tokens the server issued and which tokens the instance revoked.
 #![allow(dead_code, unreachable_pub)]
 
 use std::fmt;
@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 type Unit = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Action = Box<dyn FnOnce() -> Unit + Send>;
 
-/// Counts the points that are passed, and runs an action at one of them, or waits at all of them.
+/// Counts the points that calls pass. Runs an action at one of the points, or waits at all of them.
 #[derive(Clone, Default)]
 pub struct Probe(Arc<Points>);
 
@@ -28,12 +28,13 @@ pub struct Probe(Arc<Points>);
 struct Points {
     passed: AtomicUsize,
     action: Mutex<Option<(usize, Action)>>,
-    /// Where it is not zero, every point takes 0 to 7 ms, drawn from it.
+    /// The seed of the pauses. If it is not zero, every point takes 0 to 7 ms.
     seed: AtomicU64,
 }
 
 impl Probe {
-    /// Runs `action` when the `point`-th point from now on is reached (from 0); the call that reaches the point waits.
+    /// Runs `action` at the `point`-th point from now on (counted from 0). The call that reaches the point waits for
+    /// the action.
     pub fn at<F: Future<Output = ()> + Send + 'static>(
         &self,
         point: usize,
@@ -43,14 +44,14 @@ impl Probe {
         *self.0.action.lock() = Some((at, Box::new(|| Box::pin(action()))));
     }
 
-    /// Whether the action has not run yet.
+    /// Whether the action has yet to run.
     pub fn is_pending(&self) -> bool {
         self.0.action.lock().is_some()
     }
 
-    /// Every point takes a time of its own from now on, the same for the same seed.
+    /// From now on every point takes a time that depends on the seed.
     pub fn scramble(&self, seed: u64) {
-        // Neighbouring seeds must not begin alike, and zero would stay zero.
+        // Neighbouring seeds must not begin alike, and a seed of zero would stay zero.
         let mixed = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.0.seed.store(mixed, Ordering::SeqCst);
     }
@@ -81,7 +82,7 @@ impl Probe {
     }
 }
 
-/// A memory store with a point before and after each load and swap. It fails as the test scripts it.
+/// A memory store with a point before and after each load and swap. The store fails as the test requests.
 #[derive(Clone)]
 pub struct ProbedStore {
     inner: FaultyStore,
@@ -100,12 +101,12 @@ impl ProbedStore {
         self.inner.set_down(down);
     }
 
-    /// The record as it is serialized; null without one.
+    /// The record in its serialized form; null without a record.
     pub async fn json(&self, key: &Key) -> serde_json::Value {
         serde_json::to_value(self.inner.record(key).await.unwrap()).unwrap()
     }
 
-    /// The store takes an old record back.
+    /// The store falls back to an old record.
     pub async fn restore(&self, key: &Key, record: &Record) {
         let loaded = self.inner.load(key).await.unwrap();
         let seen = loaded.entry.map(|(_, revision)| revision);
@@ -145,7 +146,7 @@ impl TokenStore for ProbedStore {
     }
 }
 
-/// The server's endpoint. Clones are one.
+/// The endpoint of the server. Clones share their state.
 #[derive(Clone)]
 pub struct ProbedEndpoint {
     inner: InProcessEndpoint,
@@ -154,7 +155,7 @@ pub struct ProbedEndpoint {
     revocation_fails: Arc<AtomicBool>,
 }
 
-/// Refresh tokens, in the order in which they went by.
+/// Refresh tokens, in the order of the calls.
 #[derive(Default)]
 struct Tokens {
     issued: Mutex<Vec<String>>,
@@ -175,12 +176,12 @@ impl ProbedEndpoint {
         self.revocation_fails.store(true, Ordering::SeqCst);
     }
 
-    /// The refresh tokens that came in answers.
+    /// The refresh tokens that the server issued.
     pub fn issued(&self) -> Vec<String> {
         self.tokens.issued.lock().clone()
     }
 
-    /// The refresh tokens that were to be revoked.
+    /// The refresh tokens that the instance asked the server to revoke.
     pub fn revoked(&self) -> Vec<String> {
         self.tokens.revoked.lock().clone()
     }

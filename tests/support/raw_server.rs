@@ -1,4 +1,4 @@
-//! A server on loopback that does with each request what its next step says, and remembers all it saw.
+//! A server on loopback that answers each request by a script of steps, and records every request.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,31 +8,31 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// What happens once a request was read whole. Without a step, the connection is closed.
+/// The reaction to a complete request. Without a step the server closes the connection.
 pub(crate) enum Step {
-    /// Answers, and waits for the next request on the same connection.
+    /// Answers, and keeps the connection open for the next request.
     Answer(Vec<u8>),
     /// Answers, and closes the connection.
     AnswerAndClose(Vec<u8>),
-    /// Answers so much, and no more until the client gives up.
+    /// Sends this part of an answer, and waits until the client gives up.
     Stall(Vec<u8>),
     /// Closes the connection without an answer.
     Close,
 }
 
-/// A request, as far as it came.
+/// A request, as far as it arrived.
 pub(crate) struct Request {
     head: String,
     body: String,
 }
 
-/// The server. It serves one connection after the other.
+/// A server that serves its connections one after the other.
 pub(crate) struct RawServer {
     address: SocketAddr,
     served: JoinHandle<Vec<Vec<Request>>>,
 }
 
-/// What the connection that ends the server sends.
+/// The text on the connection that ends the server.
 const END: &[u8] = b"END\r\n\r\n";
 
 impl RawServer {
@@ -58,13 +58,12 @@ impl RawServer {
         format!("http://{}{path}", self.address)
     }
 
-    /// Everything that was asked. Connections are taken in their order, so whatever was tried before
-    /// this call is in it.
+    /// Every request that arrived. The server takes connections in order, so every earlier attempt is included.
     pub(crate) async fn requests(self) -> Vec<Request> {
         self.served().await.into_iter().flatten().collect()
     }
 
-    /// How many requests came on each connection.
+    /// How many requests arrived on each connection.
     pub(crate) async fn connections(self) -> Vec<usize> {
         self.served().await.iter().map(Vec::len).collect()
     }
@@ -82,7 +81,7 @@ impl Request {
         self.head.lines().next().unwrap_or_default()
     }
 
-    /// A header by its name in lower case.
+    /// The value of a header, by its name in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let headers = self
             .head
@@ -100,7 +99,7 @@ impl Request {
     }
 }
 
-/// A response with this body.
+/// A response with status 200 and this body.
 pub(crate) fn ok(body: &str) -> Vec<u8> {
     format!(
         "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
@@ -118,7 +117,7 @@ async fn serve(mut stream: TcpStream, steps: &mut impl Iterator<Item = Step>) ->
         if is_end || !is_whole {
             break;
         }
-        // The client may be gone; the test of the client reports that.
+        // The client may be gone. The test of the client reports that.
         match steps.next().unwrap_or(Step::Close) {
             Step::Answer(bytes) => _ = stream.write_all(&bytes).await,
             Step::AnswerAndClose(bytes) => {
@@ -140,7 +139,7 @@ async fn serve(mut stream: TcpStream, steps: &mut impl Iterator<Item = Step>) ->
     requests
 }
 
-/// The next request, and whether it came whole; nothing if the client sent nothing more.
+/// The next request, and whether it is complete; `None` if the client sent nothing more.
 async fn read(stream: &mut TcpStream, received: &mut Vec<u8>) -> Option<(Request, bool)> {
     loop {
         let text = String::from_utf8_lossy(received);

@@ -1,10 +1,10 @@
-//! Whether an error says why: to the user who reads it, what failed in the end has to be somewhere in its chain.
+//! Checks that an error gives its cause. The user who reads the error must find what failed in its chain of sources.
 
 use std::error::Error as StdError;
 
 use evertoken::{EndReason, EndpointError, Error, Event};
 
-/// What an event lacks, if it is one of a failure or an end.
+/// What an event lacks to explain a failure or an end; `None` for a complete event and for every other event.
 pub(crate) fn lacking_in_event(event: &Event) -> Option<String> {
     match event {
         Event::Failed { error, .. } => lacking(error),
@@ -15,11 +15,11 @@ pub(crate) fn lacking_in_event(event: &Event) -> Option<String> {
     }
 }
 
-/// What an error of a caller's, of an event or of a status lacks; `None` if it says why.
+/// What an error of a caller, of an event or of a status lacks; `None` if the error gives its cause.
 pub(crate) fn lacking(error: &Error) -> Option<String> {
     let lacks = |what: &str| Some(format!("{what} in {}", chain(error)));
     if error.to_string().is_empty() {
-        return lacks("there are no words");
+        return lacks("no message");
     }
     match error {
         Error::Ended { reason, source, .. } => {
@@ -28,12 +28,12 @@ pub(crate) fn lacking(error: &Error) -> Option<String> {
         Error::Endpoint { source, .. } | Error::SignInRefused { source, .. } => {
             match is_told(source) {
                 true => None,
-                false => lacks("there is no answer"),
+                false => lacks("no answer"),
             }
         }
-        // Where nothing has failed, there is nothing but the time.
+        // Without a failure the elapsed time is the only cause.
         Error::TimedOut { source, .. } => source.as_deref().and_then(lacking),
-        Error::Store { source, .. } if source.to_string().is_empty() => lacks("there is no store"),
+        Error::Store { source, .. } if source.to_string().is_empty() => lacks("no store error"),
         _ => None,
     }
 }
@@ -41,14 +41,14 @@ pub(crate) fn lacking(error: &Error) -> Option<String> {
 fn lacking_in_reason(reason: &EndReason) -> Option<String> {
     match reason {
         EndReason::Rejected(word) if word.code().is_none_or(str::is_empty) => {
-            Some(format!("there is no word of the server's in {reason}"))
+            Some(format!("no error code of the server in {reason}"))
         }
-        reason if reason.to_string().is_empty() => Some("there is no reason".to_owned()),
+        reason if reason.to_string().is_empty() => Some("no reason".to_owned()),
         _ => None,
     }
 }
 
-/// Whether an answer, or what was seen in place of one, is named.
+/// Whether the error names the answer, or what arrived in place of one.
 fn is_told(error: &EndpointError) -> bool {
     match error {
         EndpointError::NotSent { source, .. } | EndpointError::Unknown { source, .. } => {
@@ -60,7 +60,7 @@ fn is_told(error: &EndpointError) -> bool {
     }
 }
 
-/// The error and all that it came from.
+/// The error and all its sources.
 pub(crate) fn chain(error: &Error) -> String {
     let mut told = error.to_string();
     let mut next = StdError::source(error);

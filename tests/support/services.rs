@@ -1,7 +1,7 @@
-//! Servers that tests start for themselves, on free ports of the loopback. Each ends with its owner.
+//! Servers that tests start for themselves, on free ports of the loopback interface. Each server ends with its owner.
 //!
-//! A server that cannot be had is an error that says how to get it: nothing is skipped in silence. What may
-//! be skipped, and is told, is for the caller to decide.
+//! A server that cannot be started is an error that says how to install it. The caller decides whether to skip its
+//! test, and reports the skip: nothing is skipped in silence.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 #![allow(clippy::disallowed_methods, reason = "a server starts in real time")]
 
@@ -23,10 +23,10 @@ pub use self::pgbouncer::{PgBouncer, PoolMode};
 pub use self::postgres::{Postgres, give_to_postgres};
 pub use self::redis::Redis;
 
-/// Longer than any of them needs to start on a busy machine.
+/// No server takes longer to start, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Why there is no server.
+/// The reason why a server cannot be started.
 #[derive(Debug, Clone)]
 pub struct Missing(pub String);
 
@@ -38,12 +38,12 @@ impl fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
-/// Whether a server that cannot be had is a failure: where everything is to be tested.
+/// Whether a missing server is a failure: the environment requires every test.
 pub fn are_required() -> bool {
     std::env::var("EVERTOKEN_SERVICES").is_ok_and(|value| value == "required")
 }
 
-/// Reports a test that is not carried out, also where the harness keeps what tests print to itself.
+/// Reports a skipped test, even when the harness captures the output of tests.
 pub fn skipped(what: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {what}");
 }
@@ -54,7 +54,7 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// Where a program of this name is, on the path or in one of `besides`.
+/// The path of this program, on `PATH` or in one of the directories `besides`.
 pub fn program(name: &str, besides: &[PathBuf]) -> Result<PathBuf, Missing> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories = std::env::split_paths(&path).chain(besides.iter().cloned());
@@ -64,11 +64,11 @@ pub fn program(name: &str, besides: &[PathBuf]) -> Result<PathBuf, Missing> {
         .ok_or_else(|| Missing(format!("`{name}` is not installed")))
 }
 
-/// Waits until the server answers. It may have died instead: another process may have had its port first.
+/// Waits until the server answers. The server may end instead, if another process has taken its port.
 pub fn answers(child: &mut Child, what: &str, ready: impl Fn() -> bool) -> Result<(), Missing> {
     let started = Instant::now();
     while !ready() {
-        if let Some(status) = child.try_wait().expect("a child of ours") {
+        if let Some(status) = child.try_wait().expect("a child process") {
             return Err(Missing(format!("{what} ended at its start: {status}")));
         }
         if started.elapsed() > PATIENCE {

@@ -1,4 +1,4 @@
-//! Storing and publishing what was issued: `rotation/commit.rs` and `rotation/persist.rs`.
+//! Storing and publishing a pair that was issued: `rotation/commit.rs` and `rotation/persist.rs`.
 
 use crate::instance::{Leased, Phase, Unstored};
 use crate::notes;
@@ -52,7 +52,7 @@ impl Turn<'_> {
         }));
     }
 
-    /// One attempt of `persist`, and `apply_outcome` or the next turn of the loop in `store`.
+    /// One attempt of `persist`, and `apply_outcome` or the next iteration of the loop in `store`.
     pub(crate) fn persist(&mut self, mut unstored: Unstored) {
         let commit = Commit {
             holder: unstored.name.holder(),
@@ -70,7 +70,7 @@ impl Turn<'_> {
         let record = unstored.seen.map(|row| row.record());
         let decision = commit.judge(record.as_ref(), key(), NOW);
         let CommitDecision::Write(next) = decision else {
-            // Nothing is called, so nothing fails.
+            // This step makes no call, so it cannot fail.
             if self.outcome != Outcome::Good {
                 self.world.faults.store -= 1;
             }
@@ -100,7 +100,7 @@ impl Turn<'_> {
         let ours = unstored.held.token;
         match decision {
             CommitDecision::Committed => {
-                let row = unstored.seen.expect("it holds ours");
+                let row = unstored.seen.expect("the store holds a record");
                 self.committed(unstored, row.pair_id());
             }
             CommitDecision::LoggedOut => {
@@ -153,7 +153,7 @@ impl Turn<'_> {
     }
 }
 
-/// Whether the pair of `token` could still be exchanged.
+/// Whether the pair of `token` can still be exchanged.
 pub(crate) fn is_live(truths: &Truths, token: u8) -> bool {
     truths[usize::from(token)].life == crate::server::Life::Live
 }

@@ -1,4 +1,4 @@
-//! How large a world is, and what may go wrong in it.
+//! The size of a world, and the faults that may occur in it.
 
 use serde::Deserialize;
 
@@ -6,70 +6,71 @@ pub use crate::endpoint::Resend;
 use crate::goal::Goal;
 use crate::server::Server;
 
-/// How often each fault may come.
+/// How often each fault may occur.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Faults {
-    /// A process dies. It may be started again.
+    /// A process dies. The process may start again.
     pub crashes: u8,
     /// The server answers, and the answer is lost.
     pub unread: u8,
-    /// The request never gets to the server, and the client cannot know.
+    /// The request never reaches the server, and the client cannot know that.
     pub undelivered: u8,
-    /// The request never gets to the server, or spends nothing there, and the client knows.
+    /// The request never reaches the server or spends nothing there, and the client knows that.
     pub not_sent: u8,
-    /// The store does not answer: nothing was written, or it was, or it is going to be.
+    /// The store does not answer. It has written nothing, it has written, or it writes later.
     pub store: u8,
-    /// The store takes a record from its past.
+    /// The store falls back to an earlier record.
     pub failovers: u8,
-    /// The client gives up or dies, and the server handles its request at any later moment, or never.
+    /// The client gives up or dies, and the server handles the request at any later moment, or never.
     pub late: u8,
-    /// A gateway answers in the server's place: the server has handled the request, or never gets it.
+    /// A gateway answers instead of the server. The server has handled the request, or never gets it.
     pub pages: u8,
-    /// No caller needs the token any more while its rotation pauses.
+    /// The last caller leaves while the rotation pauses.
     pub deadlines: u8,
-    /// A tick passes while an instance could go on. Two in a row make a lease stale.
+    /// A tick passes while an instance could go on. Two ticks in a row make a lease stale.
     pub pauses: u8,
 }
 
-/// A world to be explored.
+/// A world to explore.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub name: String,
     pub instances: u8,
-    /// How often each instance is asked for a new pair.
+    /// How often callers ask each instance for a new pair.
     pub rotations: u8,
     pub server: Server,
-    /// Of each instance: after so many ticks a lease is stale. It is what an instance writes into its leases, too.
+    /// The lease duration of each instance: a lease is stale after this many ticks. An instance writes the duration
+    /// into its leases.
     pub lease_durations: [u8; 3],
-    /// Of each: for so many ticks after the first attempt to lease it a token may be sent. What is left of the
-    /// lease duration is what a request may take.
+    /// The send window of each instance: a token may be sent for this many ticks after the first attempt to lease it.
+    /// The rest of the lease duration is left for the request.
     pub send_windows: [u8; 3],
-    /// What the clients are told of the server.
+    /// What the clients know of the server.
     #[serde(with = "ResendName")]
     pub resend: Resend,
-    /// For so many ticks after a failed attempt no instance sends. With none, a pause is any time, as every step of an
-    /// instance is; but the others do not keep it.
+    /// For this many ticks after a failed attempt no instance sends. With zero, a pause takes any time, as every step
+    /// of an instance does; but other instances do not keep the pause.
     pub pause: u8,
-    /// The second instance is a copy of the first one, memory and all, made at any moment but while a token is about
-    /// to be sent.
+    /// The second instance is a copy of the first one, with its memory. The copy is made at any moment except when a
+    /// token is about to be sent.
     pub clones: bool,
     pub faults: Faults,
     pub logouts: u8,
     pub sign_ins: u8,
-    /// The store proves who is dead.
+    /// The store proves which instances are dead.
     pub death_shows: bool,
-    /// A pair is given out although it could not be stored.
+    /// An instance serves a pair although it could not store the pair.
     pub serves_unstored: bool,
-    /// Worlds that differ only in which instance is which are one. A trace names an instance by its place, which
-    /// changes then.
+    /// Worlds that differ only in the order of the instances are one state. A trace names an instance by its place,
+    /// which may change from state to state.
     pub symmetric: bool,
-    /// What has to be possible in it.
+    /// What must be possible in this world.
     pub goals: Vec<Goal>,
 }
 
-/// How `worlds.toml` names the rules of sending again.
+/// The names of the resend rules in `worlds.toml`.
 #[derive(Deserialize)]
 #[serde(remote = "Resend", rename_all = "kebab-case")]
 enum ResendName {
@@ -103,7 +104,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The longest lease duration of an instance.
+    /// The longest lease duration of all instances.
     pub(crate) fn longest(&self) -> u8 {
         self.lease_durations.into_iter().max().unwrap_or(0)
     }

@@ -1,4 +1,4 @@
-//! What must be possible in a world. Without these a property could hold because nothing happens.
+//! What must be possible in a world. Without these goals a property could hold because nothing happens.
 
 use serde::Deserialize;
 use stateright::Property;
@@ -10,21 +10,21 @@ use crate::notes::Cause;
 use crate::row::{Mark, Status};
 use crate::world::World;
 
-/// What must be possible in a world: a world without it is too small to show anything.
+/// An event that must be possible in a world. A world without it is too small to show anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Goal {
-    /// The server answers again in its grace.
+    /// The server answers a token again within its grace.
     Repeated,
-    /// A token that is sent again saves the session.
+    /// A second sending of a token saves the session.
     AgainSaves,
-    /// A token that is sent again loses it.
+    /// A second sending of a token loses the session.
     AgainLoses,
-    /// The holder of a lease sends again, without any other having been there.
+    /// The holder of a lease sends again, without another instance in between.
     HolderAgain,
-    /// An instance waits for the end of another's pause.
+    /// An instance waits for the end of another instance's pause.
     Paused,
-    /// A lease whose request is over is let go.
+    /// The holder releases a lease whose request has ended.
     LetGo,
     /// A late request loses the session.
     LateLoses,
@@ -139,7 +139,7 @@ impl Goal {
     }
 }
 
-/// Whether nothing goes on, and the session does not either.
+/// Whether nothing is under way, and the session cannot go on.
 fn is_lost(world: &World) -> bool {
     world.is_quiet()
         && world.store.is_some_and(|row| match row.state {
@@ -151,7 +151,7 @@ fn is_lost(world: &World) -> bool {
         })
 }
 
-/// The leases that are about to be written in place of one that the store has, which comes first.
+/// The leases that instances are about to write over a lease in the store, as pairs of the stored and the new lease.
 fn leases(world: &World) -> impl Iterator<Item = (Mark, Mark)> {
     let old = world.store.and_then(|row| row.lease);
     let rotations = world.instances.iter().flat_map(|it| &it.rotations);

@@ -1,48 +1,50 @@
-//! One process: what its session holds, and how far its rotations are. A step is one call of the store or of
-//! the server, with everything that is computed up to the next.
+//! One process: what its session holds, and how far its rotations are. A step is one call of the store or of the
+//! server, with everything that the instance computes up to the next call.
 
 use crate::row::{By, Held, Mark, Name, Row, Token};
 use crate::server::Answer;
 
-/// What `State` and `Session` hold, as far as rotations see it.
+/// The part of `State` and `Session` that rotations see.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Instance {
-    /// Which start of the process this is; `None` while it is down.
+    /// The number of this life of the process; `None` while the process is down.
     pub life: Option<u8>,
     pub held: Option<Held>,
     pub spare: Option<Held>,
     pub next_number: u8,
     pub sign_ins: u8,
-    /// Leases that were attempted, and under which nothing was sent.
+    /// Leases that the instance attempted, and under which it sent nothing.
     pub unsent: Vec<Name>,
-    /// Whether it knows that it has slept since the first of these attempts: it is a copy, and they may be another's.
+    /// Whether the instance knows that its machine has slept since the first of these attempts. A copy knows that, and
+    /// the leases may belong to the original.
     pub slept: bool,
-    /// The lease whose request is over, and whose answer was unclear.
+    /// The lease whose request has ended with an unclear answer.
     pub unclear: Option<UnclearRequest>,
-    /// For how many more ticks nothing is sent after a failure of its own.
+    /// For how many more ticks the instance sends nothing after a failure of its own.
     pub pause: u8,
     pub logout_stage: Option<LogoutStage>,
-    /// The rotation that callers wait for, and those without a waiter.
+    /// The rotation that callers wait for, and the rotations without a waiter.
     pub rotations: Vec<Rotation>,
-    /// What the user asked for, in order.
+    /// The user's requests, in order.
     pub chores: Vec<Chore>,
-    /// How often it may still be asked for a new pair.
+    /// How often callers may still ask the instance for a new pair.
     pub demands: u8,
     pub starts: u8,
-    /// The families that it has logged out of, a bit each.
+    /// The families that the instance has logged out, a bit each.
     pub out: u16,
-    /// No part of what it knows: the tokens for which it has read a pair, or that they are dead, a bit each.
+    /// The tokens for which the instance has read a pair or a rejection, a bit each. The instance itself does not know
+    /// this set.
     pub answered: u16,
 }
 
-/// As `state::UnclearRequest`.
+/// The counterpart of `state::UnclearRequest`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UnclearRequest {
     pub name: Name,
     pub by: By,
 }
 
-/// How far a logout is, as `state::LogoutStage`.
+/// The progress of a logout; the counterpart of `state::LogoutStage`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LogoutStage {
     Asked,
@@ -52,32 +54,32 @@ pub enum LogoutStage {
 /// A task of `Rotation::run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rotation {
-    /// The pair that a newer one is asked for. A process that was just started takes what it finds for
+    /// The pair for which a caller requests a successor. A process that was just started takes the pair it finds for
     /// expired.
     pub seen: Option<(u8, u8)>,
     pub fresh_start: bool,
-    /// The user has done something since: the rotation goes on without a waiter.
+    /// The user has acted since the rotation began: the rotation goes on without a waiter.
     pub orphan: bool,
-    /// The number of the lease that is being made, and the ticks since the first attempt.
+    /// The number of the lease under way, and the ticks since its first attempt.
     pub attempt: Option<(u8, u8)>,
     pub phase: Phase,
 }
 
-/// A swap that is to be made, and whether the store still has what it was made from.
+/// A swap to be made, and whether the store still has the record on which the swap is based.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Write {
     pub next: Row,
     pub fresh: bool,
 }
 
-/// A token that may be sent.
+/// A token that the instance may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Leased {
-    /// With the lease, as it was written.
+    /// The record with the lease, as the instance wrote it.
     pub record: Row,
     pub fresh: bool,
     pub name: Name,
-    /// Ticks since the first attempt.
+    /// Ticks since the first attempt to lease.
     pub age: u8,
 }
 
@@ -91,41 +93,41 @@ impl Leased {
     }
 
     pub fn lease(&self) -> &Mark {
-        self.record.lease.as_ref().expect("it was written")
+        self.record.lease.as_ref().expect("the lease was written")
     }
 }
 
-/// A pair that was read, on its way to the store.
+/// A pair that the instance read from an answer and has yet to store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Unstored {
     pub held: Held,
     pub name: Name,
     pub base: (u8, u8),
     pub predecessor: Token,
-    /// What the store held when it was last asked, and whether it still does.
+    /// The record that the store held at the last load, and whether the store still holds it.
     pub seen: Option<Row>,
     pub fresh: bool,
     pub published: bool,
-    /// It is a spare: the store is looked at again afterwards.
+    /// Whether the pair is a spare: the instance loads the store again afterwards.
     pub spare: bool,
 }
 
-/// The call that is to be made next.
+/// The next call of the rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// `Rotation::load`, then `reconcile`, `judge` and `lease`.
     Reconciled,
-    /// A swap after which the store is looked at again: a forward, an end.
+    /// A swap after which the instance loads the store again: a forward or an end.
     Bring(Write),
-    /// `wait_for_change`, for so many ticks at most.
+    /// `wait_for_change`, for at most this many ticks.
     Wait { fresh: bool, left: u8 },
-    /// `wait_for_pause_end`, for so many ticks at most.
+    /// `wait_for_pause_end`, for at most this many ticks.
     Pause { fresh: bool, left: u8 },
     /// `write_lease`.
     Lease { write: Write, age: u8 },
-    /// `send`, until the token is out.
+    /// `send`, until the token leaves.
     Send(Leased),
-    /// The token is out.
+    /// The token has left.
     Sent(Leased, Option<Answer>),
     /// The swap of `unclear`.
     Doubt(Leased, Write),
@@ -133,7 +135,7 @@ pub enum Phase {
     Yield(Name, Write),
     /// `refused`, up to its next load.
     Refused(Leased),
-    /// The same, waiting for another's lease.
+    /// `refused`, which waits for the lease of another instance.
     RefusedWait {
         leased: Leased,
         fresh: bool,
@@ -157,7 +159,7 @@ pub enum Phase {
     Clear(Write),
 }
 
-/// What the user does: `log_out` and `replace`.
+/// The actions of the user: `log_out` and `replace`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Chore {
     Leave {
@@ -170,12 +172,12 @@ pub enum Chore {
         write: Write,
     },
     Clear(Write),
-    /// `left` if the user has logged out since.
+    /// `left` is whether the user has logged out since.
     Replace {
         token: Token,
         left: bool,
     },
-    /// With the pair of a session that the user has left, which goes out of the store with it.
+    /// `behind` is the pair of a session that the user has logged out. The swap removes that pair from the store.
     ReplaceSwap {
         token: Token,
         left: bool,
@@ -268,7 +270,7 @@ impl Instance {
         self.spare = None;
     }
 
-    /// Everything that waits for a swap finds the store changed.
+    /// Every pending swap finds the store changed.
     pub fn store_changed(&mut self) {
         for rotation in &mut self.rotations {
             rotation.phase.store_changed();
@@ -319,7 +321,7 @@ impl Phase {
         self.forget();
     }
 
-    /// What does not matter any more is not told apart.
+    /// Merges states that differ only in values without an effect.
     fn forget(&mut self) {
         if let Self::Wait { fresh: false, left }
         | Self::Pause { fresh: false, left }

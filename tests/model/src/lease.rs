@@ -67,7 +67,7 @@ impl Turn<'_> {
         row.record().lease_status(own, NOW, lease_duration)
     }
 
-    /// `is_abandoned`, where all instances use the store's clock.
+    /// `is_abandoned`, when all instances use the store's clock.
     pub(crate) fn is_abandoned(&self, mark: &Mark) -> bool {
         let owner = mark.name.owner;
         let instance = &self.world.instances[usize::from(owner / LIVES)];
@@ -75,9 +75,9 @@ impl Turn<'_> {
         self.config.death_shows && is_dead
     }
 
-    /// `take_over`; `None` if that was to end the session.
+    /// `take_over`; `None` if the take-over ended the session.
     fn take_over(&mut self, record: &Record) -> Option<Record> {
-        // Its own lease, where the remark about its answer could not be stored.
+        // The instance's own lease, whose doubt note could not be stored.
         let mut noted = record.clone();
         if let (Some(lease), Some(unclear)) = (&mut noted.lease, self.me().unclear)
             && lease.is_of(unclear.name.holder())
@@ -99,11 +99,11 @@ impl Turn<'_> {
     }
 
     pub(crate) fn permit(&self, record: &Record) -> Permit {
-        let lease = record.lease.as_ref().expect("it is leased");
+        let lease = record.lease.as_ref().expect("the pair is leased");
         lease.permits(self.config.resend, false)
     }
 
-    /// `end_unknown`, and `serve_until_expiry` where no access token is held.
+    /// `end_unknown`, and `serve_until_expiry` without a held access token.
     fn end_unknown(&mut self, record: &Record) {
         let digest = record.digest();
         let write = self.write(&record.ended(RecordState::OutcomeUnknown { digest }), true);

@@ -1,16 +1,17 @@
-//! A model of the rotation protocol: several instances, a store, a server and everything that may go wrong
-//! between them. What an instance makes of a record is computed by the crate's own transitions; what it
-//! does with that is a small copy of `src/rotation/`.
+//! A model of the rotation protocol: several instances, a store, a server, and everything that may go wrong between
+//! them. The crate's own transitions compute what an instance makes of a record. The rest of an instance's behaviour is
+//! a small copy of `src/rotation/`.
 //!
 //! - [`row`]: a record in a few bytes, and back
 //! - [`server`]: the authorization server and the truth about every token
-//! - [`instance`]: one process
-//! - [`reconcile`], [`pause`], [`lease`], [`spend`], [`unclear`], [`commit`], [`user`]: its steps, as in `src/rotation/`
-//! - [`world`]: everything at once
-//! - [`turn`], [`transitions`]: one call of one instance; what can happen next, and what comes of it
+//! - [`instance`]: the state of one process
+//! - [`reconcile`], [`pause`], [`lease`], [`spend`], [`unclear`], [`commit`], [`user`]: the steps of an instance, as in
+//!   `src/rotation/`
+//! - [`world`]: the state of the model
+//! - [`turn`], [`transitions`]: one call of one instance; what can happen next, and which world results
 //! - [`notes`], [`property`], [`goal`]: what is noted as it happens; what must hold; what must be possible
-//! - [`symmetry`]: which worlds are one
-//! - [`worlds`]: what is explored
+//! - [`symmetry`]: which worlds are one state
+//! - [`worlds`]: the worlds to explore
 
 mod commit;
 pub mod config;
@@ -32,7 +33,7 @@ mod user;
 pub mod world;
 pub mod worlds;
 
-/// The crate's pure modules, from its own sources: they are not public, and need not be for this.
+/// The crate's pure modules, compiled from its own sources because they are not public.
 #[allow(dead_code, unreachable_pub, unused_imports)]
 #[path = "../../../src"]
 mod real {
@@ -50,5 +51,5 @@ mod real {
     }
 }
 
-/// Under the names by which they know each other.
+/// The names under which these modules refer to each other.
 pub(crate) use self::real::{clock, endpoint, record, token};

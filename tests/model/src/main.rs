@@ -1,4 +1,4 @@
-//! Explores one world after the other, and reports what holds.
+//! Explores the worlds one after the other, and reports which properties hold.
 //!
 //!     cargo run --release                     the small worlds
 //!     cargo run --release -- large            the large ones
@@ -33,7 +33,7 @@ fn main() {
     std::process::exit(i32::from(!holds));
 }
 
-/// Returns whether everything holds.
+/// Explores one world, and returns whether every property holds.
 #[expect(
     clippy::disallowed_methods,
     reason = "how long it took is printed, and nothing depends on it"
@@ -84,7 +84,7 @@ fn explore(world: Config, limit: Option<Duration>) -> bool {
     holds
 }
 
-/// A state in one line: the record, the instances with what each is about to do, and the tokens.
+/// A state in one line: the record, the instances with the next call of each, and the tokens.
 fn shown(world: &World) -> String {
     let record = world.store.map_or_else(
         || "no record".to_owned(),
@@ -134,7 +134,7 @@ fn shown(world: &World) -> String {
     )
 }
 
-/// The first word of how it prints itself.
+/// The first word of the `Debug` output.
 fn word(of: &impl std::fmt::Debug) -> String {
     let text = format!("{of:?}");
     let end = text.find(|letter: char| !letter.is_alphanumeric());

@@ -1,5 +1,5 @@
-//! The notes from which the properties are judged. They are taken where something happens, with the server's truth at
-//! hand. An instance knows none of them.
+//! The notes from which the properties are judged. A note is taken where something happens, with the server's truth at
+//! hand. Instances never see a note.
 
 use crate::config::{Config, Resend};
 use crate::instance::{Leased, Phase, Rotation};
@@ -12,42 +12,43 @@ use crate::world::World;
 /// What must not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
-    /// A token that may be spent was sent as if it was not.
+    /// An instance sent a token that may be spent as if it was unsent.
     DoubleSpend,
-    /// It was sent again where the profile does not permit that.
+    /// An instance sent a token again although the profile does not permit that.
     Unpermitted,
-    /// It was sent while a request of another instance for it was out, or a lease of another instance live.
+    /// An instance sent a token while a request of another instance for the token was out, or a lease of another
+    /// instance was live.
     AtATime,
-    /// It was sent by an instance that had read a pair issued for it, or that it is dead.
+    /// An instance sent a token although it had read a pair issued for the token, or that the token is dead.
     Answered,
-    /// An older pair took the place of a newer one.
+    /// An older pair replaced a newer one.
     Overwritten,
     /// The session came back after a logout.
     LogoutUndone,
-    /// A lease got a number that had been there.
+    /// A lease got a number that an earlier lease had.
     NumberRestarted,
-    /// A token that may be spent has no lease that says so.
+    /// A token that may be spent has no doubtful lease.
     DoubtWiped,
-    /// An instance took an older pair than it held.
+    /// An instance took a pair that is older than the pair it held.
     Backwards,
-    /// The pair of a later sign-in was revoked for the sake of an earlier one.
+    /// An instance revoked the pair of a later sign-in because of an earlier sign-in.
     RevokedNewer,
-    /// An instance took a session again that it has logged out of.
+    /// An instance adopted a session that it has logged out.
     LeftAdopted,
-    /// A session was ended that none of the unavoidable reasons explains.
+    /// A session ended although none of the unavoidable causes occurred.
     LostWithoutCause,
 }
 
 /// Why a session may be lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// No instance read the server's answer, or the one that read it did not store it.
+    /// No instance read the server's answer, or the instance that read the answer did not store the pair.
     Unread,
-    /// A token was sent again that was spent.
+    /// An instance sent a spent token again.
     Again,
     /// The store lost a write.
     Failover,
-    /// A request was handled after its client had given up.
+    /// The server handled a request after its client had given up.
     Late,
 }
 
@@ -64,7 +65,7 @@ impl World {
         self.causes & (1 << cause as u8) != 0
     }
 
-    /// Flaws that a store which forgets makes possible are not counted after it did.
+    /// Records a flaw, unless the store has lost a write: such a store makes the flaw possible.
     fn unless_failed_over(&mut self, flaw: Flaw) {
         if !self.knows(Cause::Failover) {
             self.flaw(flaw);
@@ -120,7 +121,7 @@ fn owner(lease: Name) -> usize {
     usize::from(lease.owner / LIVES)
 }
 
-/// It is known that this request spent nothing.
+/// The instance knows that this request spent nothing.
 pub(crate) fn not_sent(world: &mut World, token: Token, lease: &Mark) {
     if !lease.doubtful {
         world.truths[usize::from(token)].sent = false;
@@ -142,14 +143,14 @@ pub(crate) fn unavailable(turn: &mut Turn<'_>) {
     }
 }
 
-/// The server handles a request that no instance waits for.
+/// The server handles a request for whose answer no instance waits.
 pub(crate) fn arrived(world: &mut World, token: Token) {
     world.cause(Cause::Late);
     world.cause(Cause::Unread);
     world.truths[usize::from(token)].silent = true;
 }
 
-/// A pair gives way to one of another sign-in.
+/// A pair gives way to a pair of another sign-in.
 pub(crate) fn superseded(world: &mut World, row: Option<Row>, ours: Held) {
     if row.is_some_and(|row| world.nth(row.family) < world.nth(ours.family)) {
         world.flaw(Flaw::RevokedNewer);
@@ -172,7 +173,7 @@ pub(crate) fn crashed(world: &mut World, at: usize) {
             Phase::Sent(_, Some(Answer::Issued(_))) | Phase::Commit(_)
         )
     });
-    // A logout under way may leave a pair that is not revoked.
+    // A logout under way may leave a pair unrevoked.
     if has_unstored || !instance.chores.is_empty() {
         world.cause(Cause::Unread);
     }
@@ -253,7 +254,8 @@ pub(crate) fn replaced(world: &mut World, config: &Config, next: &Row) {
     }
 }
 
-/// Whether the profile asks for an answer, and a request for this token had none, or the holder of its lease is silent.
+/// Whether the profile requires an answer, and either a request for this token had none or the holder of its lease is
+/// silent.
 fn is_unknown(world: &World, config: &Config, old: &Row, token: Token) -> bool {
     let Some(lease) = old.lease_on_current() else {
         return false;

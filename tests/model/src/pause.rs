@@ -5,7 +5,8 @@ use crate::row::Row;
 use crate::turn::Turn;
 
 impl Turn<'_> {
-    /// `Rotation::fail`: for how many ticks nothing is sent. A rotation without a waiter counts no failure.
+    /// `Rotation::fail`. Returns for how many ticks the instance sends nothing. A rotation without a waiter does not
+    /// count a failure.
     pub(crate) fn fail(&mut self) -> u8 {
         if self.rotation().orphan {
             return 0;
@@ -15,7 +16,7 @@ impl Turn<'_> {
         pause
     }
 
-    /// `forbids`: for how many ticks nothing is to be sent, by what this instance knows and the record says.
+    /// `forbids`. Returns for how many ticks the instance must send nothing, by its own memory and the record.
     pub(crate) fn forbidden(&mut self, row: &Row) -> u8 {
         let me = self.me();
         me.pause = me.pause.max(row.pause);
@@ -27,7 +28,7 @@ impl Turn<'_> {
         self.go(Phase::Pause { fresh: true, left });
     }
 
-    /// A call of the store has failed, and is made again after a pause.
+    /// A call of the store has failed. The instance repeats the call after a pause.
     pub(crate) fn failed(&mut self) {
         let pause = self.fail();
         if self.rotation().orphan {

@@ -1,4 +1,4 @@
-//! What must hold in every state.
+//! The properties that must hold in every state.
 
 use stateright::Property;
 
@@ -9,7 +9,7 @@ use crate::row::{Row, Status};
 use crate::server::{Life, Reuse, descends};
 use crate::world::World;
 
-/// The properties that no state breaks, each with the flaw that would show it.
+/// The properties that no state breaks, each with the flaw that shows a violation.
 macro_rules! never {
     ($($name:literal: $flaw:ident,)*) => {
         vec![$(Property::<Config>::always($name, |_, world: &World| !world.has(Flaw::$flaw))),*]
@@ -39,7 +39,7 @@ pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
         Property::<Config>::always(
             "what was read is stored in the end",
             |config, world: &World| {
-                // A token that is sent again may kill what another instance has committed, or is about to.
+                // A token that is sent again may kill a pair that another instance has committed or is about to commit.
                 let kills = matches!(config.server.reuse, Reuse::KillsFamily | Reuse::LastWins);
                 let is_again = world.knows(Cause::Again) || world.knows(Cause::Late);
                 let is_killed = kills && is_again;
@@ -66,13 +66,13 @@ pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
     all
 }
 
-/// Whether the session goes on from this record, or its token is known to be in doubt.
+/// Whether the session can go on from this record, or the record notes a doubt about its token.
 fn is_good(world: &World, row: &Row) -> bool {
     match (row.state, row.token) {
         (Status::Active, Some(token)) => {
             is_live(&world.truths, token) || row.lease_on_current().is_some()
         }
-        // No instance has what came after it.
+        // No successor of the token is live, so an instance cannot hold one.
         (Status::Rejected(token) | Status::OutcomeUnknown(token), _) => {
             let mut live = (0..)
                 .zip(&world.truths)
@@ -83,13 +83,13 @@ fn is_good(world: &World, row: &Row) -> bool {
     }
 }
 
-/// Whether nothing of a session that was logged out can be exchanged.
+/// Whether no token of a logged-out session can be exchanged.
 fn is_revoked(world: &World, row: &Row) -> bool {
     let mut family = world.truths.iter().filter(|it| it.family == row.family);
     row.state != Status::LoggedOut || family.all(|truth| truth.life != Life::Live)
 }
 
-/// Whether every token was sent once at most, and the session goes on or was logged out.
+/// Whether every token was sent at most once, and the session goes on or was logged out.
 fn is_untroubled(world: &World) -> bool {
     let state = world.store.map(|row| row.state);
     let goes_on = matches!(state, Some(Status::Active | Status::LoggedOut));

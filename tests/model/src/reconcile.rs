@@ -1,4 +1,4 @@
-//! Looking at the store: `Rotation::reconcile`, `judge` and `enforce_logout`.
+//! Comparing the instance's pair with the stored record: `Rotation::reconcile`, `judge` and `enforce_logout`.
 
 use crate::instance::{LogoutStage, Phase, Write};
 use crate::record::reconcile::{Reconciled, reconcile};
@@ -8,7 +8,7 @@ use crate::server::revoke;
 use crate::turn::{Swap, Turn};
 
 impl Turn<'_> {
-    /// One turn of the loop in `Rotation::run`, up to the next call.
+    /// One iteration of the loop in `Rotation::run`, up to the next call.
     pub(crate) fn reconcile(&mut self) {
         if self.load_fails() {
             return self.failed();
@@ -62,7 +62,7 @@ impl Turn<'_> {
         self.hold(held)
     }
 
-    /// `Rotation::judge`. Access tokens are not modelled: a caller that asks for a newer pair has none.
+    /// `Rotation::judge`. The model has no access tokens: a caller that asks for a newer pair has none.
     fn judge(&mut self, row: &Row) {
         if row.state != Status::Active || row.token.is_none() {
             return self.finish();
@@ -79,8 +79,8 @@ impl Turn<'_> {
         self.lease(row);
     }
 
-    /// `logout::enforce_logout`: no session that this instance has logged out of comes back. Returns whether it said what is
-    /// next.
+    /// `logout::enforce_logout`: a session that this instance has logged out does not come back. Returns whether it
+    /// chose the next step.
     fn keeps_out(&mut self, row: Option<Row>) -> bool {
         let stage = self.me().logout_stage;
         let Some(row) = row.filter(|_| stage != Some(LogoutStage::Asked)) else {
@@ -90,7 +90,7 @@ impl Turn<'_> {
             return stage.is_some();
         };
         let me = self.me();
-        // Where the user has signed in since, that session is written over it.
+        // A session that the user has begun since the logout is written over this record.
         let is_past = me.held.is_some_and(|held| held.sign_ins > row.sign_ins);
         let is_logged_out = me.out & (1 << row.family) != 0 && !is_past;
         if !is_logged_out || row.state == Status::LoggedOut {
@@ -101,7 +101,7 @@ impl Turn<'_> {
         true
     }
 
-    /// `logout::clean_up`, after which the waiters are told.
+    /// `logout::clean_up`; the waiters get their answer afterwards.
     fn clean_up(&mut self, row: Option<&Row>) {
         let me = self.me();
         let ours = [me.held.take(), me.spare.take()];
@@ -120,7 +120,7 @@ impl Turn<'_> {
         self.go(Phase::Clear(write));
     }
 
-    /// A swap of any instance, after which the store is loaded again.
+    /// A swap of any instance, after which the instance loads the store again.
     pub(crate) fn bring(&mut self, write: Write) {
         match self.swap(write) {
             Swap::Swapped | Swap::Lost => self.go(Phase::Reconciled),

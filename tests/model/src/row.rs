@@ -1,5 +1,5 @@
-//! A record in a few bytes. Tokens, families and owners are numbers, and times are ages in ticks, so that two
-//! worlds that differ only in when they happened are one state.
+//! A record in a few bytes. Tokens, families and owners are numbers, and times are ages in ticks. So two worlds that
+//! differ only in their start time are one state.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::record::reconcile;
 use crate::record::{Origin, Record, RecordState, StoredPair};
 use crate::token::{Digest, Key, PairId, TokenFamily, TokenPair};
 
-/// Names a refresh token.
+/// The number of a refresh token.
 pub type Token = u8;
 
-/// Every moment is this one: ages are counted back from it.
+/// The current moment of every state. Ages count back from it.
 pub(crate) const NOW: StoreTime = StoreTime::from_millis(1_000_000_000);
 pub(crate) const TICK: Duration = Duration::from_secs(1);
 
@@ -35,7 +35,7 @@ pub struct Row {
     pub sign_ins: u8,
     pub next_number: u8,
     pub committed_number: u8,
-    /// A bit for each token.
+    /// The retired tokens, a bit each.
     pub retired: u16,
 }
 
@@ -53,19 +53,19 @@ pub enum Status {
 pub struct Mark {
     pub name: Name,
     pub token: Token,
-    /// In ticks, as is the duration.
+    /// The age in ticks. The duration is in ticks too.
     pub age: u8,
     pub duration: u8,
     pub doubtful: bool,
     pub by: Option<By>,
     pub before: Option<By>,
-    /// Whether the token was sent again under it or one before it.
+    /// Whether the token was sent again under this lease or an earlier one.
     pub again: bool,
     pub released: bool,
 }
 
-/// A [`Holder`]: one lease of one instance. The owner stands for the nonce too, so each lease has one that no other
-/// lease in the world has.
+/// A [`Holder`]: one lease of one instance. The owner stands for the nonce too, so every lease in the world has an
+/// owner of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
     pub owner: u8,
@@ -79,7 +79,7 @@ pub enum By {
     Silence,
 }
 
-/// A pair in an instance's memory.
+/// A pair in the memory of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Held {
     pub family: u8,
@@ -89,7 +89,7 @@ pub struct Held {
     pub sign_ins: u8,
 }
 
-/// What the small numbers stand for.
+/// The values that the small numbers stand for.
 struct Names {
     key: Key,
     pairs: Vec<TokenPair>,
@@ -144,7 +144,7 @@ pub(crate) fn stored(token: Token) -> StoredPair {
     }
 }
 
-/// The owner that leases under this name, and how long the lease is left alone.
+/// The owner that leases under this name, and the duration of its lease.
 pub(crate) fn candidate(owner_name: u8, lease_duration: Duration) -> Candidate {
     Candidate {
         owner: owner(owner_name),
@@ -153,7 +153,7 @@ pub(crate) fn candidate(owner_name: u8, lease_duration: Duration) -> Candidate {
     }
 }
 
-/// The pause after a failed attempt, of so many ticks.
+/// The pause of this many ticks after a failed attempt.
 pub(crate) fn not_before(pause: u8) -> NotBefore {
     NotBefore {
         until: NOW.after(TICK * pause.into()),
@@ -199,7 +199,7 @@ impl Name {
         candidate(self.owner, Duration::ZERO).holder(self.number.into())
     }
 
-    /// The lease that is written into this record.
+    /// The lease that an instance wrote into this record.
     pub(crate) fn of(row: &Row) -> Self {
         row.lease.expect("a lease is written").name
     }
@@ -231,7 +231,7 @@ impl Mark {
             digest: digest(self.token),
             since: NOW.before(TICK * self.age.into()),
             duration: TICK * self.duration.into(),
-            // Since when is told apart by lifetimes only, which the model has not.
+            // Only lifetimes depend on the start of a doubt, and the model has no lifetimes.
             doubtful: self.doubtful.then_some(NOW),
             by: self.by.map(By::real),
             before: self.before.map(By::real),
@@ -266,7 +266,7 @@ impl Row {
         (self.family, self.version)
     }
 
-    /// The lease, if it names the token that is current.
+    /// The lease, if it is on the current token.
     pub fn lease_on_current(&self) -> Option<&Mark> {
         self.lease
             .as_ref()
@@ -305,7 +305,7 @@ impl Row {
         }
     }
 
-    /// Reading it back loses only how often a token was sent again, and since when it may be spent.
+    /// Reading a record back loses only how often the token was sent again and since when it may be spent.
     pub(crate) fn of(record: &Record) -> Self {
         let names = names();
         let token = |digest: &Digest| place(&names.digests, digest);

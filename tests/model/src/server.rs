@@ -1,30 +1,30 @@
-//! The authorization server, and the truth about every token that it issued.
+//! The authorization server, and the truth about every token that the server issued.
 
 use serde::Deserialize;
 
 use crate::row::Token;
 
-/// What a server makes of a refresh token that it has seen before.
+/// The server's reaction to a refresh token that it has seen before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reuse {
-    /// Revokes the whole family (RFC 9700 section 4.14.2).
+    /// The server revokes the whole family (RFC 9700 section 4.14.2).
     #[default]
     KillsFamily,
-    /// Refuses it, and leaves the family alone.
+    /// The server refuses the token and leaves the family alone.
     IsRefused,
-    /// Issues a sibling, and all of them live.
+    /// The server issues a sibling, and all siblings live.
     Forks,
-    /// Issues a sibling, and what it issued for the token before dies.
+    /// The server issues a sibling, and the pair that it issued before for the token dies.
     LastWins,
 }
 
-/// A server.
+/// The authorization server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
     pub reuse: Reuse,
-    /// For so many ticks after its first use it answers a token again, with a sibling that lives.
+    /// For this many ticks after the first use of a token the server answers it again, with a sibling that lives.
     pub grace: u8,
 }
 
@@ -35,19 +35,20 @@ pub enum Life {
     Dead,
 }
 
-/// All about one refresh token.
+/// The truth about one refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Truth {
     pub family: u8,
     pub parent: Option<Token>,
     pub life: Life,
-    /// Ticks since the server answered it first.
+    /// Ticks since the server first answered the token.
     pub used: Option<u8>,
-    /// A client has sent it, not counting requests that it knew to have spent nothing.
+    /// A client has sent the token. Requests that the client knows to have spent nothing do not count.
     pub sent: bool,
-    /// It was sent again.
+    /// A client has sent the token again.
     pub again: bool,
-    /// No instance knows what became of one of its requests, and nothing says that the server is unavailable.
+    /// A request for the token ended without an answer that an instance read, and nothing shows that the server is
+    /// unavailable.
     pub silent: bool,
 }
 
@@ -57,7 +58,7 @@ pub enum Answer {
     Rejected,
 }
 
-/// Every token, by its number.
+/// The truth about every token, by its number.
 pub type Truths = Vec<Truth>;
 
 pub fn issue(truths: &mut Truths, family: u8, parent: Option<Token>) -> Token {
@@ -73,7 +74,7 @@ pub fn issue(truths: &mut Truths, family: u8, parent: Option<Token>) -> Token {
     u8::try_from(truths.len() - 1).expect("few tokens")
 }
 
-/// Takes back everything that was issued for the sign-in of this token (RFC 7009 section 2.1).
+/// Revokes every pair that was issued for the sign-in of this token (RFC 7009 section 2.1).
 pub fn revoke(truths: &mut Truths, token: Token) {
     let family = truths[usize::from(token)].family;
     for truth in truths.iter_mut().filter(|it| it.family == family) {
@@ -81,7 +82,7 @@ pub fn revoke(truths: &mut Truths, token: Token) {
     }
 }
 
-/// Whether `old` was exchanged, directly or not, for `new`.
+/// Whether `new` descends from `old` by one or more exchanges.
 pub fn descends(truths: &Truths, new: Token, old: Token) -> bool {
     let mut at = truths[usize::from(new)].parent;
     while let Some(token) = at {

@@ -1,4 +1,4 @@
-//! Sending a token, and answers that are no pair: `rotation/spend.rs`.
+//! Sending a token, and answers without a pair: `rotation/spend.rs`.
 
 use crate::instance::{Leased, Phase, Write};
 use crate::notes;
@@ -8,7 +8,7 @@ use crate::row::{NOW, Row, Status, digest, not_before, ticks};
 use crate::turn::{Swap, Turn};
 
 impl Turn<'_> {
-    /// `send`: the token goes out, or the window has passed.
+    /// `send`: the instance sends the token, or the send window has passed.
     pub(crate) fn send(&mut self, leased: Leased) {
         if leased.age >= self.window() || self.rotation().orphan {
             return self.go(Phase::Release {
@@ -22,7 +22,7 @@ impl Turn<'_> {
         self.go(Phase::Sent(leased, None));
     }
 
-    /// The request did not get to the server, or the server says that it has not spent the token.
+    /// The request did not reach the server, or the server reports that it has not spent the token.
     pub(crate) fn not_sent(&mut self) {
         if let Phase::Sent(leased, None) = self.rotation().phase {
             notes::not_sent(self.world, leased.token(), leased.lease());
@@ -62,7 +62,7 @@ impl Turn<'_> {
                 left: ticks(stale_in),
             });
         }
-        // One of another family is dropped.
+        // A spare of another family is dropped.
         let spare = if self.rotation().orphan {
             None
         } else {
@@ -93,7 +93,7 @@ impl Turn<'_> {
         }
     }
 
-    /// The verdict is kept until it is stored, as long as a caller waits.
+    /// The instance keeps the verdict until it is stored, as long as a caller waits.
     fn refusal_unstored(&mut self, leased: Leased) {
         self.fail();
         if self.me().waits() {

@@ -1,4 +1,4 @@
-//! Instances are alike: two worlds that differ only in which is which are one state.
+//! Instances are alike: two worlds that differ only in the order of their instances are one state.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -6,14 +6,14 @@ use crate::instance::{Chore, Instance, Phase};
 use crate::row::{Name, Row};
 use crate::world::World;
 
-/// The leases of one instance that are told apart at a time.
+/// How many leases of one instance can be distinguished at a time.
 pub const LIVES: u8 = 8;
 
-/// An owner of no instance in particular.
+/// An owner of an unspecified instance.
 const ANOTHERS: u8 = LIVES;
 
 impl World {
-    /// The world with its instances in an order that depends on what they do, as far as that goes.
+    /// The world with its instances in an order that depends on their state, as far as their states differ.
     pub fn representative(mut self) -> Self {
         let mut order: Vec<usize> = (0..self.instances.len()).collect();
         order.sort_by_cached_key(|at| self.name(*at));
@@ -31,7 +31,7 @@ impl World {
         self
     }
 
-    /// Every lease that is named somewhere.
+    /// Visits every lease that is named in the world.
     pub(crate) fn each_name(&mut self, change: &mut impl FnMut(&mut Name)) {
         let rows = self
             .store
@@ -44,8 +44,7 @@ impl World {
         }
     }
 
-    /// Forgets leases that no record shows any more and none is going to, and gives the others the first names there
-    /// are.
+    /// Forgets leases that no record shows now or later, and renames the others to the lowest free names.
     pub(crate) fn forget(&mut self) {
         let mut shown = Vec::new();
         let mut note = |row: &mut Row| shown.extend(row.lease.map(|lease| lease.name));
@@ -79,7 +78,7 @@ impl World {
         self.dead = renamed(self.dead, |owner| names[usize::from(owner)]);
     }
 
-    /// What tells an instance from the others, without its place.
+    /// A hash that distinguishes an instance from the others, without its place.
     fn name(&self, at: usize) -> u64 {
         let mut instance = self.instances[at].clone();
         let anonymous = |name: &mut Name| {
@@ -101,7 +100,7 @@ impl World {
     }
 }
 
-/// The owners of this set by their new names; those that have none are gone.
+/// The owners of this set by their new names. Owners without a new name are dropped.
 fn renamed(owners: u64, rename: impl Fn(u8) -> Option<u8>) -> u64 {
     let named = (0..64).filter(|owner| owners & (1 << owner) != 0);
     named
@@ -118,7 +117,7 @@ impl Row {
 }
 
 impl Instance {
-    /// Every lease that is named in its memory.
+    /// Visits every lease that is named in the memory of the instance.
     pub(crate) fn each_name(&mut self, change: &mut impl FnMut(&mut Name)) {
         self.each_row(&mut |row| row.each_name(change));
         self.unsent
@@ -147,7 +146,7 @@ impl Instance {
         }
     }
 
-    /// Every record in its hands.
+    /// Visits every record in the memory of the instance.
     pub(crate) fn each_row(&mut self, change: &mut impl FnMut(&mut Row)) {
         for rotation in &mut self.rotations {
             match &mut rotation.phase {

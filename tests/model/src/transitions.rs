@@ -1,4 +1,4 @@
-//! What can happen next, and what comes of it.
+//! The transitions of the model: what can happen next, and which world results.
 
 use stateright::{Model, Property};
 
@@ -19,43 +19,43 @@ pub enum Action {
     Step(usize, usize, Outcome),
     /// The server handles a request.
     Deliver(usize, usize),
-    /// The answer is read.
+    /// The instance reads the answer.
     Read(usize, usize),
     /// The answer is lost.
     Unread(usize, usize),
-    /// The request is lost, and no instance knows.
+    /// The request is lost, and no instance knows that.
     Undelivered(usize, usize),
-    /// The request is known not to have spent the token.
+    /// The instance knows that the request has not spent the token.
     NotSent(usize, usize),
     /// The client gives up, and the server may handle the request later.
     GiveUp(usize, usize),
-    /// The server handles such a request.
+    /// The server handles a request whose client has given up.
     Arrive(usize),
     /// A gateway answers, and the server has handled the request or never gets it.
     Page(usize, usize),
-    /// No caller needs the token any more.
+    /// The last caller leaves the rotation.
     Abandon(usize, usize),
-    /// The first instance is copied. Of a lease that is being written the copy hears nothing, or it writes it
-    /// once more.
+    /// The first instance is copied. The copy does not learn the result of a lease that is being written, or it writes
+    /// the lease once more.
     Clone {
         again: bool,
     },
     LogOut(usize),
     SignIn(usize),
-    /// A task of the user's makes its next call.
+    /// A task of the user makes its next call.
     Chore(usize, Outcome),
     Crash(usize),
-    /// The same, and the server may handle its requests later.
+    /// The instance dies, and the server may handle its requests later.
     CrashLate(usize),
     Start(usize),
     LateSwap(usize),
-    /// The store takes this record from its past, or none.
+    /// The store falls back to this earlier record, or to none.
     Failover(usize),
     Tick,
 }
 
 impl World {
-    /// What goes on by itself: an instance that is not stopped does these sooner or later.
+    /// The steps that an instance takes by itself, sooner or later, unless it is stopped.
     pub(crate) fn progress(&self, actions: &mut Vec<Action>) {
         for (at, instance) in self.instances.iter().enumerate() {
             if instance.life.is_none() {
@@ -105,7 +105,7 @@ impl World {
     }
 }
 
-/// How many of the ways in which a store can fail matter for the call: none, failing, or all.
+/// How many of the store's failures matter for the call: none, plain failure, or all.
 fn outcomes(phase: &Phase) -> Option<usize> {
     let swap = |fresh: bool| Some(if fresh { 3 } else { 1 });
     match phase {
@@ -146,7 +146,8 @@ impl Model for Config {
                 }
                 continue;
             }
-            // A process that dies with nothing in hand matters only where the store may need what it holds.
+            // The death of a process that holds nothing matters only when the store may need the memory of that
+            // process.
             let is_idle = instance.rotations.is_empty() && instance.chores.is_empty();
             if faults.crashes > 0 && (!is_idle || self.faults.failovers > 0) {
                 actions.push(Action::Crash(at));
@@ -201,7 +202,8 @@ impl Model for Config {
             let is_leasing = |it: &Rotation| matches!(it.phase, Phase::Lease { .. });
             if !original.iter().any(is_about_to_send) {
                 actions.push(Action::Clone { again: false });
-                // Where the original's swap fails, the copy's looks like one that it has made all the same.
+                // When the swap of the original fails, the swap of the copy looks like one that the original has made
+                // all the same.
                 if original.iter().any(is_leasing) && self.faults.store == 0 {
                     actions.push(Action::Clone { again: true });
                 }
@@ -210,7 +212,7 @@ impl Model for Config {
         actions.extend((0..world.pending.len()).map(Action::Arrive));
         actions.extend((0..world.late.len()).map(Action::LateSwap));
         if faults.failovers > 0 {
-            // The last one brings back nothing at all.
+            // The last choice is a store without a record.
             actions.extend((0..=world.past.len()).map(Action::Failover));
         }
         if (!runs || faults.pauses > 0) && self.tick(world).is_some() {

@@ -1,4 +1,4 @@
-//! One call of one instance, and how the store or the server answers it.
+//! One call of one instance, and the answer of the store or the server.
 
 use crate::config::Config;
 use crate::instance::{Instance, Phase, Rotation, Write};
@@ -8,15 +8,15 @@ use crate::server::Answer;
 use crate::symmetry::LIVES;
 use crate::world::World;
 
-/// How a call of the store or the server goes.
+/// The outcome of a call of the store or the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     Good,
     /// The store does not answer, and has done nothing.
     Failed,
-    /// It does not answer, and has written.
+    /// The store does not answer, and has written.
     Ambiguous,
-    /// The store does not answer, and is going to write unless another swap comes before.
+    /// The store does not answer, and writes later unless another swap comes first.
     Late,
 }
 
@@ -28,7 +28,7 @@ pub enum Swap {
     Error,
 }
 
-/// One instance's step.
+/// One step of one instance.
 pub struct Turn<'a> {
     pub config: &'a Config,
     pub world: &'a mut World,
@@ -51,7 +51,7 @@ impl Turn<'_> {
         self.rotation().phase = phase;
     }
 
-    /// The rotation is over. A lease whose request is over is let go first.
+    /// Ends the rotation. The instance first releases a lease whose request has ended.
     pub fn finish(&mut self) {
         if self.me().unclear.is_some() {
             self.go(Phase::ReleaseUnclear);
@@ -60,13 +60,13 @@ impl Turn<'_> {
         }
     }
 
-    /// The waiters have an answer.
+    /// The waiters have an answer, and the rotation is gone.
     pub fn gone(&mut self) {
         let rotation = self.rotation;
         self.me().rotations.remove(rotation);
     }
 
-    /// An owner of this instance that no lease has.
+    /// An owner of this instance that no lease uses.
     pub fn draw(&mut self) -> u8 {
         let mut used = self.world.dead;
         self.world

@@ -1,4 +1,4 @@
-//! Answers that do not say whether the token is spent: `rotation/unclear.rs`.
+//! Answers that do not show whether the token is spent: `rotation/unclear.rs`.
 
 use crate::instance::{Leased, Phase, UnclearRequest, Write};
 use crate::record::lease::{Permit, permits};
@@ -27,8 +27,8 @@ impl Turn<'_> {
         self.go(Phase::Doubt(leased, write));
     }
 
-    /// `unclear` after silence, in a copy of the instance: its connection is broken. As it has slept since the
-    /// sending, the request may go on elsewhere, and the lease is a stranger's to it.
+    /// `unclear` after silence, in a copy of the instance, whose connection is broken. The copy has slept since the
+    /// sending, so the request may go on elsewhere, and the copy treats the lease as one of another instance.
     pub(crate) fn slept(&mut self) {
         self.fail();
         self.go(Phase::Reconciled);
@@ -41,7 +41,7 @@ impl Turn<'_> {
                 let record = write.next.record();
                 if self.permit(&record) == Permit::Nothing {
                     let released = record.released(leased.name.holder(), None);
-                    let released = released.expect("it was just written");
+                    let released = released.expect("the doubt was just written");
                     let write = self.write(&released, true);
                     return self.go(Phase::Yield(leased.name, write));
                 }
@@ -71,7 +71,7 @@ impl Turn<'_> {
         let released = self.world.store.and_then(|row| {
             let mut record = row.record();
             let ours = record.lease.as_mut().filter(|it| it.is_of(lease.holder()));
-            // Where the remark could not be stored: the token may be spent all the same.
+            // The doubt note could not be stored, and the token may be spent nevertheless.
             if let Some(ours) = ours {
                 ours.doubt(unclear.by.real());
             }

@@ -1,4 +1,4 @@
-//! What the user does: `rotation/logout.rs`, and `replace` of `rotation/begin.rs`.
+//! The actions of the user: `rotation/logout.rs`, and `replace` of `rotation/begin.rs`.
 
 use crate::instance::{Chore, Instance, LogoutStage, Write};
 use crate::record::{Record, RecordState};
@@ -9,7 +9,7 @@ use crate::turn::{Swap, Turn};
 /// The family of a logout that found no session.
 const NOBODYS: u8 = 15;
 
-/// How many of the ways in which a store can fail matter for the call.
+/// How many of the store's failures matter for the call.
 pub(crate) fn outcomes(chore: &Chore) -> usize {
     match chore {
         Chore::Leave { .. } | Chore::Replace { .. } => 1,
@@ -77,7 +77,7 @@ impl Turn<'_> {
                 if swapped == Swap::Lost {
                     return self.next_chore(Chore::Replace { token, left });
                 }
-                // Also if it may have been stored only.
+                // The store may have applied the swap without an answer, so the pair is revoked in both cases.
                 if let Some(behind) = behind {
                     revoke(&mut self.world.truths, behind);
                 }
@@ -129,7 +129,8 @@ impl Turn<'_> {
         }
     }
 
-    /// Revokes what the record does not hold, and then what it does. `ended` is what the store has.
+    /// Revokes the pairs that are not in the record, and then the pair of the record. `ended` is the record that the
+    /// store has.
     fn revoke_left(&mut self, held: Option<Held>, spare: Option<Held>, ended: Write) {
         let theirs = ended.next.token;
         for held in held.into_iter().chain(spare) {

@@ -1,4 +1,4 @@
-//! Everything at once, and what can happen next.
+//! The state of the model: the store, the server and all instances, and how time passes.
 
 use crate::config::{Config, Faults};
 use crate::instance::{Instance, Phase, Rotation};
@@ -11,29 +11,29 @@ use crate::symmetry::LIVES;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct World {
     pub store: Option<Row>,
-    /// What a failover may bring back, oldest first.
+    /// The records that a failover may bring back, oldest first.
     pub past: Vec<Row>,
-    /// Swaps that no instance waits for any more and that the store has yet to make.
+    /// Swaps that the store has yet to make, and for which no instance waits any more.
     pub late: Vec<Row>,
     pub truths: Truths,
-    /// The tokens of requests that no instance waits for and that the server may yet handle.
+    /// The tokens of requests that the server may yet handle, and for which no instance waits.
     pub pending: Vec<Token>,
-    /// Families in the order in which the store has taken them first.
+    /// Families in the order in which the store first held them.
     pub order: Vec<u8>,
-    /// The owners of leases whose holder has died, a bit each, where that shows.
+    /// The owners of leases whose holder has died, a bit each, if the store proves deaths.
     pub dead: u64,
     pub instances: Vec<Instance>,
-    /// What may still go wrong.
+    /// The faults that may still occur.
     pub faults: Faults,
     pub logouts: u8,
     pub sign_ins: u8,
-    /// Why a session may be lost, as far as that has happened: bits of [`notes::Cause`].
+    /// The causes of a loss that have occurred: bits of [`notes::Cause`].
     pub causes: u8,
-    /// What must not happen and has: bits of [`Flaw`].
+    /// The flaws that have occurred: bits of [`Flaw`].
     pub flaws: u16,
 }
 
-/// How many records a failover can choose from.
+/// From how many records a failover can choose.
 const PAST: usize = 2;
 
 impl Config {
@@ -44,7 +44,7 @@ impl Config {
         row
     }
 
-    /// One tick later; `None` if nothing is told apart by it, or a request has to get through before.
+    /// The world one tick later. `None` if the tick changes nothing, or a request must be handled first.
     pub(crate) fn tick(&self, world: &World) -> Option<World> {
         let is_under_way = (0..).zip(&world.instances).any(|(at, instance)| {
             let window: u8 = self.send_windows[at];
@@ -55,7 +55,7 @@ impl Config {
         (!is_under_way && next != *world).then_some(next)
     }
 
-    /// An instance waits for a time that does not come.
+    /// Whether an instance waits for a time that never comes.
     pub fn is_stuck(&self, world: &World) -> bool {
         let mut actions = Vec::new();
         world.progress(&mut actions);
@@ -120,7 +120,7 @@ impl World {
         }
     }
 
-    /// No instance waits for the requests of this one any more, and the server may yet handle them.
+    /// The instance no longer waits for its requests, and the server may yet handle them.
     pub(crate) fn leave_pending(&mut self, at: usize) {
         let sent =
             self.instances[at]
@@ -134,7 +134,7 @@ impl World {
         self.pending.sort_unstable();
     }
 
-    /// The leases of this instance are known to be those of a dead process.
+    /// The leases of this instance are known to belong to a dead process.
     pub(crate) fn bury(&mut self, at: usize) {
         let mut dead = self.dead;
         self.each_name(&mut |name| {
@@ -149,7 +149,7 @@ impl World {
         self.flaws |= 1 << flaw as u16;
     }
 
-    /// The store has another record now.
+    /// The store now holds another record.
     pub(crate) fn replace(&mut self, config: &Config, next: Row) {
         if !self.order.contains(&next.family) {
             self.order.push(next.family);
@@ -166,7 +166,7 @@ impl World {
 
     pub(crate) fn set(&mut self, next: Option<Row>) {
         self.store = next;
-        // Whatever was on its way was made from what is gone.
+        // Swaps on their way are based on a record that is gone.
         self.late.clear();
         for instance in &mut self.instances {
             instance.store_changed();
@@ -193,7 +193,7 @@ impl World {
         next
     }
 
-    /// Which of the sign-ins that the store has seen it was.
+    /// The position of the family among the sign-ins that the store has held.
     pub fn nth(&self, family: u8) -> usize {
         let at = self.order.iter().position(|it| *it == family);
         at.unwrap_or(self.order.len())
@@ -215,7 +215,7 @@ impl World {
         })
     }
 
-    /// Nothing goes on unless a caller asks or a fault comes.
+    /// Whether nothing happens until a caller asks or a fault occurs.
     pub fn is_quiet(&self) -> bool {
         let mut actions = Vec::new();
         self.progress(&mut actions);

@@ -1,4 +1,4 @@
-//! The worlds that are explored, from `worlds.toml`.
+//! The worlds to explore, from `worlds.toml`.
 
 use serde::Deserialize;
 
@@ -15,12 +15,12 @@ fn all() -> Worlds {
     toml::from_str(include_str!("../worlds.toml")).expect("worlds.toml describes worlds")
 }
 
-/// Worlds that take seconds.
+/// Worlds that take seconds to explore.
 pub fn small() -> Vec<Config> {
     all().small
 }
 
-/// Worlds that take minutes.
+/// Worlds that take minutes to explore.
 pub fn large() -> Vec<Config> {
     all().large
 }

@@ -1,4 +1,4 @@
-//! The small worlds, explored whole.
+//! Explores every state of the small worlds.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -9,17 +9,17 @@ use evertoken_model::worlds;
 use stateright::{Checker, Model};
 
 #[test]
-fn every_small_world_holds_what_is_promised() {
+fn every_property_holds_in_every_small_world() {
     for world in worlds::small() {
         let checker = world.checker().threads(2).spawn_bfs().join();
         checker.assert_properties();
     }
 }
 
-/// A world that comes back to where it was could go on so for good. As it cannot, and as nobody waits for a
-/// time that does not come, whoever waits is answered.
+/// A world that returns to an earlier state could run for ever without an answer. Without such cycles, and without an
+/// instance that waits for a time that never comes, every waiter gets an answer.
 #[test]
-fn no_small_world_goes_round_in_circles() {
+fn no_small_world_returns_to_an_earlier_state() {
     for world in worlds::small() {
         assert!(!has_cycle(&world), "{}", world.name);
     }

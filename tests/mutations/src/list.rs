@@ -1,4 +1,4 @@
-//! The list of what is broken, `mutations.toml`.
+//! The list of mutations, `mutations.toml`.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ struct List {
     mutation: Vec<Mutation>,
 }
 
-/// One rule that is broken.
+/// One mutation: a rule that the edits break.
 #[derive(Debug, Deserialize)]
 pub struct Mutation {
     /// What the broken code does.
@@ -22,7 +22,7 @@ pub struct Mutation {
     also: Vec<Edit>,
 }
 
-/// `new` in place of the only `old` in a file.
+/// An edit: `new` replaces the only `old` in a file.
 #[derive(Debug, Deserialize)]
 pub struct Edit {
     pub file: String,
@@ -41,11 +41,11 @@ impl Edit {
         let count = text.matches(&self.old).count();
         ensure!(
             count == 1,
-            "{} has {count} times what is to be replaced: {:?}",
+            "{} contains the text to replace {count} times, not once: {:?}",
             self.file,
             self.old
         );
-        ensure!(self.old != self.new, "{}: nothing is replaced", self.file);
+        ensure!(self.old != self.new, "{}: `new` equals `old`", self.file);
         Ok(text.replacen(&self.old, &self.new, 1))
     }
 }
@@ -53,7 +53,10 @@ impl Edit {
 pub fn read() -> Result<Vec<Mutation>> {
     let list: List = toml::from_str(include_str!("../mutations.toml")).context("mutations.toml")?;
     let names: HashSet<_> = list.mutation.iter().map(|it| &it.name).collect();
-    ensure!(names.len() == list.mutation.len(), "a name stands twice");
+    ensure!(
+        names.len() == list.mutation.len(),
+        "two mutations share a name"
+    );
     Ok(list.mutation)
 }
 

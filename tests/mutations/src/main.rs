@@ -1,5 +1,5 @@
-//! Breaks the crate on purpose, one rule at a time, in a copy of it; runs the tests that are to notice, and writes
-//! a table of which did. See the README beside it.
+//! Breaks the crate on purpose, one rule at a time, in a copy of the crate. The program runs the tests that must
+//! notice, and prints a table of the tests that did. See the README beside it.
 
 mod list;
 mod suites;
@@ -18,19 +18,19 @@ use crate::tree::Tree;
 #[derive(Debug, Parser)]
 #[command(about = "Breaks evertoken on purpose, and reports which tests notice")]
 struct Arguments {
-    /// Only mutations whose name holds this.
+    /// Only mutations whose name contains this text.
     #[arg(default_value = "")]
     name: String,
-    /// Only from the first on whose name holds this, to go on where a run was stopped.
+    /// Starts at the first mutation whose name contains this text, to continue a stopped run.
     #[arg(long, default_value = "")]
     from: String,
-    /// Where the crate is copied to and built.
+    /// The directory to which the crate is copied and in which it is built.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/mutations"))]
     scratch: PathBuf,
-    /// Runs every suite, and not only up to the first that notices.
+    /// Runs every suite, and does not stop at the first suite that notices.
     #[arg(long)]
     all: bool,
-    /// How many seeds of the simulation each of them has to survive.
+    /// How many seeds of the simulation each mutation must survive.
     #[arg(long, default_value_t = 4_000)]
     seeds: u64,
 }

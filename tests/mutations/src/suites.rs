@@ -1,4 +1,4 @@
-//! The tests that are to notice.
+//! The test suites that must notice a mutation.
 
 use std::fmt;
 use std::process::Command;
@@ -38,19 +38,19 @@ pub const SUITES: [Suite; 2] = [
     },
 ];
 
-/// Seconds after which a suite hangs that takes half a minute otherwise.
+/// A suite takes half a minute; after this many seconds it counts as hanging.
 const PATIENCE: &str = "400";
 
-/// What `timeout` answers then.
+/// The exit code of `timeout` for a command that took too long.
 const TIMED_OUT: i32 = 124;
 
 #[derive(Debug, PartialEq)]
 pub enum Verdict {
     Passed,
-    /// By these tests.
+    /// The tests that noticed.
     Caught(Vec<String>),
     Hangs,
-    /// Another suite noticed before.
+    /// Not run, because an earlier suite noticed.
     NotAsked,
 }
 
@@ -118,16 +118,16 @@ impl Suite {
     }
 }
 
-/// The seed, the stored scenario or the test that a line reports as failed.
+/// The seed, the stored scenario or the test that a line of output reports as failed.
 fn caught(line: &str) -> Option<String> {
     if line.starts_with("seed ") || line.starts_with("scenario ") {
         let (which, broken) = line.split_once(": ")?;
-        // When, which rule, and what exactly.
+        // The words after the colon: the time, the rule, and the details.
         let rule = broken.split(' ').nth(1)?;
         return Some(format!("{which} ({rule})"));
     }
     let name = line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?;
-    // These have named the seed or the scenario.
+    // These tests have already named the seed or the scenario.
     let has_named = ["every_seed", "every_scenario"];
     let has_named = has_named.iter().any(|it| name.starts_with(it));
     (!has_named).then(|| format!("`{name}`"))
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_noticed_is_named_by_its_seed_its_scenario_or_its_test() {
+    fn a_failure_is_named_by_its_seed_its_scenario_or_its_test() {
         for (line, expected) in [
             ("seed 8: 1.500 O3 0.0 wipes a doubt", Some("seed 8 (O3)")),
             (

@@ -1,4 +1,4 @@
-//! A copy of the crate, in which things can be broken.
+//! A copy of the crate, for edits that break it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::list::Mutation;
 
-/// What of the crate is copied: all that is built, and nothing that was.
+/// The parts of the crate that are copied: all sources, and no build results.
 const PARTS: [&str; 9] = [
     ".cargo",
     "Cargo.lock",
@@ -20,7 +20,7 @@ const PARTS: [&str; 9] = [
     "tests",
 ];
 
-/// Where other crates' manifests and build results lie.
+/// Directories that are not copied: build results, also those of the other packages in the tree.
 const NOT: [&str; 1] = ["target"];
 
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Tree {
         &self.copy
     }
 
-    /// Returns what has to be put back.
+    /// Applies the edits, and returns the original files.
     pub fn apply(&self, mutation: &Mutation) -> Result<Vec<Changed>> {
         let mut changed = Vec::new();
         for edit in mutation.edits() {
@@ -60,14 +60,14 @@ impl Tree {
     }
 }
 
-/// A file as it was.
+/// A file before the edits.
 #[derive(Debug)]
 pub struct Changed {
     path: PathBuf,
     text: String,
 }
 
-/// The last change first: one file may have been changed twice.
+/// Undoes the last edit first, because one file may have been edited twice.
 pub fn restore(changed: Vec<Changed>) -> Result<()> {
     for Changed { path, text } in changed.into_iter().rev() {
         fs::write(path, text)?;

@@ -1,4 +1,4 @@
-//! Which instance may send a token, and which may send it again.
+//! The rules for which instance may send a token, and which may send it again.
 
 use super::spends::{Read, Send};
 use super::{Log, NodeId, Observer};
@@ -13,11 +13,11 @@ impl Observer {
         now: u64,
     ) -> Option<String> {
         let Some(lease) = log.sends.lease_of(by, token) else {
-            return Some("it never leased it".to_owned());
+            return Some("its instance never leased the token".to_owned());
         };
         let window = self.scenario.lease_duration_of(by.node) - self.scenario.timeout - 5;
         if now - lease.at >= (window * 1_000).max(1) && lease.at != now {
-            return Some(format!("its lease is {} ms old", now - lease.at));
+            return Some(format!("under a lease that is {} ms old", now - lease.at));
         }
         let last = log.sends.under(by, token, lease.number);
         if last.is_some_and(|last| !self.may_be_forgotten(log, last)) {
@@ -28,16 +28,16 @@ impl Observer {
             if self.may_be_forgotten(log, send) {
                 continue;
             }
-            // A user who signs in does not wait for a sign-in that is under way.
+            // A user who signs in does not wait for a sign-in under way.
             if token.is_none() && log.begins > 0 {
                 continue;
             }
             if !send.ended && !log.is_dead(send.by) && !self.was_slept_through(log, send) {
-                return Some(format!("{}'s exchange is still under way", send.by));
+                return Some(format!("while the exchange of {} is under way", send.by));
             }
             if token.is_some() && !lease.is_doubtful {
                 return Some(format!(
-                    "{} may have spent it, and its lease is plain",
+                    "{} may have spent it, and its lease has no doubt",
                     send.by
                 ));
             }
@@ -45,7 +45,7 @@ impl Observer {
         None
     }
 
-    /// What is true of a second sending whether or not instances coordinate.
+    /// The rules for a second sending that hold with and without coordination.
     pub(super) fn judge_again(
         &self,
         log: &Log,
@@ -57,30 +57,33 @@ impl Observer {
         let earlier = sends.filter(|send| send.token == Some(token) && !send.is_unspent);
         for send in earlier.filter(|send| !self.may_be_forgotten(log, send)) {
             let is_own = send.by == by;
-            // Others may not know of it.
+            // Without coordination, other instances may not know of the first sending.
             if !is_own && !self.scenario.coordinated {
                 continue;
             }
             let read = send.read.map(|(read, _)| read);
             match read {
                 Some(Read::Issued) if is_own => {
-                    return Some("it was issued another for it".to_owned());
+                    return Some("after it read a pair issued for the token".to_owned());
                 }
-                // It says nothing of the session where others spend its tokens unasked.
+                // Without coordination, other instances spend the session's tokens without a lease, so a dead token
+                // does not show that the session is dead.
                 Some(Read::Dead) if is_own && self.scenario.coordinated => {
-                    return Some("it was told that it is dead".to_owned());
+                    return Some("after the server called the token dead".to_owned());
                 }
                 Some(Read::Issued | Read::Dead) => continue,
                 _ => {}
             }
             let is_page = read == Some(Read::Unavailable);
             if self.scenario.sign_in && !is_page {
-                return Some("after silence, and its endpoint can sign in".to_owned());
+                return Some("again after silence, although its endpoint can sign in".to_owned());
             }
             match self.scenario.resend {
-                Resend::Never => return Some("again, which is never permitted".to_owned()),
+                Resend::Never => {
+                    return Some("again, although the profile never permits it".to_owned());
+                }
                 Resend::WhenUnavailable if !is_page => {
-                    return Some("after silence, which is not permitted".to_owned());
+                    return Some("again after silence, although the profile forbids it".to_owned());
                 }
                 _ => {}
             }
@@ -88,7 +91,7 @@ impl Observer {
         None
     }
 
-    /// Whether the store may have lost what was known of it.
+    /// Whether the store may have lost what was known of the sending.
     fn may_be_forgotten(&self, log: &Log, send: &Send) -> bool {
         let leased_from = send
             .at
@@ -96,7 +99,7 @@ impl Observer {
         log.failed_over_since(leased_from)
     }
 
-    /// An instance whose machine has slept cannot tell an exchange under way from a finished one.
+    /// An instance whose machine has slept cannot distinguish an exchange under way from a finished one.
     pub(super) fn was_slept_through(&self, log: &Log, send: &Send) -> bool {
         let is_over = self.now() - send.at >= (self.scenario.timeout + 5) * 1_000;
         is_over && log.slept_since(send.at)

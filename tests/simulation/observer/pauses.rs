@@ -1,5 +1,5 @@
-//! The pauses after failed attempts: how long they are, who keeps them, and what ends them. What a user does ends them
-//! all.
+//! The rules for pauses after failed attempts: how long a pause is, which instances keep it, and what ends it. An
+//! action of the user ends every pause.
 
 use evertoken::{CoolDown, EndpointError};
 
@@ -10,36 +10,36 @@ use crate::scenario::Resend;
 #[derive(Debug, Clone)]
 pub(super) struct Failed {
     pub(super) token: Option<usize>,
-    /// When that was read.
+    /// When the instance read the failure.
     pub(super) at: u64,
-    /// Whether the access token was over by then.
+    /// Whether the access token had expired by then.
     was_over: bool,
-    /// Of the record.
+    /// The version of the record at that time.
     version: Option<u64>,
-    /// What users had done by then.
+    /// How many sign-ins and logouts users had made by then.
     begins: (u32, u32),
-    /// The server asked for so much, in milliseconds.
+    /// The pause that the server asked for, in milliseconds.
     asked: u64,
-    /// Whether the token may be sent again, so that there is a pause before that.
+    /// Whether the token may be sent again, so that a pause precedes the second sending.
     is_resent: bool,
-    /// The server does not take the credentials.
+    /// Whether the server refused the credentials of a sign-in.
     refuses_sign_in: bool,
 }
 
-/// What rounding takes, in milliseconds.
+/// The allowance for rounding, in milliseconds.
 const SLACK: u64 = 50;
 
 impl Observer {
-    /// Whether the user has logged out of this instance without a new sign-in since.
+    /// Whether the user has logged this instance out and not signed in anew since.
     pub(crate) fn is_out(&self, by: NodeId) -> bool {
         let log = self.log();
-        // Another instance, which signs in by itself, never learned of a logout that the store lost.
+        // Another instance, which can sign in by itself, never learned of a logout that the store lost.
         let is_lost = self.scenario.sign_in && log.has_failed_over();
         log.out.get(&by) == Some(&log.begins) && !log.is_stray && !is_lost
     }
 
-    /// The instance is about to send, or would if it reached the server; `was_out` says whether it was logged out by the
-    /// time at which it decided that.
+    /// The instance is about to send, or would send if it reached the server. `was_out` is whether it was logged out
+    /// when it decided to send.
     pub(crate) fn attempts(&self, by: NodeId, refresh: Option<&str>, was_out: bool) {
         let now = self.now();
         let mut log = self.log();
@@ -58,7 +58,7 @@ impl Observer {
         let until = pause.map_or(0, |pause| pause.until.saturating_sub(self.epoch()));
         let lease = log.sends.lease_of(by, token);
         let is_lost = lease.is_some_and(|lease| log.failed_over_since(lease.at));
-        // The pause of a session that took the place of this one's is none of its own.
+        // A pause of a session that replaced this instance's session does not bind the instance.
         let written = record.and_then(|record| record.lease.as_ref());
         let number = lease.map(|lease| lease.number);
         let is_current = written.map(|lease| lease.number) == number;
@@ -74,12 +74,12 @@ impl Observer {
         }
         let least = failed.asked.max(millis(CoolDown::default().expired));
         let is_early = failed.was_over && now + SLACK < failed.at + least;
-        // It was about to do something else instead, and then the store had lost its lease.
+        // The instance was about to do something else instead, and then the store had lost its lease.
         let leased_from = failed
             .at
             .saturating_sub(self.scenario.longest_lease() * 1_000);
         let is_lost = !failed.is_resent && log.failed_over_since(leased_from);
-        // Another may have got through.
+        // Another instance may have succeeded.
         let is_same = failed.version == record.map(|record| record.version);
         if failed.token == token && is_same && is_early && !is_lost {
             return Some(format!("sends {} ms after a failure", now - failed.at));
@@ -91,14 +91,14 @@ impl Observer {
         None
     }
 
-    /// Whether the last failure of an instance is followed by another way at once, or by a pause that may be cut short.
+    /// Whether another way follows at once on the last failure of an instance, or a pause that may be cut short.
     pub(super) fn has_no_pause(&self, log: &Log, by: NodeId, token: Option<usize>) -> bool {
         let failed = log.failed.get(&by);
         let failed = failed.filter(|failed| failed.token == token);
         failed.is_some_and(|failed| !failed.is_resent || !failed.was_over)
     }
 
-    /// An attempt has failed that was made for so many milliseconds before it reached anything.
+    /// An attempt has failed before it reached the server, after this many milliseconds.
     pub(crate) fn unreached(&self, by: NodeId, refresh: Option<&str>, error: &EndpointError) {
         let mut log = self.log();
         let token = refresh.map(|refresh| log.texts[refresh]);
@@ -135,7 +135,7 @@ impl Observer {
         log.failed.insert(by, failed);
     }
 
-    /// Whether a token is sent again after this.
+    /// Whether the profile permits sending the token again after this error.
     fn permits(&self, error: &EndpointError) -> bool {
         let is_silence = matches!(error, EndpointError::Unknown { .. });
         match self.scenario.resend {
@@ -147,18 +147,18 @@ impl Observer {
         }
     }
 
-    /// Whether the access token of the record is over, for every client there is.
+    /// Whether the record's access token has expired for every client.
     fn is_over(&self, log: &Log, now: u64) -> bool {
         let record = log.record.as_ref();
         let access = record.and_then(View::access);
-        // One without an access token is renewed when that would be due.
+        // A pair without an access token is renewed at the time at which that token would be due.
         access.is_some_and(|access| {
             let ends_at = log.accesses.get(access).copied().unwrap_or(0);
             ends_at <= now && !log.repeated.contains(access)
         })
     }
 
-    /// What a write makes of the pause.
+    /// What a write does to the pause.
     pub(super) fn pause_problems(
         &self,
         log: &Log,
@@ -171,7 +171,7 @@ impl Observer {
         let brought = new.refresh().and_then(|refresh| log.texts.get(refresh));
         let is_new = brought.is_some_and(|name| !log.tokens[*name].was_stored);
         if is_new && new.version > old.version && pause.is_some() {
-            problems.push("commits a pair and leaves the pause in".to_owned());
+            problems.push("commits a pair and leaves the pause in the record".to_owned());
         }
         let (Some(failed), Some(pause)) = (log.failed.get(&by), pause) else {
             return problems;
@@ -179,19 +179,19 @@ impl Observer {
         if Some(pause) == old.not_before.as_ref() || failed.begins != log.done_by_users() {
             return problems;
         }
-        // The store's time as its last answer told it may be so much behind.
+        // The store time that the instance knows from its last answer may be behind by this much.
         let lag = log.lags.get(&by).copied().unwrap_or(0) + SLACK;
         let until = pause.until.saturating_sub(self.epoch()) + lag;
         let is_resent = failed.token.is_some() && failed.is_resent;
         let count = pause.failures;
-        // The user has done something since its rotation began.
+        // The user has acted since the rotation of the instance began.
         if count == 0 {
             return problems;
         }
         let usual = millis(CoolDown::default().expired);
         let doubled = usual << count.saturating_sub(1).min(10);
         let least = doubled.min(millis(CoolDown::default().longest));
-        // Another instance may get through, and goes first.
+        // Another instance may succeed, and goes first.
         let lead = u64::from(pause.class == "not_sent") * least / 10;
         let least = least - lead;
         if failed.was_over && is_resent && until < failed.at + least {
@@ -203,7 +203,7 @@ impl Observer {
         problems
     }
 
-    /// The store has answered the instance, and took so many milliseconds for the way back.
+    /// The store has answered the instance. The answer was on its way for `lag` milliseconds.
     pub(crate) fn loaded(&self, by: NodeId, lag: u64) {
         let mut log = self.log();
         let most = log.lags.entry(by).or_default();

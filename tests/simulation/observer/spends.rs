@@ -1,4 +1,4 @@
-//! One spend: what was sent, under which lease, and what became of it.
+//! A spend: which token was sent, under which lease, and what the server and the instance made of it.
 
 use evertoken::{EndpointError, Issued, RefreshToken};
 
@@ -17,33 +17,33 @@ pub(crate) struct Sends {
 #[derive(Debug)]
 pub(super) struct Send {
     pub(super) by: NodeId,
-    /// `None` for a sign-in.
+    /// The token; `None` for a sign-in.
     pub(super) token: Option<usize>,
-    /// Of the lease that it was sent under.
+    /// The number of the lease under which it was sent.
     pub(super) number: Option<u64>,
     pub(super) at: u64,
     pub(super) ended: bool,
-    /// What its instance made of the answer, and when.
+    /// What the instance made of the answer, and when.
     pub(super) read: Option<(Read, u64)>,
     pub(super) is_unspent: bool,
-    /// The server committed, and no instance has read the answer yet.
+    /// The server committed, and the instance has not read the answer yet.
     committed: bool,
     was_committed: bool,
 }
 
-/// What an answer says to the instance that reads it.
+/// What an answer means to the instance that reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Read {
     Issued,
     Dead,
-    /// The token is unspent.
+    /// The token is not spent.
     Unspent,
-    /// A page, or a gateway's answer.
+    /// A page, or the answer of a gateway.
     Unavailable,
     Silence,
 }
 
-/// A lease that was written.
+/// A lease that an instance wrote.
 #[derive(Debug)]
 pub(super) struct Leased {
     pub(super) by: NodeId,
@@ -64,20 +64,20 @@ impl Sends {
         sends.any(|send| send.token == Some(token) && send.was_committed)
     }
 
-    /// Whether an instance has read that the server calls it dead.
+    /// Whether an instance has read the server's verdict that the token is dead.
     pub(super) fn is_known_dead(&self, token: usize) -> bool {
         let is_dead = |send: &Send| matches!(send.read, Some((Read::Dead, _)));
         let mut sends = self.all.iter();
         sends.any(|send| send.token == Some(token) && is_dead(send))
     }
 
-    /// What was sent under this lease last.
+    /// What was last sent under this lease.
     pub(super) fn under(&self, by: NodeId, token: Option<usize>, number: u64) -> Option<&Send> {
         let mut sends = self.all.iter().rev();
         sends.find(|it| it.by == by && it.token == token && it.number == Some(number))
     }
 
-    /// When an instance sent this token last.
+    /// The last sending of this token by the instance.
     pub(super) fn last(&self, by: NodeId, token: Option<usize>) -> Option<&Send> {
         let mut sends = self.all.iter().rev();
         sends.find(|it| it.by == by && it.token == token)
@@ -94,7 +94,7 @@ impl Sends {
 }
 
 impl Observer {
-    /// The grant leaves for the server.
+    /// The request leaves for the server.
     pub(crate) fn sent(&self, by: NodeId, refresh: Option<&RefreshToken>) -> SendId {
         let now = self.now();
         let mut log = self.log();
@@ -129,7 +129,7 @@ impl Observer {
         SendId(log.sends.all.len() - 1)
     }
 
-    /// What the server did.
+    /// What the server did with the request.
     pub(crate) fn decided(&self, id: SendId, truth: &Result<Issued, EndpointError>) {
         let mut log = self.log();
         let send = &log.sends.all[id.0];
@@ -139,26 +139,26 @@ impl Observer {
                 log.tokens[token].was_refused = true;
             }
             self.note_locked(&mut log, || format!("the server refuses {by}"));
-            // The rules allowed it, or that was said already.
+            // The rules permitted this loss, or the observer has already reported it.
             let others = log.sends.all.iter().enumerate();
             let is_spent =
                 |(at, it): (usize, &Send)| at != id.0 && it.token == token && it.was_committed;
             if others.into_iter().any(is_spent) {
-                self.cause_locked(&mut log, "a spent token came a second time");
+                self.cause_locked(&mut log, "a spent token reached the server again");
             }
             return;
         };
         let (access, refresh) = parts(issued);
         if let Some(access) = access.filter(|it| log.accesses.contains_key(*it)) {
             let lease = log.sends.lease_of(by, token);
-            // To find the pair expired would be to take the session for idle.
+            // An instance that finds the pair expired would end the session as idle.
             let ends_idle = self.scenario.nodes[by.node] == Strategy::EndsIdle;
-            // No client takes it for older than that.
+            // No client assumes a higher age than this.
             let ttl = self.scenario.access_ttl * 1_000;
             let is_old = self.now() + ttl / 2 > log.accesses[access];
             if ends_idle || is_old || !lease.is_some_and(|lease| lease.is_doubtful) {
                 log.repeated.insert(access.to_owned());
-                self.cause_locked(&mut log, "a pair came again unexpectedly");
+                self.cause_locked(&mut log, "the server repeated a pair unexpectedly");
             }
         }
         self.lives(&mut log, access);
@@ -195,7 +195,7 @@ impl Observer {
                 let (_, refresh) = parts(issued);
                 let refresh = refresh.filter(|text| !text.is_empty());
                 let name = refresh.and_then(|it| log.texts.get(it).copied());
-                // The token goes on to be good, whatever became of it before.
+                // The server kept the token, so the token is good, whatever became of it before.
                 if name.is_none() || name == token {
                     let all = log.sends.all.iter().enumerate();
                     let is_done = |it: &Send| {
@@ -221,7 +221,7 @@ impl Observer {
         }
     }
 
-    /// The instance does not wait for the answer any more.
+    /// The instance no longer waits for the answer.
     pub(crate) fn gave_up(&self, id: SendId) {
         let now = self.now();
         let mut log = self.log();
@@ -233,7 +233,7 @@ impl Observer {
         }
     }
 
-    /// How often the server committed an answer that no living instance has read.
+    /// Counts the committed answers that no living instance has read.
     pub(crate) fn count_unread(&self) {
         let mut log = self.log();
         let unread = log.sends.all.iter().filter(|send| send.committed).count();
@@ -243,7 +243,7 @@ impl Observer {
     }
 }
 
-/// Without coordination, one instance alone still spends a token once.
+/// Without coordination, a single instance still spends a token only once.
 fn judge_alone(log: &Log, by: NodeId, token: Option<usize>) -> Option<String> {
     let mut earlier = log.sends.all.iter();
     let same = earlier.any(|send| send.by == by && send.token == token && !send.ended);

@@ -1,4 +1,5 @@
-//! No newer pair is overwritten, and a lease is what it says: every write is judged against what it replaced.
+//! The rules for writes: a newer pair is not overwritten, and a lease states the truth. Every write is judged against
+//! the record that it replaced.
 
 use evertoken::protocol::Record;
 
@@ -7,14 +8,14 @@ use super::view::{By, Lease, State};
 use super::{Left, Log, NodeId, Observer, View};
 use crate::scenario::Resend;
 
-/// Of all pauses after failures, in milliseconds.
+/// The shortest pause after a failure, in milliseconds.
 const SHORTEST_PAUSE: u64 = 2_000;
 
-/// A machine that sleeps for longer than this has certainly noticed, in milliseconds.
+/// A machine certainly notices a sleep that is longer than this, in milliseconds.
 const LONG_SLEEP: u64 = 6_000;
 
 impl Observer {
-    /// The instance's write was applied.
+    /// The store applied the instance's write.
     pub(crate) fn swapped(&self, by: NodeId, next: &Record) {
         let now = self.now();
         let next = View::of(next);
@@ -51,7 +52,7 @@ impl Observer {
         log.record = Some(next);
     }
 
-    /// The instance knows that its write was applied.
+    /// The instance knows that the store applied its write.
     pub(crate) fn wrote(&self, by: NodeId, next: &Record) {
         let sign_ins = View::of(next).sign_ins;
         let mut log = self.log();
@@ -59,7 +60,7 @@ impl Observer {
         *most = sign_ins.max(*most);
     }
 
-    /// Only the server's own word ends a session, and what the profile forbids to find out.
+    /// A session ends only by a verdict of the server, or where the profile forbids finding out.
     fn end_problem(&self, log: &Log, old: Option<&View>, new: &View) -> Option<&'static str> {
         if old.is_some_and(|old| old.state == new.state) {
             return None;
@@ -72,13 +73,13 @@ impl Observer {
             }
             State::OutcomeUnknown { .. } => {
                 let may_send = self.scenario.resend == Resend::Always && !self.scenario.sign_in;
-                may_send.then_some("gives up a token that it may send")
+                may_send.then_some("ends a session whose token it may send")
             }
             _ => None,
         }
     }
 
-    /// A family is one sign-in: no pair of another gets into it.
+    /// A family is one sign-in: a pair of another family does not enter it.
     fn another_session(&self, log: &mut Log, next: &View) -> Option<&'static str> {
         let current = self.current(log, next)?;
         let family = log.tokens[current].family;
@@ -86,7 +87,7 @@ impl Observer {
         (first != family).then_some("writes a pair into another session")
     }
 
-    /// Whether the instance commits a pair by this write.
+    /// Whether the instance commits a pair with this write.
     pub(crate) fn is_commit(&self, by: NodeId, next: &Record) -> bool {
         let next = View::of(next);
         let log = self.log();
@@ -112,25 +113,25 @@ impl Observer {
             return problems;
         };
         if new.next_number < old.next_number {
-            problems.push("takes the next number back".to_owned());
+            problems.push("lowers the next lease number".to_owned());
         }
-        // A store that was set back goes on with a session that was replaced, and then that gives way again.
+        // After a failover the store may continue a session that was replaced. That session then gives way again.
         let is_same = new.family == old.family || !log.has_failed_over();
         if new.version < old.version && is_same {
-            problems.push(format!("takes version {} back", old.version));
+            problems.push(format!("lowers the version from {}", old.version));
         }
         if new.committed_number < old.committed_number && new.family == old.family {
-            problems.push("takes the committed number back".to_owned());
+            problems.push("lowers the committed number".to_owned());
         }
         if new.sign_ins < old.sign_ins {
-            problems.push("takes the count of sign-ins back".to_owned());
+            problems.push("lowers the count of sign-ins".to_owned());
         }
-        // What is under way in the session before is committed there, or noted, and then gives way.
+        // A rotation of the previous session that is under way is committed or noted there, and then gives way.
         let is_commit = self
             .current(log, new)
             .is_some_and(|name| !log.tokens[name].was_stored);
-        // An end does not continue it either, which is why only an active record counts. Where instances do not
-        // coordinate, a remark does not say that the token is to be sent.
+        // An end does not continue the session either, so only an active record counts. Without coordination, a doubt
+        // note does not announce a sending.
         let is_remark = !self.scenario.coordinated && new.digest == old.digest;
         let is_excused = is_commit || is_remark;
         let seen = log.written_sign_ins.get(&by).copied().unwrap_or(0);
@@ -146,7 +147,7 @@ impl Observer {
             if is_older && !before.was_refused {
                 problems.push("overwrites a newer pair".to_owned());
             } else if is_older && is_spent {
-                problems.push("falls back on a pair that is spent".to_owned());
+                problems.push("falls back to a spent pair".to_owned());
             }
             if new.version == old.version && is_same {
                 problems.push("writes another pair under the same version".to_owned());
@@ -173,7 +174,7 @@ impl Observer {
         if let Some(lease) = written.filter(|lease| !same(lease)) {
             let owner = *log.owners.entry(lease.owner.clone()).or_insert(by);
             if owner != by && old.is_none_or(|old| old.lease != new.lease) {
-                problems.push(format!("writes a lease of {owner}'s"));
+                problems.push(format!("writes a lease of {owner}"));
             }
             if owner == by {
                 log.sends.leased(Leased {
@@ -196,19 +197,19 @@ impl Observer {
             .is_some_and(|it| self.is_old(&log.tokens[it]));
         let goes_on = is_alive && !is_old;
         if goes_on && before.doubtful.is_some() && written.is_none_or(|it| it.doubtful.is_none()) {
-            // A sign-in that may have worked may be done again.
+            // A sign-in that may have worked may be repeated.
             if before.digest == old.digest && old.pair.is_some() {
                 problems.push("wipes a doubt".to_owned());
             }
         }
         if goes_on && holder != Some(by) && !written.is_some_and(same) {
             if !self.is_stale(before, by, now) && !log.failed_over_since(before.since_ms(self)) {
-                problems.push(format!("takes the live lease of {holder:?}"));
+                problems.push(format!("takes over the live lease of {holder:?}"));
             }
-            // A second sign-in harms no session.
+            // A second sign-in does not harm a session.
             let is_refresh = before.digest == old.digest && old.pair.is_some();
             if written.is_some_and(|it| it.doubtful.is_none()) && is_refresh {
-                problems.push("takes a stale lease for a free one".to_owned());
+                problems.push("takes over a stale lease without a doubt".to_owned());
             }
         }
         if is_alive {
@@ -221,13 +222,13 @@ impl Observer {
                 && written.is_none_or(same)
                 && self.is_without_pause(log, sent, new, now)
             {
-                problems.push("gives its lease up after a failure without a pause".to_owned());
+                problems.push("releases its lease after a failure without a pause".to_owned());
             }
         }
         problems
     }
 
-    /// Whether others may take it.
+    /// Whether another instance may take the lease over.
     fn is_stale(&self, lease: &Lease, by: NodeId, now: u64) -> bool {
         let duration = lease
             .duration
@@ -235,7 +236,7 @@ impl Observer {
         lease.released || now >= lease.since_ms(self) + duration
     }
 
-    /// A lease on the same token in place of one `before`, or that one with a remark.
+    /// A lease on the same token that replaces `before`, or `before` itself with a doubt note.
     #[allow(clippy::too_many_arguments)]
     fn renewal(
         &self,
@@ -254,26 +255,26 @@ impl Observer {
         };
         let lease_duration = self.scenario.lease_duration_of(by.node) * 1_000;
         if lease.duration < lease_duration {
-            problems.push("has a shorter duration than its instance's lease_duration".to_owned());
+            problems.push("writes a lease that is shorter than its lease_duration".to_owned());
         }
         let read = sent.and_then(|sent| sent.read).map(|(read, _)| read);
         let is_new = lease.number != before.number;
         if !is_new {
-            // The remark that its token may be spent, and by what.
+            // The note that the token of the lease may be spent, with the cause.
             if lease.doubtful.is_some() && before.doubtful.is_none() || lease.by != before.by {
-                // Without coordination a token is sent beside the leases on it.
+                // Without coordination a token is sent although other instances hold leases on it.
                 let beside = log.sends.last(by, log.names.get(&lease.digest).copied());
                 let beside = beside.filter(|_| !self.scenario.coordinated);
                 let read = beside.map_or(read, |sent| sent.read.map(|(read, _)| read));
                 let is_right = match read {
-                    // Where the remark could not be stored in time.
+                    // The note could not be stored in time.
                     _ if lease.released && lease.by.is_none() => true,
                     Some(Read::Unavailable) => lease.by == Some(By::Unavailable),
                     Some(Read::Silence) => lease.by == Some(By::Silence),
                     _ => true,
                 };
                 if !is_right {
-                    problems.push(format!("says that {:?} left it doubtful", lease.by));
+                    problems.push(format!("notes {:?} as the cause of a doubt", lease.by));
                 }
             }
             let pause = new.not_before.as_ref().map_or(0, |pause| pause.until);
@@ -282,11 +283,11 @@ impl Observer {
                 problems.push("lets its lease go stale in its own pause".to_owned());
             }
             if lease.sendings != before.sendings {
-                problems.push("counts sendings that were none".to_owned());
+                problems.push("counts a sending that did not happen".to_owned());
             }
             return problems;
         }
-        // After an answer that left it unspent it may be leased like one that was never sent.
+        // After an answer that left the token unspent, the token may be leased like one that was never sent.
         let is_lost = sent.is_none_or(|sent| sent.is_unspent || log.failed_over_since(sent.at));
         if is_lost || before.digest == self.key.digest().to_string() {
             return problems;
@@ -298,22 +299,22 @@ impl Observer {
             ));
         }
         if lease.doubtful.is_some() && lease.by != Some(By::Silence) {
-            problems.push("takes the answer for granted before it sends again".to_owned());
+            problems.push("notes an answer before it sends again".to_owned());
         }
         let is_unclear = matches!(read, Some(Read::Unavailable | Read::Silence));
         if holder == Some(by) && is_unclear && !self.is_stale(before, by, now) {
             let at = sent.map_or(now, |sent| sent.at);
             if before.doubtful.is_none() && !log.has_trouble_since(by, at) {
-                problems.push("sends again without a remark before the pause".to_owned());
+                problems.push("sends again without a doubt note before the pause".to_owned());
             }
             if log.slept_long_since(at, LONG_SLEEP) {
-                problems.push("sends again soon though it slept meanwhile".to_owned());
+                problems.push("sends again soon although its machine slept".to_owned());
             }
         }
         problems
     }
 
-    /// Whether the holder of a lease says nothing of the pause after its failure, which goes on.
+    /// Whether the holder of a lease does not write a pause after its failure, because an older pause continues.
     fn is_without_pause(&self, log: &Log, sent: Option<&Send>, new: &View, now: u64) -> bool {
         let Some(sent) = sent.filter(|sent| !log.failed_over_since(sent.at)) else {
             return false;
@@ -334,7 +335,7 @@ impl Observer {
 }
 
 impl Lease {
-    /// As the observer counts.
+    /// The start of the lease on the observer's time scale, in milliseconds.
     fn since_ms(&self, observer: &Observer) -> u64 {
         self.since.saturating_sub(observer.epoch())
     }

@@ -1,4 +1,4 @@
-//! A record as the observer sees it: what it says in its serialized form.
+//! The observer's view of a record, read from the serialized form.
 
 use evertoken::Key;
 use evertoken::protocol::Record;
@@ -25,7 +25,7 @@ pub(crate) struct Pair {
     pub(crate) refresh_token: Option<String>,
 }
 
-/// All times are store time, in milliseconds.
+/// A record. All times are store time, in milliseconds.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct NotBefore {
     pub(crate) until: u64,
@@ -81,7 +81,7 @@ impl View {
         self.pair.as_ref()?.refresh_token.as_deref()
     }
 
-    /// Whether the lease names the token that is current, or a sign-in.
+    /// The lease, if it is on the current token or on a sign-in.
     pub(crate) fn binding(&self, key: &Key) -> Option<&Lease> {
         let is_sign_in = key.digest().to_string();
         self.lease
@@ -89,7 +89,7 @@ impl View {
             .filter(|lease| lease.digest == self.digest || lease.digest == is_sign_in)
     }
 
-    /// Without anything that another run of the same seed would have otherwise.
+    /// The record as text, without anything that differs between two runs of the same seed.
     pub(crate) fn show(&self, key: &Key) -> String {
         let state = match &self.state {
             State::Active => "active",

@@ -3,14 +3,14 @@ use super::{
 };
 use crate::draw::Draw;
 
-/// The scenario of a seed.
+/// The scenario that a seed draws.
 pub(crate) fn drawn(seed: u64) -> Scenario {
     let mut scenario = first(seed);
     later::add_to(&mut scenario);
     scenario
 }
 
-/// What the seed's first stream decides. Nothing is ever added here: one draw more, and every seed is another scenario.
+/// What the first stream of the seed decides. Do not add draws here: one more draw changes the scenario of every seed.
 fn first(seed: u64) -> Scenario {
     let mut draw = Draw::new(seed);
     let server = server(&mut draw);
@@ -51,7 +51,7 @@ fn first(seed: u64) -> Scenario {
         faults: Vec::new(),
         length,
     };
-    // Else there would be no time to send in.
+    // Otherwise the lease would leave no time for sending.
     scenario.lease_duration = lease_duration.max(timeout + 2 * scenario.store_timeout + 6);
     let callers = draw.one(&[1, 3, 8, 20, 49]) + 1;
     scenario.callers = (0..draw.within(1..callers))
@@ -91,7 +91,7 @@ fn strategy(draw: &mut Draw) -> Strategy {
     }
 }
 
-/// Half of everything happens about when a token is due.
+/// Half of all moments lie near the time at which a token is due.
 pub(super) fn moment(draw: &mut Draw, scenario: &Scenario) -> u64 {
     let length = scenario.length * 1_000;
     if draw.chance(50) {
@@ -198,7 +198,7 @@ mod tests {
     use crate::corpus::written;
 
     #[test]
-    fn the_first_stream_of_a_seed_means_what_it_always_meant() {
+    fn the_first_stream_of_a_seed_still_draws_the_same_scenario() {
         let mut sum = Sha256::new();
         for seed in (0..1_000).chain([153_079, 199_999]) {
             sum.update(written("a seed", &first(seed)));
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_kind_of_fault_only_adds_to_what_a_seed_means() {
+    fn a_later_kind_of_fault_only_adds_to_the_scenario_of_a_seed() {
         for seed in 0..1_000 {
             let (first, mut drawn) = (first(seed), drawn(seed));
             assert!(
@@ -225,7 +225,7 @@ mod tests {
                     .all(|fault| drawn.faults.contains(fault))
             );
             assert!(drawn.callers.starts_with(&first.callers));
-            // Settings that came later.
+            // Settings that were added later.
             assert!(drawn.resend == first.resend || drawn.resend == Resend::WhenUnavailable);
             drawn.resend = first.resend;
             drawn.lease_durations.clear();

@@ -1,8 +1,8 @@
-//! What can go wrong, and what users do that others do not expect.
+//! What can go wrong in a run, and what users do unexpectedly.
 
 use serde::{Deserialize, Serialize};
 
-/// A moment at which an instance awaits something.
+/// A point at which an instance awaits something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Point {
@@ -33,98 +33,98 @@ impl Point {
     ];
 }
 
-/// What waits for an instance at a point.
+/// What happens to an instance at a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Ambush {
-    /// This call alone takes so many seconds more.
+    /// This call alone takes this many seconds longer.
     Hang(u64),
-    /// The whole instance stands still for so many seconds.
+    /// The whole instance stands still for this many seconds.
     Pause(u64),
-    /// The instance dies, and another comes after so many seconds.
+    /// The instance dies, and starts again after this many seconds.
     Crash(u64),
-    /// The user logs out there and then.
+    /// The user logs out at this point.
     Logout,
     /// The user signs in anew.
     Replace,
-    /// The user signs in anew, and this call takes so many seconds more.
+    /// The user signs in anew, and this call takes this many seconds longer.
     Overtake(u64),
 }
 
-/// What becomes of an exchange.
+/// The fate of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Answer {
     NotSent,
-    /// The server never sees it.
+    /// The request never reaches the server.
     LostBefore,
     /// The server commits, and the answer is lost.
     LostAfter,
-    /// It reaches the server so many seconds late.
+    /// The request reaches the server this many seconds late.
     SlowBefore(u64),
-    /// Its answer takes so many seconds.
+    /// The answer arrives this many seconds late.
     SlowAfter(u64),
     Status500,
     Later(u64),
     Misconfigured,
-    /// The pair's access token is missing.
+    /// The answer has no access token.
     NoAccess,
-    /// Nothing can be read.
+    /// The answer cannot be read.
     Garbled,
-    /// The server refuses a token that is good, this once.
+    /// The server refuses a good token once.
     Refused,
-    /// Something in between answers with this status, and the server never sees it.
+    /// A gateway answers with this status, and the request never reaches the server.
     Status(u16),
-    /// The server commits, and something in between answers with this status.
+    /// The server commits, and a gateway answers with this status.
     StatusAfter(u16),
-    /// The server wants the user.
+    /// The server requires the user to sign in.
     UserNeeded,
 }
 
-/// What becomes of a swap.
+/// The fate of a swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Write {
-    /// It is applied, and the answer lost.
+    /// The store applies the swap, and the answer is lost.
     Unanswered,
-    /// It never arrives.
+    /// The swap never reaches the store.
     Lost,
-    /// The request arrives this many seconds later, whether or not an instance still waits.
+    /// The swap reaches the store this many seconds later, whether or not the instance still waits.
     Late(u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Fault {
-    /// Meets the next exchange.
+    /// The fate of the next exchange.
     Answer(Answer),
-    /// Meets the next swap of this instance.
+    /// The fate of the next swap of this instance.
     Write(usize, Write),
-    /// Meets the next swap by which this instance commits a pair; what waits for the instance waits from then on.
+    /// The fate of the next swap by which this instance commits a pair. The ambush waits for the instance from then on.
     Commit {
         node: usize,
         write: Write,
         then: (Point, Ambush),
     },
-    /// Meets the instance the next time it gets there.
+    /// The ambush meets the instance the next time it reaches the point.
     At(usize, Point, Ambush),
-    /// Whether the endpoint of this instance can sign in is asked once more, and panics.
+    /// The next call of `can_sign_in` of this instance's endpoint panics.
     Panic(usize),
     StoreDown(u64),
     StoreSlow {
         ms: u64,
         seconds: u64,
     },
-    /// This instance does not reach the store.
+    /// This instance cannot reach the store for this many seconds.
     Partition(usize, u64),
-    /// The store takes so many writes back.
+    /// The store loses its last writes, this many.
     Failover(usize),
     Unreachable(u64),
-    /// Every exchange is answered so for so many seconds.
+    /// Every exchange gets this answer for this many seconds.
     Outage(Answer, u64),
     Crash(usize, u64),
     Pause(usize, u64),
-    /// Every machine sleeps, and the clocks go on.
+    /// Every machine sleeps for this many seconds, and the clocks go on.
     Suspend(u64),
     StepWall(usize, i64),
     /// The server ends every session.
@@ -132,6 +132,6 @@ pub(crate) enum Fault {
     Logout(usize),
     Replace(usize),
     SignIn(usize),
-    /// The manager is shut down, and another comes after so many seconds.
+    /// The manager is shut down, and starts again after this many seconds.
     Restart(usize, u64),
 }

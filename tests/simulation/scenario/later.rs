@@ -1,5 +1,6 @@
-//! Kinds of faults, and settings, that came after the first ones. Each draws from a stream of its own and only adds to a
-//! scenario, so that a seed keeps what it meant before: the first stream is closed, and a new kind of fault belongs here.
+//! Kinds of faults and settings that were added after the first stream. Each kind draws from a stream of its own and
+//! only adds to a scenario, so that a seed keeps its meaning. The first stream is closed: a new kind of fault belongs
+//! here.
 
 use super::drawn::moment;
 use super::{Action, Ambush, Answer, Caller, Fault, Point, Resend, Scenario, Write};
@@ -38,9 +39,9 @@ fn refusal(draw: &mut Draw, scenario: &mut Scenario) {
     }
 }
 
-/// An instance waits for an answer while another spends the same token, because the store lost the lease or because
-/// they do not coordinate. The first commit fails, and when the store is read again the user signs in anew. Then the
-/// new session is refused once.
+/// An instance waits for an answer while another instance spends the same token, because the store lost the lease or
+/// because the instances do not coordinate. The first commit fails, and the user signs in anew when the store is read
+/// again. Then the server refuses the new session once.
 fn overtaken(draw: &mut Draw, scenario: &mut Scenario) {
     if scenario.window() == 0 || !scenario.is_known {
         return;
@@ -68,8 +69,8 @@ fn overtaken(draw: &mut Draw, scenario: &mut Scenario) {
     refused(scenario, node, at + draw.within(10..60) * 1_000);
 }
 
-/// An instance commits its pair, is not answered and stands still, and meanwhile another rotates that pair on. Then the
-/// newer one is refused once.
+/// An instance commits its pair, gets no answer and stands still. Meanwhile another instance rotates that pair. Then
+/// the server refuses the newer pair once.
 fn unnoticed(draw: &mut Draw, scenario: &mut Scenario) {
     let Some((node, other)) = two_nodes(draw, scenario, 4) else {
         return;
@@ -83,7 +84,7 @@ fn unnoticed(draw: &mut Draw, scenario: &mut Scenario) {
     };
     scenario.faults.push((at, commit));
     rotates(scenario, node, &[at + 1]);
-    // The first may find no more than that pair.
+    // The first rotation may find only that pair.
     rotates(scenario, other, &[at + 8_000, at + 16_000]);
     refused(
         scenario,
@@ -100,7 +101,7 @@ fn panic(draw: &mut Draw, scenario: &mut Scenario) {
     }
 }
 
-/// A part of those scenarios which send a token always, or never.
+/// Some scenarios that would send a token again always or never do so only when the server is unavailable.
 fn resend(draw: &mut Draw, scenario: &mut Scenario) {
     if draw.chance(12) {
         scenario.resend = Resend::WhenUnavailable;
@@ -115,7 +116,7 @@ fn unlike(draw: &mut Draw, scenario: &mut Scenario) {
     }
 }
 
-/// The client gives up, and the server handles its request while the token is sent again, or before or after that.
+/// The client gives up, and the server handles the request before, during or after the second sending of the token.
 fn late(draw: &mut Draw, scenario: &mut Scenario) {
     if draw.chance(20) {
         let after = draw.one(&[1, 2, 3, 4, 8, 40]);
@@ -128,7 +129,7 @@ fn late(draw: &mut Draw, scenario: &mut Scenario) {
 
 const STATUSES: [u16; 10] = [301, 400, 401, 403, 404, 408, 413, 502, 503, 504];
 
-/// One or several in a row, with or without a commit behind them.
+/// One page or several in a row, with or without a commit behind them.
 fn pages(draw: &mut Draw, scenario: &mut Scenario) {
     if !draw.chance(30) {
         return;
@@ -171,7 +172,7 @@ fn client(draw: &mut Draw, scenario: &mut Scenario) {
     }
 }
 
-/// The store shows a session again that the user has replaced or left.
+/// The store shows a session again that the user has replaced or logged out.
 fn set_back(draw: &mut Draw, scenario: &mut Scenario) {
     if !draw.chance(6) {
         return;
@@ -193,7 +194,7 @@ fn set_back(draw: &mut Draw, scenario: &mut Scenario) {
     rotates(scenario, other, &[back_at + draw.within(1..5_000)]);
 }
 
-/// An answer is lost, and the sign-in that follows on it is refused.
+/// An answer is lost, and the server refuses the sign-in that follows.
 fn sign_in_refused(draw: &mut Draw, scenario: &mut Scenario) {
     if scenario.sign_in && draw.chance(30) {
         let at = moment(draw, scenario);
@@ -203,9 +204,9 @@ fn sign_in_refused(draw: &mut Draw, scenario: &mut Scenario) {
     }
 }
 
-/// The server refuses a token, and the store is down by the time that its instance reads that.
+/// The server refuses a token, and the store is down when the instance reads the refusal.
 fn verdict(draw: &mut Draw, scenario: &mut Scenario) {
-    // Else the instance would have given up by then.
+    // Otherwise the instance would have given up by then.
     if scenario.timeout < 30 || !draw.chance(8) {
         return;
     }
@@ -218,7 +219,7 @@ fn verdict(draw: &mut Draw, scenario: &mut Scenario) {
     refused(scenario, node, at);
 }
 
-/// Two instances, in so many percent of the scenarios that have them.
+/// Two instances, in `percent` percent of the scenarios that have at least two.
 fn two_nodes(draw: &mut Draw, scenario: &Scenario, percent: u64) -> Option<(usize, usize)> {
     let count = scenario.nodes.len();
     if count < 2 || !draw.chance(percent) {
@@ -233,7 +234,7 @@ fn rotates(scenario: &mut Scenario, node: usize, at: &[u64]) {
     scenario.callers.push(Caller { node, actions });
 }
 
-/// The instance rotates, and is refused.
+/// The instance rotates, and the server refuses its token.
 fn refused(scenario: &mut Scenario, node: usize, at: u64) {
     scenario.faults.push((at, Fault::Answer(Answer::Refused)));
     rotates(scenario, node, &[at + 1]);

@@ -7,7 +7,8 @@ use tempfile::TempDir;
 use super::postgres::{Postgres, as_other_user, give_to_postgres};
 use super::{Missing, answers, end, free_port, program};
 
-/// A PgBouncer of one's own, in front of a server. It refuses to run as root, so then it runs as the user `postgres`.
+/// A PgBouncer for one test, in front of a PostgreSQL server. PgBouncer refuses to run as root; a root process runs it
+/// as the user `postgres`.
 #[derive(Debug)]
 pub struct PgBouncer {
     _directory: TempDir,
@@ -15,23 +16,23 @@ pub struct PgBouncer {
     child: Option<Child>,
 }
 
-/// When a connection of the server is given to another client.
+/// When PgBouncer gives a server connection to another client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PoolMode {
     Session,
-    /// The names of prepared statements are mixed up.
+    /// Per transaction: PgBouncer mixes up the names of prepared statements.
     Transaction,
-    /// They are kept apart.
+    /// Per transaction: PgBouncer keeps the names of prepared statements apart.
     TransactionWithNames,
 }
 
 impl PgBouncer {
-    /// Whether there is a program to start.
+    /// Whether PgBouncer is installed.
     pub fn installed() -> Result<(), Missing> {
         binary().map(drop)
     }
 
-    /// Whether it can keep the names of prepared statements apart: from version 1.21 on.
+    /// Whether PgBouncer can keep the names of prepared statements apart, from version 1.21 on.
     pub fn knows_names() -> Result<bool, Missing> {
         let asked = Command::new(binary()?).arg("--version").output();
         let told = asked.map_err(|error| Missing(format!("pgbouncer cannot be run: {error}")))?;
@@ -82,7 +83,7 @@ impl PgBouncer {
         Ok(pooler)
     }
 
-    /// The way to a database of the server by this.
+    /// The URL by which a client reaches a database of the server through PgBouncer.
     pub fn url(&self, url: &str) -> String {
         let database = url.rsplit('/').next().unwrap_or_default();
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
@@ -95,7 +96,7 @@ impl Drop for PgBouncer {
     }
 }
 
-/// Debian keeps it among the programs of administrators.
+/// The path of PgBouncer. Debian installs it in `/usr/sbin`.
 fn binary() -> Result<PathBuf, Missing> {
     program("pgbouncer", &[PathBuf::from("/usr/sbin")])
 }

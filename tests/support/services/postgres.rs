@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::{Missing, PATIENCE, answers, end, free_port, program};
 
-/// A PostgreSQL server of one's own. It refuses to run as root, so then it runs as the user `postgres`.
+/// A PostgreSQL server for one test. PostgreSQL refuses to run as root; a root process runs it as the user `postgres`.
 #[derive(Debug)]
 pub struct Postgres {
     directory: TempDir,
@@ -22,12 +22,12 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Whether there is a program to start.
+    /// Whether PostgreSQL is installed.
     pub fn installed() -> Result<(), Missing> {
         binaries().map(drop)
     }
 
-    /// One that several tests of this process share, each with a database of its own.
+    /// A server that several tests of this process share, each with its own database.
     pub fn shared() -> Result<Arc<Self>, Missing> {
         static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(|died| died.into_inner());
@@ -39,17 +39,17 @@ impl Postgres {
         Ok(server)
     }
 
-    /// One that does not wait for its disk.
+    /// A server that does not wait for its disk.
     pub fn start() -> Result<Self, Missing> {
         Self::start_with(&["fsync=off"])
     }
 
-    /// One that has written to its disk what it acknowledges.
+    /// A server that acknowledges only what is on its disk.
     pub fn durable() -> Result<Self, Missing> {
         Self::start_with(&["fsync=on"])
     }
 
-    /// One with these settings beside port, address and directory.
+    /// A server with these settings besides port, address and directory.
     pub fn start_with(settings: &[&str]) -> Result<Self, Missing> {
         let binaries = binaries()?;
         let directory = tempfile::tempdir().expect("a directory");
@@ -93,7 +93,7 @@ impl Postgres {
         self.port
     }
 
-    /// Of the database that is always there.
+    /// The URL of the database that always exists.
     pub fn url(&self) -> String {
         self.url_of("postgres")
     }
@@ -102,7 +102,7 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// The URL of a database that is new.
+    /// The URL of a new database.
     pub fn database(&self) -> String {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{number}");
@@ -110,23 +110,23 @@ impl Postgres {
         self.url_of(&name)
     }
 
-    /// One of the programs that came with the server.
+    /// The path of a program that belongs to the server.
     pub fn program(&self, name: &str) -> PathBuf {
         self.binaries.join(name)
     }
 
-    /// Runs SQL in the database that is always there, as an administrator would, and returns what it said.
+    /// Runs SQL as an administrator in the database that always exists, and returns the output.
     pub fn sql(&self, sql: &str) -> String {
         self.sql_in(&self.url(), sql)
     }
 
-    /// The same in another database.
+    /// Runs SQL as an administrator in another database, and returns the output.
     pub fn sql_in(&self, url: &str, sql: &str) -> String {
         self.try_sql(url, sql)
             .unwrap_or_else(|told| panic!("{sql}: {told}"))
     }
 
-    /// The same, or what the server says against it, with its SQLSTATE.
+    /// Runs SQL as an administrator, and returns the output, or the server's error with its SQLSTATE.
     pub fn try_sql(&self, url: &str, sql: &str) -> Result<String, String> {
         let mut psql = Command::new(self.program("psql"));
         psql.args([
@@ -140,7 +140,7 @@ impl Postgres {
             "VERBOSITY=verbose",
         ]);
         psql.args(["-d", url, "-c", sql]);
-        let done = psql.stdin(Stdio::null()).output().expect("psql is there");
+        let done = psql.stdin(Stdio::null()).output().expect("psql runs");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         match done.status.success() {
             true => Ok(text(&done.stdout)),
@@ -148,12 +148,12 @@ impl Postgres {
         }
     }
 
-    /// As by `kill -9` of all of it: a power cut, as far as the database is concerned.
+    /// Ends the server as `kill -9` does. For the database this is a power cut.
     pub fn kill(&mut self) {
         end(&mut self.child);
     }
 
-    /// As an administrator restarts it: connections are cut, and what was acknowledged is there.
+    /// Stops the server as an administrator does: connections are cut, and acknowledged writes survive.
     pub fn stop(&mut self) {
         if let Some(child) = &self.child {
             let pid = rustix::process::Pid::from_child(child);
@@ -164,7 +164,8 @@ impl Postgres {
         }
     }
 
-    /// On the port and data that it had. What is left of one that was killed may hold its memory for a moment.
+    /// Starts the server again on its port and data. The remains of a killed server may hold its shared memory for a
+    /// moment.
     pub fn restart(&mut self) -> Result<(), Missing> {
         let started = Instant::now();
         loop {
@@ -180,7 +181,7 @@ impl Postgres {
     fn start_again(&mut self) -> Result<(), Missing> {
         self.kill();
         let data = self.directory.path().join("data");
-        // One pid, so that the signals go to the server itself.
+        // The server runs as the child itself, so that signals reach it.
         let mut command = as_other_user(&self.binaries.join("postgres"), self.directory.path());
         command
             .arg("-D")
@@ -200,12 +201,12 @@ impl Postgres {
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .expect("it is there");
+            .expect("postgres runs");
         let (ready, url) = (self.binaries.join("pg_isready"), self.url());
         let port = self.port;
         let child = self.child.insert(child);
         answers(child, "postgres", || {
-            // The cheap look first.
+            // The cheaper check first.
             TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
                 && Command::new(&ready)
                     .args(["-q", "-d", &url])
@@ -225,7 +226,7 @@ impl Drop for Postgres {
     }
 }
 
-/// Of the newest version that is installed; Debian keeps them off the path.
+/// The directory of PostgreSQL's programs, of the newest installed version. Debian does not put them on `PATH`.
 fn binaries() -> Result<PathBuf, Missing> {
     let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
         .map(|entries| {
@@ -238,20 +239,20 @@ fn binaries() -> Result<PathBuf, Missing> {
     versions.sort();
     versions.reverse();
     let postgres = program("postgres", &versions)?;
-    // It may be a link to where the others are.
+    // The program may be a link into the directory of the others.
     let postgres = std::fs::canonicalize(&postgres).unwrap_or(postgres);
     Ok(postgres.parent().unwrap_or(&postgres).to_owned())
 }
 
-/// Makes what the server has to read its own.
+/// Gives a path that the server must read to the user of the server.
 pub fn give_to_postgres(path: &Path, mode: u32) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("ours");
     if let Some((user, group)) = other_user() {
-        chown(path, Some(user), Some(group)).expect("we are root");
+        chown(path, Some(user), Some(group)).expect("root may chown");
     }
 }
 
-/// The user and group to run as, where we are root.
+/// The user and group that run the server when this process is root.
 fn other_user() -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::{Missing, answers, end, free_port, program};
 
-/// A Redis server of one's own.
+/// A Redis server for one test.
 #[derive(Debug)]
 pub struct Redis {
     directory: TempDir,
@@ -17,17 +17,17 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Whether there is a program to start.
+    /// Whether Redis is installed.
     pub fn installed() -> Result<(), Missing> {
         program("redis-server", &[]).map(drop)
     }
 
-    /// One that keeps everything in memory.
+    /// A server that keeps everything in memory.
     pub fn start() -> Result<Self, Missing> {
         Self::start_with(&["--save", "", "--appendonly", "no"])
     }
 
-    /// One that has written to its disk what it acknowledges.
+    /// A server that acknowledges only what is on its disk.
     pub fn durable() -> Result<Self, Missing> {
         Self::start_with(&[
             "--save",
@@ -39,7 +39,7 @@ impl Redis {
         ])
     }
 
-    /// One with these options beside port, address and directory.
+    /// A server with these options besides port, address and directory.
     pub fn start_with(options: &[&str]) -> Result<Self, Missing> {
         let mut server = Self {
             directory: tempfile::tempdir().expect("a directory"),
@@ -47,7 +47,7 @@ impl Redis {
             options: options.iter().map(|&option| option.to_owned()).collect(),
             child: None,
         };
-        // The port is free when it is drawn, and may be taken by the time it is used.
+        // The port is free when it is chosen, and may be taken when the server uses it.
         for _ in 0..4 {
             server.port = free_port();
             if server.restart().is_ok() {
@@ -71,12 +71,12 @@ impl Redis {
         self.child.as_ref().map(Child::id)
     }
 
-    /// As by `kill -9`.
+    /// Ends the server as `kill -9` does.
     pub fn kill(&mut self) {
         end(&mut self.child);
     }
 
-    /// On the port and directory that it had.
+    /// Starts the server again on its port and directory.
     pub fn restart(&mut self) -> Result<(), Missing> {
         self.kill();
         let mut command = Command::new(program("redis-server", &[])?);
@@ -87,7 +87,7 @@ impl Redis {
             .args(&self.options)
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        let child = command.spawn().expect("it is there");
+        let child = command.spawn().expect("redis-server runs");
         let port = self.port;
         let child = self.child.insert(child);
         answers(child, "redis-server", || ping(port).is_some())
@@ -100,7 +100,7 @@ impl Drop for Redis {
     }
 }
 
-/// Whether it has loaded its data and answers, be it that it wants a password.
+/// Whether the server has loaded its data and answers. A demand for a password is an answer too.
 fn ping(port: u16) -> Option<()> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
