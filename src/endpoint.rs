@@ -237,7 +237,7 @@ pub struct StaticToken {
 }
 
 impl StaticToken {
-    /// An endpoint with this token only.
+    /// Makes an endpoint that issues only this token.
     #[must_use]
     pub fn new(access: impl Into<AccessToken>) -> Self {
         Self {
@@ -249,7 +249,7 @@ impl StaticToken {
 #[async_trait]
 impl TokenEndpoint for StaticToken {
     async fn exchange(&self, _: Grant<'_>) -> Result<Issued, EndpointError> {
-        let why = "a static token has no endpoint that could replace it";
+        let why = "a static token cannot be refreshed; configure a new token";
         Err(EndpointError::refused_here("unsupported", why))
     }
 

@@ -165,8 +165,7 @@ impl Codec {
     ///
     /// If the sealer fails.
     pub fn encode(&self, record: &Record) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-        self.write(record)
-            .map_err(|flaw| flaw.of("a record cannot be written"))
+        self.write(record).map_err(|flaw| flaw.of_writing(record))
     }
 
     /// The record of `key` from its bytes.
@@ -177,7 +176,7 @@ impl Codec {
     /// and this codec has a sealer. The error contains nothing of the bytes but a key.
     pub fn decode(&self, key: &Key, bytes: &[u8]) -> Result<Record, StoreError> {
         self.read(key, bytes)
-            .map_err(|flaw| flaw.of("a stored record cannot be read"))
+            .map_err(|flaw| flaw.of(format_args!("the stored record of {key} cannot be read")))
     }
 
     pub(super) fn write(&self, record: &Record) -> Result<Zeroizing<Vec<u8>>, Flaw> {
@@ -414,6 +413,14 @@ impl Flaw {
             line: error.line(),
             column: error.column(),
         }
+    }
+
+    /// The error of a store that cannot write `record`.
+    pub(super) fn of_writing(self, record: &Record) -> StoreError {
+        self.of(format_args!(
+            "the record of {} cannot be written",
+            record.key()
+        ))
     }
 
     /// The error of a store about `subject`.
