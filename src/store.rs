@@ -168,7 +168,7 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
         }
     }
 
-    /// The key of the session that has or had this refresh token, as far as the store remembers. Default: `None`.
+    /// Returns the key of the session that has or had this refresh token, as far as the store remembers. Default: `None`.
     ///
     /// A store finds each token that a record [knows](Record::knows). A store may also find a token that has left its
     /// record, and whose digest it keeps elsewhere: then a seed that was used before is recognised. A store never finds
@@ -178,7 +178,7 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
         Ok(None)
     }
 
-    /// The key of the session that has this access token. A store finds at least the
+    /// Returns the key of the session that has this access token. A store finds at least the
     /// [current one](Record::access_digest) of each record. Default: `None`.
     async fn find_by_access(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
         let _ = digest;

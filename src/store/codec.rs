@@ -38,7 +38,7 @@ pub trait Sealer: Send + Sync + 'static {
     /// [`SealError::Failed`].
     fn seal(&self, key: &Key, plain: &[u8]) -> Result<Vec<u8>, SealError>;
 
-    /// The bytes that [`seal`](Self::seal) was given for this session.
+    /// Decrypts `sealed`: returns the bytes that [`seal`](Self::seal) was given for this session.
     ///
     /// # Errors
     ///
@@ -56,7 +56,7 @@ impl<S: Sealer + ?Sized> Sealer for Arc<S> {
     }
 }
 
-/// Why a sealer did not seal or did not open.
+/// The reason why a sealer did not seal or did not open.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
@@ -159,7 +159,7 @@ impl Codec {
         self
     }
 
-    /// The record as bytes, in a buffer that is zeroized and never reallocated.
+    /// Returns the record as bytes, in a buffer that is zeroized and never reallocated.
     ///
     /// # Errors
     ///
@@ -168,7 +168,7 @@ impl Codec {
         self.write(record).map_err(|flaw| flaw.of_writing(record))
     }
 
-    /// The record of `key` from its bytes.
+    /// Returns the record of `key` from its bytes.
     ///
     /// # Errors
     ///

@@ -143,7 +143,7 @@ pub struct FileStore {
 }
 
 impl FileStore {
-    /// A store in this directory. The directory is created if it is missing, with those above it. A relative path counts
+    /// Makes a store in this directory. The directory is created if it is missing, with those above it. A relative path counts
     /// from the current directory at this moment.
     ///
     /// # Errors
@@ -154,7 +154,7 @@ impl FileStore {
         Self::with_group(directory, GroupAccess::None)
     }
 
-    /// A store in a directory that the group may access, as on a volume that a container platform mounts. Every process
+    /// Makes a store in a directory that the group may access, as on a volume that a container platform mounts. Every process
     /// that shares the directory needs the same setting.
     ///
     /// # Errors
