@@ -84,8 +84,8 @@ pub struct SendWindow {
 }
 
 impl SendWindow {
-    /// Makes a window that ends at `ends_at`, by `clock`. The manager makes the windows of real exchanges; use this constructor
-    /// to test your own endpoint.
+    /// Makes a window that ends at `ends_at`, by `clock`. The manager makes the windows of real exchanges; use this
+    /// constructor to test your own endpoint.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, ends_at: Timestamp) -> Self {
         Self { clock, ends_at }
@@ -142,8 +142,8 @@ pub trait TokenEndpoint: Debug + Send + Sync + 'static {
     /// An implementation must return an issued pair whatever else is odd about the answer.
     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError>;
 
-    /// Returns the pair that the endpoint has from the start. The pair counts as a [seed](crate::Builder::seed) if the builder has
-    /// none. Default: none.
+    /// Returns the pair that the endpoint has from the start. The pair counts as a [seed](crate::Builder::seed) if the
+    /// builder has none. Default: none.
     fn first_pair(&self) -> Option<TokenPair> {
         None
     }

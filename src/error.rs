@@ -68,7 +68,9 @@ pub enum Error {
     },
     /// The token endpoint refused a sign-in. The manager does not repeat the sign-in without a caller, because servers
     /// lock accounts after several failures.
-    #[error("the server refused the sign-in: check the credentials")]
+    #[error(
+        "the token endpoint refused the sign-in: check the credentials of the user and of the client"
+    )]
     #[non_exhaustive]
     SignInRefused {
         /// The answer of the endpoint; see also [`Error::endpoint`].

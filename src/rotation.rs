@@ -316,7 +316,8 @@ fn family() -> Result<TokenFamily, Error> {
 }
 
 fn no_random(source: getrandom::Error) -> Error {
-    let gave_none = "the operating system's random source failed";
+    let gave_none =
+        "the operating system's random source failed; check the sandbox of this process";
     store_failed(StoreError::with_source(gave_none, source))
 }
 

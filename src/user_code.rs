@@ -44,7 +44,7 @@ impl fmt::Display for UserCodeError {
 pub(crate) fn caught<T>(name: &'static str, code: impl FnOnce() -> T) -> Option<T> {
     let answer = catch_unwind(AssertUnwindSafe(code)).ok();
     if answer.is_none() {
-        tracing::error!("`{name}` panicked");
+        tracing::error!("`{name}` panicked: read the panic's message, and fix that code");
     }
     answer
 }

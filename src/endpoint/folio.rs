@@ -119,7 +119,8 @@ impl Folio {
     #[cfg(feature = "config")]
     pub(crate) const BODY_LIMITS: (usize, usize) = transport::BODY_LIMITS;
 
-    /// Makes the endpoint of FOLIO behind Okapi. `url` is the URL above its interfaces (the `X-Okapi-Url`, with its path).
+    /// Makes the endpoint of FOLIO behind Okapi. `url` is the URL above its interfaces (the `X-Okapi-Url`, with its
+    /// path).
     ///
     /// Each rotation prolongs the session. A refresh token that is sent twice ends *every* session of the user, so the
     /// manager does not send a token again after a 500 or after silence. Without a sign-in, a lost answer then ends the
