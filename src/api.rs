@@ -46,7 +46,7 @@ struct ByText {
 }
 
 impl ApiProfile {
-    /// The statuses by which the API rejects a token. Default: 401 (RFC 6750 section 3.1).
+    /// Sets the statuses by which the API rejects a token. Default: 401 (RFC 6750 section 3.1).
     ///
     /// Some servers reject with a 403 (django-oauth-toolkit). Where a 403 also means "not permitted", leave 403 out:
     /// otherwise each such answer costs a rotation.
@@ -56,17 +56,17 @@ impl ApiProfile {
         self
     }
 
-    /// Whether a 503 with `Retry-After` comes from a gateway that did not pass the request on. A request of any method is
-    /// then sent once more. Default: `false`; only requests of idempotent methods (RFC 9110 section 9.2.2) are sent once
-    /// more.
+    /// Sets whether a 503 with `Retry-After` comes from a gateway that did not pass the request on. A request of any
+    /// method is then sent once more. Default: `false`; only requests of idempotent methods (RFC 9110 section 9.2.2) are
+    /// sent once more.
     #[must_use]
     pub fn gateway_unavailable(mut self, is_the_gateways: bool) -> Self {
         self.unavailable_is_the_gateways = is_the_gateways;
         self
     }
 
-    /// Adds a path that is called without a token, and without waiting for one: a path for users without a session, such
-    /// as a sign-in. Default: none.
+    /// Adds a path that is called without a token, and without waiting for a token: a path for users without a session,
+    /// such as a sign-in. Default: none.
     ///
     /// `path` matches the end of a URL's path in whole segments: `/users/sign-in` also matches `/api/users/sign-in`, but
     /// not the paths below `/users/sign-in`.

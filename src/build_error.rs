@@ -37,15 +37,18 @@ pub enum BuildError {
         /// The trait and the method.
         name: &'static str,
     },
-    /// The token endpoint's HTTP client could not be built.
-    #[error("the HTTP client could not be built")]
+    /// An HTTP client could not be built: the token endpoint's, or that of
+    /// [`TokenManager::client`](crate::TokenManager::client).
+    #[error(
+        "the HTTP client could not be built: check the settings of its builder and the CA certificates of the system"
+    )]
     #[non_exhaustive]
     Client {
         /// The error of the HTTP client.
         source: Arc<reqwest::Error>,
     },
     /// The operating system's random source failed.
-    #[error("the operating system's random source failed")]
+    #[error("the operating system's random source failed: check the sandbox of this process")]
     NoRandomness,
 }
 

@@ -26,7 +26,7 @@ pub(crate) use self::store_time::whole_millis;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// `nanos` after the origin.
+    /// Makes the moment that is `nanos` nanoseconds after the origin.
     #[must_use]
     pub const fn from_nanos(nanos: i64) -> Self {
         Self(nanos)
@@ -36,7 +36,7 @@ impl Timestamp {
         self.0
     }
 
-    /// From `earlier` to this moment; zero if it is not earlier.
+    /// Returns the time from `earlier` to this moment; zero if `earlier` is not earlier.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -94,13 +94,13 @@ impl Add<Duration> for Coarse {
 
 /// Reads the time.
 pub trait Clock: Debug + Send + Sync + 'static {
-    /// Now, by a clock that never goes back and counts suspend where the system has one.
+    /// Returns the time of a clock that never goes back and counts suspend where the system has one.
     fn now(&self) -> Timestamp;
 
-    /// Now, by the wall clock: since the Unix epoch.
+    /// Returns the time of the wall clock, since the Unix epoch.
     fn wall(&self) -> Duration;
 
-    /// Now, as cheap as can be had; the two parts may lag by some milliseconds.
+    /// Returns the time of both clocks as cheaply as possible; both parts may lag by some milliseconds.
     fn coarse(&self) -> Coarse;
 }
 

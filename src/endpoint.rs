@@ -84,8 +84,8 @@ pub struct SendWindow {
 }
 
 impl SendWindow {
-    /// A window that ends at `ends_at`, by `clock`. The manager makes the windows of real exchanges; use this constructor
-    /// to test your own endpoint.
+    /// Makes a window that ends at `ends_at`, by `clock`. The manager makes the windows of real exchanges; use this
+    /// constructor to test your own endpoint.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, ends_at: Timestamp) -> Self {
         Self { clock, ends_at }
@@ -121,13 +121,13 @@ pub enum Grant<'a> {
 }
 
 impl<'a> Grant<'a> {
-    /// A refresh token. Use this constructor to test your own endpoint.
+    /// Makes the grant of a refresh token. Use this constructor to test your own endpoint.
     #[must_use]
     pub const fn refresh(token: &'a RefreshToken, window: &'a SendWindow) -> Self {
         Self::Refresh { token, window }
     }
 
-    /// The endpoint's own credentials. Use this constructor to test your own endpoint.
+    /// Makes the grant of the endpoint's own credentials. Use this constructor to test your own endpoint.
     #[must_use]
     pub const fn sign_in(window: &'a SendWindow) -> Self {
         Self::SignIn { window }
@@ -142,8 +142,8 @@ pub trait TokenEndpoint: Debug + Send + Sync + 'static {
     /// An implementation must return an issued pair whatever else is odd about the answer.
     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError>;
 
-    /// A pair that the endpoint has from the start. The pair counts as a [seed](crate::Builder::seed) if the builder has
-    /// none. Default: none.
+    /// Returns the pair that the endpoint has from the start. The pair counts as a [seed](crate::Builder::seed) if the
+    /// builder has none. Default: none.
     fn first_pair(&self) -> Option<TokenPair> {
         None
     }
@@ -161,17 +161,17 @@ pub trait TokenEndpoint: Debug + Send + Sync + 'static {
         Err(EndpointError::refused_here("unsupported", why))
     }
 
-    /// The behaviour of the server. Default: the strictest.
+    /// Returns the behaviour of the server. Default: the strictest.
     fn profile(&self) -> ServerProfile {
         ServerProfile::strict()
     }
 
-    /// The longest an exchange may take. After that the outcome counts as unknown. Default: 30 s.
+    /// Returns the longest time that an exchange may take. After that time the outcome counts as unknown. Default: 30 s.
     fn timeout(&self) -> Duration {
         Duration::from_secs(30)
     }
 
-    /// The session at this endpoint, as far as the endpoint knows it. Default: an empty key.
+    /// Returns the key of the session, as far as the endpoint knows the key. Default: an empty key.
     fn key(&self) -> Key {
         Key::default()
     }
@@ -237,7 +237,7 @@ pub struct StaticToken {
 }
 
 impl StaticToken {
-    /// An endpoint with this token only.
+    /// Makes an endpoint that issues only this token.
     #[must_use]
     pub fn new(access: impl Into<AccessToken>) -> Self {
         Self {
@@ -249,7 +249,7 @@ impl StaticToken {
 #[async_trait]
 impl TokenEndpoint for StaticToken {
     async fn exchange(&self, _: Grant<'_>) -> Result<Issued, EndpointError> {
-        let why = "a static token has no endpoint that could replace it";
+        let why = "a static token cannot be refreshed; configure a new token";
         Err(EndpointError::refused_here("unsupported", why))
     }
 

@@ -68,7 +68,9 @@ pub enum Error {
     },
     /// The token endpoint refused a sign-in. The manager does not repeat the sign-in without a caller, because servers
     /// lock accounts after several failures.
-    #[error("the server refused the sign-in: check the credentials")]
+    #[error(
+        "the token endpoint refused the sign-in: check the credentials of the user and of the client"
+    )]
     #[non_exhaustive]
     SignInRefused {
         /// The answer of the endpoint; see also [`Error::endpoint`].
@@ -102,8 +104,8 @@ pub enum Error {
         /// The time until the next attempt.
         retry_after: Duration,
     },
-    /// The caller's deadline passed before a token was available.
-    #[error("no token within {}", Millis(*after))]
+    /// The caller's deadline passed before the call was finished.
+    #[error("the call was not finished within the deadline of {}", Millis(*after))]
     #[non_exhaustive]
     TimedOut {
         /// The deadline.
@@ -111,7 +113,7 @@ pub enum Error {
         /// The last failure, if there was one.
         source: Option<Arc<Error>>,
     },
-    /// Only from `try_token`: a rotation for the token is under way.
+    /// [`try_token`](crate::TokenManager::try_token) found no valid token; a rotation for a new one is under way.
     #[error("the token is not available yet: try again shortly")]
     Pending,
     /// Tokens of this session do not live as long as the caller requires.
@@ -157,8 +159,8 @@ pub enum Error {
         "the tokio runtime of this token manager has shut down: build the manager in a runtime that outlives its use"
     )]
     RuntimeGone,
-    /// Building or sending the user's own request failed.
-    #[error("the request failed")]
+    /// The caller's own request to an API could not be built or sent, or got no answer.
+    #[error("the caller's request could not be built or sent, or got no answer")]
     #[non_exhaustive]
     Request {
         /// The error of the HTTP client.
@@ -279,12 +281,12 @@ impl From<reqwest::Error> for Error {
 }
 
 /// Prints an error and its causes in one line.
-pub(crate) struct Causes<'a>(pub(crate) &'a Error);
+pub(crate) struct Causes<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
 
 impl fmt::Display for Causes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
-        let mut next = std::error::Error::source(self.0);
+        let mut next = self.0.source();
         while let Some(error) = next {
             write!(f, ": {error}")?;
             next = error.source();

@@ -78,7 +78,7 @@ impl TokenManager {
         &self.handle.api
     }
 
-    /// Returns a valid access token. The caller waits only if there is none, or if the strategy says so.
+    /// Returns a valid access token. The caller waits only if the manager has no valid token, or if the strategy says so.
     ///
     /// # Errors
     ///
@@ -99,8 +99,8 @@ impl TokenManager {
         Authorization::new(self)
     }
 
-    /// Returns a valid access token if the manager holds one. Otherwise it begins the rotation that is needed and returns
-    /// [`Error::Pending`] at once. It may be called from any thread.
+    /// Returns a valid access token if the manager holds one. Otherwise the manager begins the rotation that is needed
+    /// and the call returns [`Error::Pending`] at once. Any thread may call this method.
     ///
     /// # Errors
     ///
@@ -123,8 +123,8 @@ impl TokenManager {
         }
     }
 
-    /// Returns an access token that is valid for at least `least` from now. It rotates once if the current token is not. A
-    /// token of unknown lifetime is returned as it is.
+    /// Returns an access token that is valid for at least `least` from now. The manager rotates once if the current token
+    /// is not. A token of unknown lifetime is returned as it is.
     ///
     /// # Errors
     ///
@@ -161,8 +161,8 @@ impl TokenManager {
     /// Rotates now, whatever the strategy says: the caller joins the rotation in flight, or begins one. A session that was not
     /// loaded yet is loaded first; if loading it took an exchange, the pair of that exchange is the answer.
     ///
-    /// After [`seed`](Builder::seed) it turns a pair of which another program holds a copy into this manager's own. The copy is
-    /// used up then, and a program that presents it ends the session on a strict server.
+    /// After [`seed`](Builder::seed) this call turns a pair of which another program holds a copy into this manager's
+    /// own. The copy is used up then, and a program that presents it ends the session on a strict server.
     ///
     /// # Errors
     ///
@@ -205,9 +205,9 @@ impl TokenManager {
         &self.session.key
     }
 
-    /// Shuts the manager down, with all its clones: callers get [`Error::ShutDown`] from now on. It returns when a rotation in
-    /// flight is finished and its pair stored, and when a logout is stored. The session itself goes on: the next manager on
-    /// the same store continues it.
+    /// Shuts the manager down, with all its clones: callers get [`Error::ShutDown`] from now on. The call returns when a
+    /// rotation in flight is finished and its pair stored, and when a logout is stored. The session itself goes on: the
+    /// next manager on the same store continues it.
     ///
     /// # Errors
     ///

@@ -116,7 +116,7 @@ pub(crate) fn start(flight: Flight) {
         };
         let run = AssertUnwindSafe(rotation.run()).catch_unwind().await;
         let outcome = run.unwrap_or_else(|_| {
-            tracing::error!("a rotation panicked: this is a bug in evertoken");
+            tracing::error!("a rotation panicked: this is a bug in evertoken, please report it");
             let died = Error::TaskDied {
                 retry_after: Duration::ZERO,
             };
@@ -316,7 +316,8 @@ fn family() -> Result<TokenFamily, Error> {
 }
 
 fn no_random(source: getrandom::Error) -> Error {
-    let gave_none = "the operating system gave no random numbers";
+    let gave_none =
+        "the operating system's random source failed; check the sandbox of this process";
     store_failed(StoreError::with_source(gave_none, source))
 }
 
@@ -349,7 +350,8 @@ async fn announce(session: Arc<Session>, notice: Notice) {
     let announced = AssertUnwindSafe(reconcile_before(&session, notice)).catch_unwind();
     if announced.await.is_err() {
         tracing::error!(
-            "a session panicked before it could report its end: this is a bug in evertoken"
+            key = %session.key,
+            "a session panicked before it could report its end: this is a bug in evertoken, please report it"
         );
         tokio::time::sleep(AFTER_PANIC).await;
     }

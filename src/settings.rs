@@ -37,8 +37,9 @@ pub enum Coordination {
     /// An instance spends a token only under a lease in the store, so that one instance alone spends the token.
     #[default]
     Lease,
-    /// Every instance exchanges the token without a lease. For servers without reuse detection, and for tokens that
-    /// clients without access to the store spend too. A refusal is not reported while the access token is valid.
+    /// Every instance exchanges the token without a lease. This value is for servers without reuse detection, and for
+    /// tokens that clients without access to the store spend too. A refusal is not reported while the access token is
+    /// valid.
     ///
     /// Instances that sign in at the same time have a session each, under one key. With
     /// [write-through](Persistence::write_through), the instance that stores second adopts the stored pair, and its

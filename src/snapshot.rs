@@ -49,7 +49,7 @@ struct Origin {
 }
 
 impl Token {
-    /// The token's text. Keep it out of logs and errors.
+    /// The token's text. Keep the text out of logs and errors.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.copy.origin.access.expose()

@@ -18,7 +18,8 @@ pub struct Status {
     /// The time for which callers get the access token; `None` without an access token, and if the token's expiry is
     /// unknown or the token never expires.
     pub access_expires_in: Option<Duration>,
-    /// The remaining lifetime of the refresh token; `None` in the same cases.
+    /// The remaining lifetime of the refresh token; `None` without a refresh token, and if the token's expiry is unknown
+    /// or the token never expires.
     pub refresh_expires_in: Option<Duration>,
     /// Whether a rotation is under way.
     pub is_rotating: bool,

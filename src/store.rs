@@ -54,7 +54,7 @@ use crate::token::{Digest, Key};
 pub struct Revision(u64);
 
 impl Revision {
-    /// The revision with this number, which the store chooses.
+    /// Makes the revision with this number, which the store chooses.
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(number)
@@ -85,11 +85,12 @@ pub struct Loaded {
 pub enum Swap {
     /// The record was replaced, and has this revision now.
     Swapped(Revision),
-    /// The record no longer had the revision that was seen. The store holds this record.
+    /// The record no longer had the revision that was seen, and was not replaced. The store holds this record (`None`: no
+    /// record).
     Lost(Option<(Record, Revision)>),
 }
 
-/// The error of a store: it could not be reached, it refused, or a stored record could not be read.
+/// The error of a store: the store could not be reached, the store refused, or a stored record could not be read.
 ///
 /// After a failed [`swap`](TokenStore::swap) the record may have been replaced all the same.
 #[derive(Debug, Clone)]
@@ -102,13 +103,13 @@ struct Failure {
 }
 
 impl StoreError {
-    /// An error of what failed, in words without secrets.
+    /// Makes an error. `what` is the failed step and the remedy, in words without secrets.
     pub fn new(what: impl Into<String>) -> Self {
         let what = what.into();
         Self(Arc::new(Failure { what, source: None }))
     }
 
-    /// An error of what failed, in words without secrets, and its cause.
+    /// Makes an error with its cause. `what` is the failed step and the remedy, in words without secrets.
     pub fn with_source(
         what: impl Into<String>,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
@@ -167,7 +168,7 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
         }
     }
 
-    /// The key of the session that has or had this refresh token, as far as the store remembers. Default: `None`.
+    /// Returns the key of the session that has or had this refresh token, as far as the store remembers. Default: `None`.
     ///
     /// A store finds each token that a record [knows](Record::knows). A store may also find a token that has left its
     /// record, and whose digest it keeps elsewhere: then a seed that was used before is recognised. A store never finds
@@ -177,7 +178,7 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
         Ok(None)
     }
 
-    /// The key of the session that has this access token. A store finds at least the
+    /// Returns the key of the session that has this access token. A store finds at least the
     /// [current one](Record::access_digest) of each record. Default: `None`.
     async fn find_by_access(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
         let _ = digest;

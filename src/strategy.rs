@@ -57,7 +57,7 @@ pub enum OnExpiry {
     /// The request waits for a rotation.
     #[default]
     Rotate,
-    /// The session has ended for inactivity.
+    /// The request gets an error: the session has ended for inactivity.
     End,
 }
 
@@ -79,7 +79,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Rotates at the first request after expiry. Every other plan is built from this one.
+    /// Makes a plan that rotates at the first request after expiry. Every other plan is built from this one.
     #[must_use]
     pub fn on_request(life: &Lifetime) -> Self {
         Self {
@@ -91,21 +91,21 @@ impl Plan {
         }
     }
 
-    /// After `age`, a request starts a rotation and gets the current token.
+    /// Sets the age after which a request starts a rotation and gets the current token.
     #[must_use]
     pub fn advisory_from(mut self, age: impl Into<Option<Duration>>) -> Self {
         self.advisory_from = age.into();
         self
     }
 
-    /// After `age`, a request waits for a rotation.
+    /// Sets the age after which a request waits for a rotation.
     #[must_use]
     pub fn mandatory_from(mut self, age: impl Into<Option<Duration>>) -> Self {
         self.mandatory_from = age.into();
         self
     }
 
-    /// At `age`, the manager rotates without a request.
+    /// Sets the age at which the manager rotates without a request.
     #[must_use]
     pub fn wake_at(mut self, age: impl Into<Option<Duration>>) -> Self {
         self.wake_at = age.into();
@@ -137,8 +137,8 @@ pub struct OnRequest {
 }
 
 impl OnRequest {
-    /// A request after this fraction (0 to 1) of the lifetime starts a rotation in the background. Default: none,
-    /// only expiry starts a rotation.
+    /// Sets the fraction (0 to 1) of the lifetime after which a request starts a rotation in the background. Default:
+    /// none, so that only expiry starts a rotation.
     #[must_use]
     pub fn at_fraction(mut self, fraction: f64) -> Self {
         self.at_fraction = Some(fraction);

@@ -255,7 +255,9 @@ async fn run(mut running: Running) {
 fn wake(sleeper: Arc<dyn Sleeper>) {
     let again = Arc::clone(&sleeper);
     if catch_unwind(AssertUnwindSafe(|| sleeper.wake_up())).is_err() {
-        tracing::error!("a session panicked when it was woken: this is a bug in evertoken");
+        tracing::error!(
+            "a session panicked when its timer woke it: this is a bug in evertoken, please report it"
+        );
         if let Some(seat) = again.seat() {
             let at = seat.timer.clock.now() + AFTER_PANIC;
             seat.plan(|| Arc::downgrade(&again), Some(at), AFTER_PANIC);

@@ -131,7 +131,7 @@ pub struct TokenPair {
 }
 
 impl TokenPair {
-    /// A pair with an access token. Without [`expires_in`](Self::expires_in), the manager reads the expiry from the
+    /// Makes a pair with an access token. Without [`expires_in`](Self::expires_in), the manager reads the expiry from the
     /// token if the token is a JWT, and otherwise treats the expiry as unknown.
     #[must_use]
     pub fn new(access: impl Into<AccessToken>) -> Self {
@@ -141,7 +141,7 @@ impl TokenPair {
         }
     }
 
-    /// A pair with a refresh token only. The first use of the manager rotates such a pair.
+    /// Makes a pair with a refresh token only. The first use of the manager rotates such a pair.
     #[must_use]
     pub fn from_refresh_token(refresh: impl Into<RefreshToken>) -> Self {
         Self {
@@ -157,21 +157,21 @@ impl TokenPair {
         self
     }
 
-    /// The access token expires after this time from now.
+    /// Sets the time from now after which the access token expires.
     #[must_use]
     pub fn expires_in(mut self, total: Duration) -> Self {
         self.lifetime.access = total.into();
         self
     }
 
-    /// The access token does not expire.
+    /// Marks the access token as one that never expires.
     #[must_use]
     pub fn never_expires(mut self) -> Self {
         self.lifetime.access = Validity::Never;
         self
     }
 
-    /// The refresh token expires after this time from now.
+    /// Sets the time from now after which the refresh token expires.
     #[must_use]
     pub fn refresh_expires_in(mut self, total: Duration) -> Self {
         self.lifetime.refresh = total.into();

@@ -44,7 +44,7 @@ impl fmt::Display for UserCodeError {
 pub(crate) fn caught<T>(name: &'static str, code: impl FnOnce() -> T) -> Option<T> {
     let answer = catch_unwind(AssertUnwindSafe(code)).ok();
     if answer.is_none() {
-        tracing::error!("`{name}` panicked");
+        tracing::error!("`{name}` panicked: read the panic's message, and fix that code");
     }
     answer
 }
@@ -165,7 +165,7 @@ impl UserStore {
 
     pub(crate) async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
         let loading = async { self.code.load(key).await };
-        self.bounded("loading", loading).await
+        self.bounded("loading a record", loading).await
     }
 
     /// Swaps, and returns the store's time of the swap where the store learns that time on the way.
@@ -176,12 +176,12 @@ impl UserStore {
         next: &Record,
     ) -> Result<(Swap, Option<StoreTime>), StoreError> {
         let swapping = async { self.code.swap_timed(key, seen, next).await };
-        self.bounded("storing", swapping).await
+        self.bounded("storing a record", swapping).await
     }
 
     pub(crate) async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
         let finding = async { self.code.find(digest).await };
-        self.bounded("searching", finding).await
+        self.bounded("searching for a token", finding).await
     }
 
     /// Returns when the record may have changed, or after `limit`.

@@ -83,7 +83,7 @@ async fn t7_a_shared_session_ends_with_one_clear_error_and_nothing_is_counted_as
         let ran = ran(&format!("--session shared --ui {ui}")).await;
         for mode in ["okapi", "eureka"] {
             let line = ran.of(mode, "shared");
-            let why = "the session has ended: the server rejected its refresh token: \
+            let why = "the session has ended: the server rejected the refresh token: \
                        token.refresh.unprocessable: ";
             let reason = line["session_ended"].as_str().unwrap();
             assert!(reason.starts_with(why), "{line}");

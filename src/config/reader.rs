@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
         if path.is_empty() {
             return Err(Problem::custom("must not be an empty path"));
         }
-        let problem = "is relative to a directory whose name is not UTF-8";
+        let problem = "is relative to a directory whose name is not UTF-8; write an absolute path";
         let path = self.base.join(path);
         let path = path.to_str().ok_or_else(|| Problem::custom(problem))?;
         Ok(Value::text(path))

@@ -9,7 +9,7 @@ use super::quote::{Quote, with_quote};
 
 type Source = Arc<dyn StdError + Send + Sync>;
 
-/// Why an exchange brought no pair, classed by what that means for the refresh token.
+/// The reason why an exchange brought no pair, classed by what that means for the refresh token.
 ///
 /// Only an explicit statement of the server counts as its word, because gateways and proxies answer as well. The
 /// [`quote`](Self::quote) holds what the answer said.
@@ -20,7 +20,7 @@ pub enum EndpointError {
     #[error("the request to the token endpoint was not sent")]
     #[non_exhaustive]
     NotSent {
-        /// Why the request was not sent.
+        /// The reason why the request was not sent.
         source: Source,
         /// Whether the failure lasts until an operator fixes its cause: a certificate that is not trusted, or that names
         /// another host.

@@ -119,7 +119,8 @@ impl Folio {
     #[cfg(feature = "config")]
     pub(crate) const BODY_LIMITS: (usize, usize) = transport::BODY_LIMITS;
 
-    /// FOLIO behind Okapi. `url` is the URL above its interfaces (the `X-Okapi-Url`, with its path).
+    /// Makes the endpoint of FOLIO behind Okapi. `url` is the URL above its interfaces (the `X-Okapi-Url`, with its
+    /// path).
     ///
     /// Each rotation prolongs the session. A refresh token that is sent twice ends *every* session of the user, so the
     /// manager does not send a token again after a 500 or after silence. Without a sign-in, a lost answer then ends the
@@ -134,7 +135,7 @@ impl Folio {
         Self::with_http(Mode::Okapi, url, tenant, transport::http_builder())
     }
 
-    /// FOLIO with Eureka. `url` is the URL of its gateway.
+    /// Makes the endpoint of FOLIO with Eureka. `url` is the URL of its gateway.
     ///
     /// A session ends a fixed time after its sign-in, however often its pair is rotated. A refresh token that is sent twice
     /// ends only its own session, so the manager sends a token that may be spent again ([`Resend::Always`]): if the token

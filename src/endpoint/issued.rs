@@ -39,7 +39,7 @@ pub struct Issued {
 }
 
 impl Issued {
-    /// An answer with this access token.
+    /// Makes an answer with this access token.
     #[must_use]
     pub fn new(access: impl Into<AccessToken>) -> Self {
         Self {

@@ -94,8 +94,8 @@ impl OAuth2 {
     #[cfg(feature = "config")]
     pub(crate) const BODY_LIMITS: (usize, usize) = transport::BODY_LIMITS;
 
-    /// The token endpoint at `token_url`, for a public client until a secret is given. Reads the CA certificates of the
-    /// system, and connects to no server.
+    /// Makes the token endpoint at `token_url`, for a public client until a secret is given. This reads the CA
+    /// certificates of the system, and does not connect to a server.
     ///
     /// # Errors
     ///

@@ -22,15 +22,16 @@ pub enum OldPair {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Resend {
-    /// After every unclear answer, with pauses in between, as long as the refresh token may be alive. A strict server that
-    /// did consume the token revokes the session then; that session was lost already.
+    /// The manager sends the token again after every unclear answer, with pauses in between, as long as the refresh token
+    /// may be alive. A strict server that did consume the token revokes the session then; that session was lost already.
     #[default]
     Always,
-    /// After a page that is not the server's word, and after a 502, 503, 504 or 408 of a gateway. Not after silence, when
-    /// the token may well be spent. For servers on which a second use costs more than the session: Okapi revokes every
-    /// session of the user.
+    /// The manager sends the token again after a page that is not the server's word, and after a 502, 503, 504 or 408 of
+    /// a gateway. After silence the manager does not, because the token may well be spent. This value is for servers on
+    /// which a second use costs more than the session: Okapi revokes every session of the user.
     WhenUnavailable,
-    /// Never. An unclear answer ends the session when the access token expires, unless the endpoint can sign in.
+    /// The manager never sends a token again. An unclear answer ends the session when the access token expires, unless
+    /// the endpoint can sign in.
     Never,
 }
 
@@ -39,11 +40,13 @@ pub enum Resend {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ResendAfterSilence {
-    /// After the usual pause: a server with a grace window accepts the token again within that window.
+    /// The manager sends the token again after the usual pause: a server with a grace window accepts the token again
+    /// within that window.
     #[default]
     Soon,
-    /// After the lease has expired. For servers on which the last of several answers counts (Synapse): a first request that
-    /// the server handles late would kill the pair of the second request.
+    /// The manager sends the token again after the lease has expired. This value is for servers on which the last of
+    /// several answers counts (Synapse): a first request that the server handles late would kill the pair of the second
+    /// request.
     LeaseDuration,
 }
 

@@ -68,31 +68,32 @@ impl Builder {
         }
     }
 
-    /// The strategy, which decides when to rotate. Default: [`OnRequest`](crate::OnRequest).
+    /// Sets the strategy, which decides when to rotate. Default: [`OnRequest`](crate::OnRequest).
     pub fn strategy(mut self, strategy: impl RefreshStrategy) -> Self {
         self.strategy = UserStrategy::new(Arc::new(strategy));
         self
     }
 
-    /// The store that keeps the pair. Default: a [`MemoryStore`] of this manager's own.
+    /// Sets the store that keeps the pair. Default: a [`MemoryStore`] of this manager's own.
     pub fn store(mut self, store: impl TokenStore) -> Self {
         self.store = Some(Arc::new(store));
         self
     }
 
-    /// The first pair of the session. It counts only if the store does not know it yet: after a restart, the pair that was
-    /// rotated from it wins. Its times count from now. A pair that the store does not know begins a session where there is none
-    /// under the key, or one that has ended. Where another session goes on under the key,
+    /// Sets the first pair of the session. The pair counts only if the store does not know the pair yet: after a restart,
+    /// the pair that was rotated from it wins. Its times count from now. A pair that the store does not know begins a
+    /// session where there is none under the key, or one that has ended. Where another session goes on under the key,
     /// [`on_seed_conflict`](Self::on_seed_conflict) decides.
     pub fn seed(mut self, pair: TokenPair) -> Self {
         self.seed = Some(pair);
         self
     }
 
-    /// A callback for each pair that the server issues to this manager, for programs that keep pairs elsewhere too. It is called
-    /// after the pair is stored (or could not be stored, under [`OnStoreFailure::Serve`]) and before a caller gets the token.
-    /// Callers wait for it, up to the [store's timeout](Self::store_timeout). A panic or a timeout of the callback is logged,
-    /// and the pair is served all the same. The callback must not ask this manager for a token.
+    /// Sets a callback for each pair that the server issues to this manager, for programs that keep pairs elsewhere too.
+    /// The callback is called after the pair is stored (or could not be stored, under [`OnStoreFailure::Serve`]) and
+    /// before a caller gets the token. Callers wait for it, up to the [store's timeout](Self::store_timeout). A panic or
+    /// a timeout of the callback is logged, and the pair is served all the same. The callback must not ask this manager
+    /// for a token.
     pub fn on_rotated<F>(
         mut self,
         callback: impl Fn(TokenPair) -> F + Send + Sync + 'static,
@@ -104,8 +105,9 @@ impl Builder {
         self
     }
 
-    /// The key of the session. Default: what the endpoint knows, which does not include the user unless the endpoint signs a
-    /// user in. Where pairs of several users are seeded on one store, give each a [`Key::subject`] or a [`Key::label`].
+    /// Sets the key of the session. Default: what the endpoint knows, which does not include the user unless the endpoint
+    /// signs a user in. Where pairs of several users are seeded on one store, give each a [`Key::subject`] or a
+    /// [`Key::label`].
     pub fn key(mut self, key: Key) -> Self {
         self.key = Some(key);
         self
@@ -118,70 +120,70 @@ impl Builder {
         self
     }
 
-    /// How the API behaves. Default: a 401 rejects the token, and a request of an idempotent method that is answered 503 with
-    /// `Retry-After` is sent once more.
+    /// Sets how the API behaves. Default: a 401 rejects the token, and a request of an idempotent method that is answered
+    /// 503 with `Retry-After` is sent once more.
     pub fn api(mut self, profile: ApiProfile) -> Self {
         self.api = profile;
         self
     }
 
-    /// The header that carries the token. The value is the token alone, and in `Authorization` the token after `Bearer`.
-    /// Default: `Authorization: Bearer`, or what the [profile](Self::api) of the API says. A header other than `Authorization`
-    /// is sent only through [`TokenManager::client`].
+    /// Sets the header that carries the token. The value is the token alone, and in `Authorization` the token after
+    /// `Bearer`. Default: `Authorization: Bearer`, or what the [profile](Self::api) of the API says. A header other than
+    /// `Authorization` is sent only through [`TokenManager::client`].
     pub fn header(mut self, name: HeaderName) -> Self {
         self.channel = Some(Channel::Header(name));
         self
     }
 
-    /// The name of a cookie that carries the token, in place of a header.
+    /// Sets the name of a cookie that carries the token, in place of a header.
     pub fn cookie(mut self, name: impl Into<String>) -> Self {
         self.channel = Some(Channel::Cookie(name.into().into()));
         self
     }
 
-    /// The deadline of a caller: how long a caller without a valid token waits for one, also through the pauses after failures
-    /// that pass by themselves. After that the caller gets [`Error::TimedOut`](crate::Error::TimedOut) with the last failure.
-    /// Default: 35 s. It must be longer than the endpoint's timeout.
+    /// Sets the deadline of a caller: how long a caller without a valid token waits for one, also through the pauses
+    /// after failures that pass by themselves. After that the caller gets [`Error::TimedOut`](crate::Error::TimedOut)
+    /// with the last failure. Default: 35 s. The deadline must be longer than the endpoint's timeout.
     pub fn wait(mut self, deadline: Duration) -> Self {
         self.settings.wait = deadline;
         self
     }
 
-    /// How long before the token's expiry callers wait for a new token rather than go on with the old one. Default: 10 s, and at
-    /// most a tenth of the lifetime.
+    /// Sets how long before the token's expiry callers wait for a new token rather than go on with the old one. Default:
+    /// 10 s, and at most a tenth of the lifetime.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.settings.leeway = leeway;
         self
     }
 
-    /// The share (0 to 0.5) by which early rotations begin earlier than planned. It is drawn anew for each token, so that
-    /// instances that started together do not rotate together. Default: 0.05.
+    /// Sets the share (0 to 0.5) by which early rotations begin earlier than planned. The manager draws a share anew for
+    /// each token, so that instances that started together do not rotate together. Default: 0.05.
     pub fn jitter(mut self, share: f64) -> Self {
         self.settings.jitter = share;
         self
     }
 
-    /// How long a lease is respected: the other instances leave its holder alone for this time, and after a failure of the
-    /// holder for this time from the end of its pause on. Default: 60 s. It must be longer than the sum of the endpoint's
-    /// timeout, 5 s and twice the store's timeout (5 s at least).
+    /// Sets how long a lease is respected: the other instances leave its holder alone for this time, and after a failure
+    /// of the holder for this time from the end of its pause on. Default: 60 s. The duration must be longer than the sum
+    /// of the endpoint's timeout, 5 s and twice the store's timeout (5 s at least).
     pub fn lease_duration(mut self, lease_duration: Duration) -> Self {
         self.settings.lease_duration = lease_duration;
         self
     }
 
-    /// How long one call of the store may take. Default: 5 s.
+    /// Sets how long one call of the store may take. Default: 5 s.
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
         self.settings.store_timeout = timeout;
         self
     }
 
-    /// Whether instances that share the store coordinate by leases. Default: [`Coordination::Lease`].
+    /// Sets whether instances that share the store coordinate by leases. Default: [`Coordination::Lease`].
     pub fn coordination(mut self, coordination: Coordination) -> Self {
         self.settings.coordination = coordination;
         self
     }
 
-    /// Whether callers wait until a new pair is stored. Default: [`Persistence::write_through`].
+    /// Sets whether callers wait until a new pair is stored. Default: [`Persistence::write_through`].
     ///
     /// With write-behind, [`shutdown`](TokenManager::shutdown) stores the pair that is not stored yet. Where the server revokes
     /// the old pair at the first use of the new one ([`OldPair::DiesAtFirstUse`](crate::OldPair::DiesAtFirstUse)), a pair is
@@ -191,55 +193,56 @@ impl Builder {
         self
     }
 
-    /// What callers get when a new pair could not be stored. Default: [`OnStoreFailure::Serve`].
+    /// Sets what callers get when a new pair could not be stored. Default: [`OnStoreFailure::Serve`].
     pub fn on_store_failure(mut self, policy: OnStoreFailure) -> Self {
         self.settings.on_store_failure = policy;
         self
     }
 
-    /// What the manager does with a [seed](Self::seed) that the store does not know, where another session goes on under its
-    /// key. Default: [`OnSeedConflict::Error`], which costs neither session.
+    /// Sets what the manager does with a [seed](Self::seed) that the store does not know, where another session goes on
+    /// under its key. Default: [`OnSeedConflict::Error`], which costs neither session.
     pub fn on_seed_conflict(mut self, policy: OnSeedConflict) -> Self {
         self.settings.on_seed_conflict = policy;
         self
     }
 
-    /// The pauses after failures, in which no instance sends a token. Default: [`CoolDown::default`], which is 4 s while the token
-    /// is valid and 2 s once it has expired, doubling to 60 s. A pause is up to 20 % shorter at random, unless the
-    /// [jitter](Self::jitter) is 0.
+    /// Sets the pauses after failures, in which no instance sends a token. Default: [`CoolDown::default`], which is 4 s
+    /// while the token is valid and 2 s once it has expired, doubling to 60 s. A pause is up to 20 % shorter at random,
+    /// unless the [jitter](Self::jitter) is 0.
     pub fn cool_down(mut self, cool_down: CoolDown) -> Self {
         self.settings.cool_down = cool_down;
         self
     }
 
-    /// The minimum time between two rotations, capped at a tenth of the token's lifetime. Default: 1 s; at least 10 ms.
+    /// Sets the minimum time between two rotations, capped at a tenth of the token's lifetime. Default: 1 s; at least 10
+    /// ms.
     pub fn shortest_interval(mut self, interval: Duration) -> Self {
         self.settings.shortest_interval = interval;
         self
     }
 
-    /// How often a waiting task reads the clocks when nothing else happens, because timers stand still while a machine sleeps. A
-    /// record that another instance has leased is read after six such intervals, or when the store reports a change. Default:
-    /// 5 s; at least 10 ms.
+    /// Sets how often a waiting task reads the clocks when nothing else happens, because timers stand still while a
+    /// machine sleeps. A record that another instance has leased is read after six such intervals, or when the store
+    /// reports a change. Default: 5 s; at least 10 ms.
     pub fn poll_interval(mut self, pause: Duration) -> Self {
         self.settings.poll_interval = pause;
         self
     }
 
-    /// How long before the end of a session that cannot be prolonged `Event::Expiring` is sent. Default: 60 s.
+    /// Sets how long before the end of a session that cannot be prolonged `Event::Expiring` is sent. Default: 60 s.
     pub fn expiring_before(mut self, span: Duration) -> Self {
         self.settings.expiring_before = span;
         self
     }
 
-    /// How long before the end of a session that cannot be prolonged [`Event::Ended`](crate::Event::Ended) is sent. Default:
-    /// 200 ms.
+    /// Sets how long before the end of a session that cannot be prolonged [`Event::Ended`](crate::Event::Ended) is sent.
+    /// Default: 200 ms.
     pub fn ended_before(mut self, span: Duration) -> Self {
         self.settings.ended_before = span;
         self
     }
 
-    /// The clock that the manager reads. Default: [`SystemClock`](crate::clock::SystemClock).
+    /// Sets the clock that the manager reads. Default: [`SystemClock`](crate::clock::SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
@@ -253,7 +256,7 @@ impl Builder {
     }
 
     /// Checks the settings and builds the manager, on the tokio runtime in which this is called: all rotations run there,
-    /// whichever runtime a caller is on. It does no I/O; the first use loads the session.
+    /// whichever runtime a caller is on. This call does no I/O; the first use of the manager loads the session.
     ///
     /// That runtime has to outlive the use of the manager. Once it has shut down, a token that is still valid is served, and
     /// every other call fails with [`Error::RuntimeGone`](crate::Error::RuntimeGone). A process that forks (`fork(2)` without

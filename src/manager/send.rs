@@ -23,15 +23,15 @@ use crate::origin::may_be_proxied;
 use crate::snapshot::Token;
 use crate::state::Rejection;
 
-/// Why a call brought no answer. `CallError<E>` is an error if `E` is one.
+/// The reason why a call returned no answer of the API. `CallError<E>` is an error if `E` is one.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError<E> {
-    /// There is no token.
+    /// The manager has no token for the request, and the request was not sent.
     #[error(transparent)]
     Token(Error),
-    /// The request could not be built or sent.
-    #[error("the request failed")]
+    /// The caller's request could not be built or sent, or got no answer.
+    #[error("the caller's request could not be built or sent, or got no answer")]
     Request(#[source] E),
 }
 

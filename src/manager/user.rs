@@ -17,9 +17,9 @@ use crate::store::StoreError;
 use crate::token::{TokenPair, Validity, jwt};
 
 impl TokenManager {
-    /// Replaces the session after a new sign-in of the user: this pair takes the place of the pair that is held and of the
-    /// record in the store, also after an end or a logout. It does not wait for a rotation; the pair that a rotation in flight
-    /// brings is revoked. The new pair's times count from now.
+    /// Replaces the session after a new sign-in of the user: this pair takes the place of the pair that is held and of
+    /// the record in the store, also after an end or a logout. The call does not wait for a rotation; the pair that a
+    /// rotation in flight brings is revoked. The new pair's times count from now.
     ///
     /// # Errors
     ///
@@ -59,13 +59,13 @@ impl TokenManager {
         self.rotate().await
     }
 
-    /// Logs out: the session ends for this manager at once, then in the store, for all instances that share it, and then at the
-    /// server, which is asked to revoke the pair (RFC 7009). It neither waits for a rotation nor begins one; the pair of a
-    /// rotation in flight is revoked when it is committed. A step that fails does not fail the logout: no caller gets a token
-    /// afterwards, and the returned [`Logout`] reports each step.
+    /// Logs out: the session ends for this manager at once, then in the store, for all instances that share it, and then
+    /// at the server, which is asked to revoke the pair (RFC 7009). The call neither waits for a rotation nor begins one;
+    /// the pair of a rotation in flight is revoked when it is committed. A step that fails does not fail the logout: no
+    /// caller gets a token afterwards, and the returned [`Logout`] reports each step.
     ///
-    /// Where the store is down, the logout is stored once the store is back. It ends the session that it finds there, also one
-    /// that the user signed in to elsewhere meanwhile, because the two cannot be told apart.
+    /// Where the store is down, the logout is stored once the store is back. The logout ends the session that it finds
+    /// there, also one that the user signed in to elsewhere meanwhile, because the two cannot be told apart.
     ///
     /// Dropping the future does not stop the logout. A call from within an endpoint, a store or a callback of this manager is
     /// refused, with [`Error::Reentrant`] as the source of both errors, and the session goes on.
@@ -101,10 +101,10 @@ impl TokenManager {
         }
     }
 
-    /// Returns the pair that is held, with a valid access token and what is left of its lifetimes, to be handed on, for example
-    /// to a child process. It waits for a rotation in flight. The holder that rotates first uses up the other holder's copy,
-    /// and on a strict server the session ends if both rotate. So [shut down](Self::shutdown) this manager right afterwards,
-    /// or hand on a store and a [key](Self::key) instead.
+    /// Returns the pair that is held, with a valid access token and what is left of its lifetimes, to be handed on, for
+    /// example to a child process. The call waits for a rotation in flight. The holder that rotates first uses up the
+    /// other holder's copy, and on a strict server the session ends if both rotate. So [shut down](Self::shutdown) this
+    /// manager right afterwards, or hand on a store and a [key](Self::key) instead.
     ///
     /// # Errors
     ///
@@ -124,8 +124,8 @@ impl TokenManager {
         Ok(pair)
     }
 
-    /// Returns the status of the session. It neither waits nor begins a rotation, and reports only what this manager has seen,
-    /// which is nothing before the first use.
+    /// Returns the status of the session. The call neither waits nor begins a rotation, and reports only what this
+    /// manager has seen, which is nothing before the first use.
     #[must_use]
     pub fn status(&self) -> Status {
         self.session.status()

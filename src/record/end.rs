@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// Why a session ended. An ended session cannot be prolonged.
+/// The reason why a session ended. An ended session cannot be prolonged.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndReason {
@@ -11,8 +11,8 @@ pub enum EndReason {
     Expired,
     /// The server rejected the refresh token: it was used before, revoked, or has expired.
     Rejected(ServerWord),
-    /// A refresh request was sent and its answer never read. The token may be spent, and the server's profile does
-    /// not permit sending it again.
+    /// The answer to a refresh request was lost or unclear. The refresh token may be spent, and the server's profile
+    /// does not permit sending the token again.
     OutcomeUnknown,
     /// The user logged out.
     LoggedOut,
@@ -32,10 +32,10 @@ impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Expired => f.write_str("both tokens have expired"),
-            Self::Rejected(word) => write!(f, "the server rejected its refresh token{word}"),
-            Self::OutcomeUnknown => f.write_str("the outcome of its last rotation is unknown"),
+            Self::Rejected(word) => write!(f, "the server rejected the refresh token{word}"),
+            Self::OutcomeUnknown => f.write_str("the answer to the last refresh request was lost or unclear, so the refresh token may be spent"),
             Self::LoggedOut => f.write_str("the user logged out"),
-            Self::Idle => f.write_str("no request came while its access token was valid"),
+            Self::Idle => f.write_str("no request came while the access token was valid"),
         }
     }
 }
@@ -69,7 +69,7 @@ impl ServerWord {
         self.0.as_ref().map(|words| words.code.as_str())
     }
 
-    /// The server's description of the error.
+    /// The server's description of the error; `None` if the answer had none.
     #[must_use]
     pub fn description(&self) -> Option<&str> {
         self.0.as_ref()?.description.as_deref()

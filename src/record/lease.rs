@@ -101,9 +101,9 @@ pub struct Lease {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DoubtfulBy {
-    /// A page, or the answer of a gateway: the token is probably unspent.
+    /// The answer was a page, or an answer of a gateway: the token is probably unspent.
     Unavailable,
-    /// No answer that can be read: the token may well be spent. A value that this version does not know counts as
+    /// No answer arrived that can be read: the token may well be spent. A value that this version does not know counts as
     /// this one.
     #[serde(other)]
     Silence,

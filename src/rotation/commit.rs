@@ -15,7 +15,7 @@ use super::{Kind, Rotation, Seen};
 use crate::clock::Backoff;
 use crate::clock::Timestamp;
 use crate::endpoint::{OldPair, Predecessor};
-use crate::error::Error;
+use crate::error::{Causes, Error};
 use crate::record::Origin;
 use crate::record::commit::Rival;
 use crate::session::Unstored;
@@ -164,7 +164,7 @@ impl Rotation {
                 Ok(outcome) => return apply_outcome(&session, unstored, outcome).await,
                 Err(error) => error,
             };
-            tracing::warn!(key = %session.key, %error, "a new pair could not be stored; the manager tries again");
+            tracing::warn!(key = %session.key, error = %Causes(&error), "a new pair could not be stored; the manager tries again");
             if !unstored.is_told {
                 session.unpersisted(&error, unstored.epoch);
                 unstored.is_told = true;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Kind, Next, Rotation, Seen, StoreClock, family, no_random, store_failed, user_code};
 use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::error::{Causes, Error};
 use crate::record::lease::{Candidate, DoubtfulBy, Holder, Lease, LeaseStatus, Permit};
 use crate::record::{Record, RecordState};
 use crate::state::{ClockReading, UnclearRequest};
@@ -364,7 +364,7 @@ impl Rotation {
                 Ok(None)
             }
             Err(error) => {
-                tracing::warn!(key = %self.session().key, %error, "the store did not answer the write of a lease, which may or may not be stored");
+                tracing::warn!(key = %self.session().key, error = %Causes(&error), "writing a lease failed; the store may hold the lease all the same");
                 Err(store_failed(error))
             }
         }

@@ -16,7 +16,7 @@ use super::user_code::{STORE_PAUSE, STORE_TRIES, load, store_now, swap};
 use super::{Next, Rotation, Seen, family};
 use crate::clock::Backoff;
 use crate::clock::Timestamp;
-use crate::error::{EndReason, Error};
+use crate::error::{Causes, EndReason, Error};
 use crate::record::commit::Seeding;
 use crate::record::{Record, RecordState};
 use crate::session::Session;
@@ -65,7 +65,7 @@ pub(crate) async fn log_out(
     while let Err(error) = &stored
         && !session.is_closing()
     {
-        tracing::warn!(key = %session.key, %error, "a logout could not be stored; the manager tries again");
+        tracing::warn!(key = %session.key, error = %Causes(error), "a logout could not be stored; the manager tries again");
         tokio::select! {
             () = tokio::time::sleep(backoff.next_pause()) => {}
             () = session.closing() => {}
@@ -77,7 +77,7 @@ pub(crate) async fn log_out(
         }
     }
     if let Err(error) = stored {
-        tracing::error!(key = %session.key, %error, "a logout could not be stored; the manager gives up");
+        tracing::error!(key = %session.key, error = %Causes(&error), "a logout could not be stored, and the manager gives up: other instances may still serve the session");
         session.gave_up(error);
     }
 }

@@ -12,7 +12,7 @@ use super::UNCHANGED_PAUSE;
 use super::commit::{LONGEST_PAUSE, STORE_BACKOFF};
 use super::revoke::{revoke_in_background, shares_a_token};
 use super::user_code::{load, swap_timed};
-use crate::error::{EndReason, Error};
+use crate::error::{Causes, EndReason, Error};
 use crate::record::Record;
 use crate::record::commit::{CommitDecision, Rival};
 use crate::session::{Seen, Session, Unstored};
@@ -191,7 +191,7 @@ pub(super) async fn call_on_rotated(session: &Session, held: &HeldPair, epoch: u
     };
     let limit = session.settings().store_timeout;
     if let Err(error) = on_rotated.call(held.pair.clone(), limit).await {
-        tracing::warn!(key = %session.key, "the callback for new pairs {error}");
+        tracing::warn!(key = %session.key, "the callback `on_rotated` {error}; the pair is served all the same");
     }
 }
 
@@ -235,7 +235,7 @@ async fn store_all(session: &Arc<Session>) {
         let was_closing = session.is_closing();
         let lease_duration = session.settings().lease_duration;
         if was_closing && session.outbox.give_up(session.now().before(lease_duration)) {
-            tracing::error!(key = %session.key, %error, "a pair that callers already use could not be stored; the manager gives up");
+            tracing::error!(key = %session.key, error = %Causes(&error), "a pair that callers already use could not be stored, and the manager gives up: the session may need a new sign-in");
             session.gave_up(error);
             continue;
         }
@@ -269,7 +269,7 @@ pub(super) async fn store_next(session: &Arc<Session>) -> Result<bool, StoreErro
     }
     let error = match persist(session, &mut unstored).await {
         Ok(PersistOutcome::Contended) => StoreError::new(
-            "other instances stored their own sign-ins of this session again and again; coordinate the instances with leases",
+            "other instances stored their own sign-ins of this session again and again; set `coordination` to \"lease\"",
         ),
         Ok(outcome) => {
             let now = store_now(session, &unstored);
@@ -287,7 +287,7 @@ pub(super) async fn store_next(session: &Arc<Session>) -> Result<bool, StoreErro
         }
         Err(error) => error,
     };
-    tracing::warn!(key = %session.key, %error, "a pair that callers already use could not be stored; the manager tries again");
+    tracing::warn!(key = %session.key, error = %Causes(&error), "a pair that callers already use could not be stored; the manager tries again");
     if !unstored.is_told {
         unstored.is_told = true;
         session.unpersisted(&error, unstored.epoch);

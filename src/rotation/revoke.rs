@@ -9,6 +9,7 @@ use super::Seen;
 use super::user_code::{revoke, swap};
 use crate::clock::Backoff;
 use crate::endpoint::EndpointError;
+use crate::error::Causes;
 use crate::record::{Record, RecordState};
 use crate::session::Session;
 use crate::token::TokenPair;
@@ -123,7 +124,7 @@ pub(super) async fn clear(session: &Session, seen: &Seen) -> Result<(), Endpoint
     }
     let cleared = record.cleared();
     if let Err(error) = swap(session, Some(*revision), &cleared).await {
-        tracing::warn!(key = %session.key, %error, "a revoked pair could not be removed from the store after the logout");
+        tracing::warn!(key = %session.key, error = %Causes(&error), "a revoked pair could not be removed from the store after the logout");
     }
     revoked
 }

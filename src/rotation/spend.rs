@@ -12,7 +12,7 @@ use super::user_code::{STORE_PAUSE, STORE_TRIES, load_patiently};
 use super::{Kind, Rotation, store_failed};
 use crate::clock::{LATE, Timestamp};
 use crate::endpoint::{EndpointError, Grant, Issued, SendWindow};
-use crate::error::Error;
+use crate::error::{Causes, Error};
 use crate::record::RecordState;
 use crate::record::cut;
 use crate::record::lease::{LeaseStatus, Own};
@@ -52,7 +52,7 @@ impl Rotation {
             Some(Err(error)) => error,
         };
         self.missed = 0;
-        tracing::debug!(key = %self.session().key, %error, "a request for a new pair failed");
+        tracing::debug!(key = %self.session().key, error = %Causes(&error), "a request to the token endpoint brought no new pair");
         if matches!(error, EndpointError::Rejected { .. }) && leased.kind == Kind::Refresh {
             return self.refused(&leased, error).await;
         }
@@ -233,6 +233,6 @@ impl Rotation {
         let session = self.session();
         let attempt = ClockReading::new(session.now(), session.wall());
         session.lock().attempted(leased.holder, attempt);
-        tracing::warn!(key = %self.session().key, "a lease could not be released");
+        tracing::warn!(key = %self.session().key, "a lease could not be released; other instances wait until the lease expires");
     }
 }

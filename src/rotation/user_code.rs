@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::{Seen, StoreClock};
 use crate::endpoint::EndpointError;
+use crate::error::Causes;
 use crate::record::Record;
 use crate::session::Session;
 use crate::store::{Revision, StoreError, StoreTime, Swap};
@@ -110,7 +111,7 @@ pub(super) async fn revoke(session: &Session, pair: &TokenPair) -> Result<(), En
     let limit = session.settings().endpoint_timeout;
     let result = session.shared.endpoint.revoke(pair, limit).await;
     if let Err(error) = &result {
-        tracing::warn!(key = %session.key, %error, "the endpoint could not revoke a pair");
+        tracing::warn!(key = %session.key, error = %Causes(error), "the endpoint could not revoke a pair");
     }
     result
 }

@@ -108,7 +108,7 @@ impl Session {
         self.republish(&current, moment);
         drop(state);
         if held {
-            tracing::debug!(key = %self.key, version = pair_id.version, "adopted a stored pair");
+            tracing::debug!(key = %self.key, version = pair_id.version, "the manager adopted a pair from the store");
             self.send(Event::Adopted { pair_id, waited });
         }
         held
@@ -190,7 +190,7 @@ impl Session {
         self.rotations.fetch_add(1, Ordering::Relaxed);
         self.republish(&current, moment);
         drop(state);
-        tracing::info!(key = %self.key, version = pair_id.version, ?took, is_sign_in, "rotated");
+        tracing::info!(key = %self.key, version = pair_id.version, ?took, is_sign_in, "the server issued a new pair");
         self.send(Event::Rotated {
             pair_id,
             took,

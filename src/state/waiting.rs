@@ -125,7 +125,9 @@ impl Drop for Wakeups {
         for waker in self.0.drain(..) {
             // A waker is code of an executor: its panic would leave the other callers asleep.
             if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
-                tracing::error!("a waker panicked");
+                tracing::error!(
+                    "the waker of a waiting caller panicked; check the executor of that caller"
+                );
             }
         }
     }

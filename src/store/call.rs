@@ -64,8 +64,10 @@ pub(super) async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         // The text of the panic is dropped: a sealer that panics may quote the tokens that it was given.
-        Err(died) if died.is_panic() => Err(StoreError::new("the store or its sealer panicked")),
-        Err(_) => Err(StoreError::new("the runtime is shutting down")),
+        Err(died) if died.is_panic() => Err(StoreError::new(
+            "the store or its sealer panicked; read the panic's message",
+        )),
+        Err(_) => Err(StoreError::new("the tokio runtime is shutting down")),
     }
 }
 

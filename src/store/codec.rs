@@ -38,7 +38,7 @@ pub trait Sealer: Send + Sync + 'static {
     /// [`SealError::Failed`].
     fn seal(&self, key: &Key, plain: &[u8]) -> Result<Vec<u8>, SealError>;
 
-    /// The bytes that [`seal`](Self::seal) was given for this session.
+    /// Decrypts `sealed`: returns the bytes that [`seal`](Self::seal) was given for this session.
     ///
     /// # Errors
     ///
@@ -56,7 +56,7 @@ impl<S: Sealer + ?Sized> Sealer for Arc<S> {
     }
 }
 
-/// Why a sealer did not seal or did not open.
+/// The reason why a sealer did not seal or did not open.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
@@ -159,17 +159,16 @@ impl Codec {
         self
     }
 
-    /// The record as bytes, in a buffer that is zeroized and never reallocated.
+    /// Returns the record as bytes, in a buffer that is zeroized and never reallocated.
     ///
     /// # Errors
     ///
     /// If the sealer fails.
     pub fn encode(&self, record: &Record) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-        self.write(record)
-            .map_err(|flaw| flaw.of("a record cannot be written"))
+        self.write(record).map_err(|flaw| flaw.of_writing(record))
     }
 
-    /// The record of `key` from its bytes.
+    /// Returns the record of `key` from its bytes.
     ///
     /// # Errors
     ///
@@ -177,7 +176,7 @@ impl Codec {
     /// and this codec has a sealer. The error contains nothing of the bytes but a key.
     pub fn decode(&self, key: &Key, bytes: &[u8]) -> Result<Record, StoreError> {
         self.read(key, bytes)
-            .map_err(|flaw| flaw.of("a stored record cannot be read"))
+            .map_err(|flaw| flaw.of(format_args!("the stored record of {key} cannot be read")))
     }
 
     pub(super) fn write(&self, record: &Record) -> Result<Zeroizing<Vec<u8>>, Flaw> {
@@ -414,6 +413,14 @@ impl Flaw {
             line: error.line(),
             column: error.column(),
         }
+    }
+
+    /// The error of a store that cannot write `record`.
+    pub(super) fn of_writing(self, record: &Record) -> StoreError {
+        self.of(format_args!(
+            "the record of {} cannot be written",
+            record.key()
+        ))
     }
 
     /// The error of a store about `subject`.

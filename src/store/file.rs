@@ -143,8 +143,8 @@ pub struct FileStore {
 }
 
 impl FileStore {
-    /// A store in this directory. The directory is created if it is missing, with those above it. A relative path counts
-    /// from the current directory at this moment.
+    /// Makes a store in this directory. The directory is created if it is missing, with those above it. A relative path
+    /// counts from the current directory at this moment.
     ///
     /// # Errors
     ///
@@ -154,8 +154,8 @@ impl FileStore {
         Self::with_group(directory, GroupAccess::None)
     }
 
-    /// A store in a directory that the group may access, as on a volume that a container platform mounts. Every process
-    /// that shares the directory needs the same setting.
+    /// Makes a store in a directory that the group may access, as on a volume that a container platform mounts. Every
+    /// process that shares the directory needs the same setting.
     ///
     /// # Errors
     ///

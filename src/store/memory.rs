@@ -31,13 +31,13 @@ struct Shared {
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// Makes an empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::with_clock(SystemClock)
     }
 
-    /// An empty store with the time of `clock`.
+    /// Makes an empty store that takes its time from `clock`.
     #[must_use]
     pub fn with_clock(clock: impl Clock) -> Self {
         Self::sharing(Arc::new(clock))

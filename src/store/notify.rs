@@ -292,11 +292,13 @@ impl Board {
 
     /// Reports that nothing is heard: as a warning once, however many wait and however often the task starts again.
     pub(super) fn report(&self, error: &StoreError) {
+        let cause = std::error::Error::source(error).map(tracing::field::display);
         if std::mem::replace(&mut self.state.lock().is_reported, true) {
-            tracing::debug!(%error, "notifications still do not arrive");
+            tracing::debug!(%error, cause, "notifications still do not arrive");
         } else {
             tracing::warn!(
                 %error,
+                cause,
                 "notifications do not arrive; instances that wait read the record every 50 ms instead"
             );
         }

@@ -142,7 +142,7 @@ impl PostgresStore {
     /// The SQL that creates the tables. Another user can run it where the store's own user may not create tables.
     pub const SCHEMA: &'static str = schema::SCHEMA;
 
-    /// A store in the database at `postgres://user:password@host:port/database`.
+    /// Connects to the database at `postgres://user:password@host:port/database`.
     ///
     /// The parameters of the URL are those of sqlx 0.8: `sslmode` (default `prefer`; use `verify-full` on a network
     /// that is not yours alone), `sslrootcert`, `sslcert`, `sslkey`, `host`,
@@ -175,7 +175,7 @@ impl PostgresStore {
         Ok(Self::over(connection::pool(options), prepared))
     }
 
-    /// A store that uses the connections of a pool of sqlx 0.8, and one more to listen.
+    /// Makes a store that uses the connections of a pool of sqlx 0.8, and one more to listen.
     ///
     /// The pool's settings stay as they are. `test_before_acquire` costs a round trip for each call; without it, a swap
     /// fails when it meets a connection that has died.
@@ -217,7 +217,7 @@ impl PostgresStore {
 
     sealing_settings!();
 
-    /// How long the row of a replaced pair is kept. Default: 30 days.
+    /// Sets how long the row of a replaced pair is kept. Default: 30 days.
     #[must_use]
     pub fn retention(mut self, retention: Duration) -> Self {
         self.retention = retention;

@@ -162,15 +162,15 @@ impl RedisStore {
         })
     }
 
-    /// The prefix of all keys and channels. Default: `evertoken`.
+    /// Sets the prefix of all keys and channels. Default: `evertoken`.
     #[must_use]
     pub fn prefix(mut self, prefix: impl AsRef<str>) -> Self {
         self.prefix = prefix.as_ref().into();
         self
     }
 
-    /// Lets `count` replicas acknowledge each swap, within `timeout` (`WAIT`). If fewer have acknowledged the swap, it is
-    /// an error, although the record was written. Default: none.
+    /// Lets `count` replicas acknowledge each swap, within `timeout` (`WAIT`). A swap that fewer
+    /// have acknowledged is an error, although the record was written. Default: none.
     ///
     /// While there are fewer replicas, nothing is rotated; tokens are served as long as they are valid. Swaps of one
     /// store take turns. `timeout` has to be less than the manager's

@@ -84,7 +84,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// A session of `client_id` at `issuer`.
+    /// Makes the key of a session of `client_id` at `issuer`.
     #[must_use]
     pub fn new(issuer: impl Into<String>, client_id: impl Into<String>) -> Self {
         Self {
@@ -94,35 +94,35 @@ impl Key {
         }
     }
 
-    /// The same session for another tenant.
+    /// Sets the tenant at the issuer.
     #[must_use]
     pub fn tenant(mut self, tenant: impl Into<String>) -> Self {
         self.tenant = tenant.into();
         self
     }
 
-    /// The same session for another subject.
+    /// Sets the user on whose behalf the tokens are used.
     #[must_use]
     pub fn subject(mut self, subject: impl Into<String>) -> Self {
         self.subject = subject.into();
         self
     }
 
-    /// The same session with other scopes.
+    /// Sets the permissions of the tokens.
     #[must_use]
     pub fn scope(mut self, scope: impl Into<Scope>) -> Self {
         self.scope = scope.into();
         self
     }
 
-    /// The same session for another audience.
+    /// Sets the API for which the tokens are meant.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = audience.into();
         self
     }
 
-    /// Another session whose other parts are equal.
+    /// Sets the name that distinguishes sessions whose other parts are equal.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();

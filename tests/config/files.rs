@@ -168,6 +168,6 @@ async fn a_path_below_a_directory_that_is_not_utf8_is_refused() {
     let refused = config.builder_for(endpoint, &Registry::builtin()).await;
     assert_eq!(
         refused.unwrap_err().to_string(),
-        "line 2, column 1: seed.refresh_token: is relative to a directory whose name is not UTF-8"
+        "line 2, column 1: seed.refresh_token: is relative to a directory whose name is not UTF-8; write an absolute path"
     );
 }

@@ -252,7 +252,8 @@ async fn a_sealer_that_panics_is_an_error_and_changes_nothing() {
         .swap(&key(), Some(revision), &record(&key(), 2))
         .await;
     for error in [broken.load(&key()).await.unwrap_err(), swap.unwrap_err()] {
-        assert_eq!(told(&error), "the store or its sealer panicked");
+        let panicked = "the store or its sealer panicked; read the panic's message";
+        assert_eq!(told(&error), panicked);
     }
     put(&sealed(&directory), Some(revision), &first).await;
 }

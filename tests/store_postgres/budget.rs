@@ -39,5 +39,8 @@ async fn a_manager_gets_the_reason_of_a_failure_however_short_its_timeout() {
         cause = error.source();
     }
     let told = causes.join(": ");
-    assert!(told.contains("there was no answer within 1.6 s"), "{told}");
+    assert!(
+        told.contains("PostgreSQL has not answered within 1.6 s"),
+        "{told}"
+    );
 }

@@ -247,7 +247,10 @@ async fn a_given_pool_is_used_as_it_is() {
     // All connections are in use.
     let taken = pool.acquire().await.unwrap();
     let error = told(&store.load(&key()).await.unwrap_err());
-    assert!(error.contains("all of the pool's are in use"), "{error}");
+    assert!(
+        error.contains("all connections of the pool are in use"),
+        "{error}"
+    );
     drop(taken);
     assert!(entry(&store, &key()).await.is_some());
     pool.close().await;

@@ -154,7 +154,10 @@ async fn a_connection_that_does_not_answer_fails_one_call_and_is_closed() {
     lock.execute(&mut *holder).await.unwrap();
     let stuck = store.swap(&key(), Some(seen), &record(&key(), 2)).await;
     let error = told(&stuck.unwrap_err());
-    assert!(error.contains("there was no answer within 4 s"), "{error}");
+    assert!(
+        error.contains("PostgreSQL has not answered within 4 s"),
+        "{error}"
+    );
     assert!(entry(&store, &key()).await.is_some(), "reading goes on");
     holder.rollback().await.unwrap();
     // The swap may have been committed, as after every failed swap.

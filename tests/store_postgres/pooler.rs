@@ -147,7 +147,7 @@ async fn a_store_does_not_listen_behind_a_pooler_in_transaction_mode() {
         "{text}"
     );
     assert!(
-        text.contains("a pooler in transaction mode is in between"),
+        text.contains("a pooler in transaction mode is in front of PostgreSQL"),
         "{text}"
     );
 }
@@ -170,7 +170,7 @@ async fn a_store_that_does_not_listen_because_of_its_url_reports_the_url_and_not
         text.contains("take `statement-cache-capacity=0` out of the URL"),
         "{text}"
     );
-    assert!(!text.contains("is in between"), "{text}");
+    assert!(!text.contains("is in front of PostgreSQL"), "{text}");
 }
 
 #[tokio::test]

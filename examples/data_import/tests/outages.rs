@@ -170,7 +170,8 @@ async fn an_import_waits_for_an_api_that_does_not_listen_yet() {
     assert_eq!(ran.status, 0, "{line} {}", ran.err);
     assert_eq!((number(line, "ok"), number(line, "failed")), (400, 0));
     assert!(
-        ran.err.contains("waits for the API: the request failed"),
+        ran.err
+            .contains("waits for the API: the caller's request could not be"),
         "{}",
         ran.err
     );

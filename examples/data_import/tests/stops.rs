@@ -170,7 +170,7 @@ async fn i5_a_logout_everywhere_ends_the_job_within_one_request_per_worker() {
         assert_eq!(
             ran.err,
             format!(
-                "{strategy}: the session has ended: the server rejected its refresh token: invalid_grant. \
+                "{strategy}: the session has ended: the server rejected the refresh token: invalid_grant. \
                  {records} of 1,000,000 records are done with. Sign in, then run it again; with \
                  --resume FILE, it would go on from there.\n"
             )

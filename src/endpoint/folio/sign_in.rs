@@ -57,7 +57,8 @@ impl Folio {
         };
         // This refusal leaves the code usable.
         if self.site.mode == Mode::Okapi {
-            let why = "Okapi exchanges no codes; use Folio::eureka, or sign in with a password";
+            let why =
+                "Okapi does not exchange codes; use Folio::eureka, or sign in with a password";
             return Err(EndpointError::refused_here("unsupported", why));
         }
         if is_used.swap(true, Ordering::AcqRel) {

@@ -20,12 +20,12 @@ use crate::endpoint::transport::{form_encoded, form_room, sensitive_header};
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ClientAuth {
-    /// In an `Authorization: Basic` header, form-encoded.
+    /// The client sends its id and its secret in an `Authorization: Basic` header, form-encoded.
     #[default]
     Basic,
-    /// In the body.
+    /// The client sends its id and its secret in the body of the request.
     Post,
-    /// No authentication: a public client, which only names itself.
+    /// The client sends its id only, as a public client does.
     None,
 }
 

@@ -52,9 +52,9 @@ impl TokenManager {
         Ok(self.send_on(client, None, request).await?)
     }
 
-    /// A client that follows redirects within the configured origins only, and returns an answer that leads elsewhere
-    /// unchanged. Required if the token has a header other than `Authorization`: any other client would carry that header
-    /// along every redirect.
+    /// Makes a client that follows redirects within the configured origins only, and returns an answer that leads
+    /// elsewhere unchanged. Such a client is required if the token has a header other than `Authorization`: any other
+    /// client would carry that header along every redirect.
     ///
     /// ```no_run
     /// # async fn example(tokens: evertoken::TokenManager) -> Result<(), Box<dyn std::error::Error>> {

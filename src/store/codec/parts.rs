@@ -165,12 +165,16 @@ impl Codec {
         &self,
         record: &Record,
     ) -> Result<Parts, StoreError> {
-        let problem = |flaw: Flaw| flaw.of("a record cannot be written");
         if self.sealer.is_none() {
-            return self.encode_parts(record).map_err(problem);
+            let parts = self.encode_parts(record);
+            return parts.map_err(|flaw| flaw.of_writing(record));
         }
         let (codec, record) = (self.clone(), record.clone());
-        blocking(move || codec.encode_parts(&record).map_err(problem)).await
+        blocking(move || {
+            let parts = codec.encode_parts(&record);
+            parts.map_err(|flaw| flaw.of_writing(&record))
+        })
+        .await
     }
 
     /// [`decode_parts`](Self::decode_parts) for stores whose calls must not block. Errors are about `subject`.

@@ -155,7 +155,7 @@ pub(super) fn written(
 
 fn too_long(path: &Path) -> StoreError {
     StoreError::new(format!(
-        "{}: its record is too long, a record has at most {LONGEST} bytes",
+        "{}: its record is longer than {LONGEST} bytes",
         untouched(path)
     ))
 }

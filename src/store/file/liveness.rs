@@ -125,7 +125,7 @@ pub(super) fn begin(record: &Path, owner: Owner) {
     match ours.name(record, &name) {
         Ok(()) => {}
         Err(error) => {
-            tracing::debug!(path = %name.display(), %error, "cannot make a proof of life; others wait for this lease until it is stale")
+            tracing::debug!(path = %name.display(), %error, "cannot write the proof of life of a lease: if this process dies, other instances wait until the lease expires")
         }
     }
 }
@@ -152,9 +152,9 @@ impl Ours {
                 file
             }
             None => {
-                return Err(io::Error::other(
-                    "this process has too many proofs of life here already",
-                ));
+                return Err(io::Error::other(format!(
+                    "this process already has {MOST_FILES} proofs of life in this directory"
+                )));
             }
         };
         // The file that had this name before has lost it, so it may lose its lock.

@@ -140,7 +140,7 @@ impl Attempt {
         if !left.is_empty()
             && let Err(error) = search::remember(&self.path, &left, self.store.group)
         {
-            tracing::debug!(path = %self.path.display(), %error, "past tokens were not noted, and cannot be found by their digests");
+            tracing::debug!(path = %self.path.display(), %error, "the past tokens of a record could not be written: the store does not find the session by one of them");
         }
         self.store.index.note(&self.next, &left);
     }

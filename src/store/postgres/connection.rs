@@ -272,7 +272,9 @@ impl Borrowed {
         let notifying = self.sending.rows(&mut self.connection, notification);
         match timeout(limit, notifying).await {
             Ok(Ok(_)) => self.is_sound = true,
-            _ => tracing::debug!("a change was stored, and its notification failed"),
+            _ => tracing::debug!(
+                "a change was stored, and its notification failed; waiting instances find the change when they next read the record"
+            ),
         }
     }
 }

@@ -14,22 +14,22 @@ pub(super) enum Failure {
     #[error("the connection failed: {0}")]
     Lost(String),
     #[error(
-        "no connection in time: the server accepts none, or all of the pool's are in use; check the server, or use a \
+        "no connection in time: the server accepts none, or all connections of the pool are in use; check the server, or use a \
          larger pool"
     )]
     NoConnection,
-    #[error("there was no answer within {} s", .0.as_secs_f64())]
+    #[error("PostgreSQL has not answered within {} s; check the server and the network", .0.as_secs_f64())]
     Late(Duration),
     /// A pooler sent a statement to a connection of the server that knows another statement by this name, or none.
     #[error(
-        "there is a pooler that does not know prepared statements (SQLSTATE {code}); put \
+        "a pooler in front of PostgreSQL does not know prepared statements (SQLSTATE {code}); put \
          `statement-cache-capacity=0` into the URL, or use PgBouncer 1.21 or later with `max_prepared_statements` \
          above zero, or session mode"
     )]
     Unprepared { code: String },
     #[error("{0}")]
     Other(String),
-    #[error("the answer has an unexpected form; check whether the tables were changed")]
+    #[error("PostgreSQL's answer has an unexpected form; check whether the tables were changed")]
     Unreadable,
     /// The error is about the record itself, and is complete.
     #[error("{0}")]

@@ -36,7 +36,9 @@ const NOTIFY: &str =
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Deaf {
     /// The pooler was found: two connections shared one connection of the server.
-    #[error("a pooler in transaction mode is in between; use session mode to have notifications")]
+    #[error(
+        "a pooler in transaction mode is in front of PostgreSQL; use session mode to have notifications"
+    )]
     SharedPooler,
     /// Statements have no names, as such a pooler needs it. Whether there is a pooler is not known.
     #[error(

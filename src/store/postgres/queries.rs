@@ -1,5 +1,6 @@
 //! The questions to the tables, their answers, and the columns of a record.
 
+use std::fmt;
 use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgRow};
@@ -13,9 +14,6 @@ use crate::record::{Record, RecordState};
 use crate::store::codec::Parts;
 use crate::store::{Loaded, Revision, StoreError, StoreTime, Swap, Zeroizing, whole_millis};
 use crate::token::{Digest, Key};
-
-/// The subject of an error about a record.
-const UNTOUCHED: &str = "a row of evertoken_pair was left as it is";
 
 /// The end of the year 9999, in milliseconds. A server may report any lifetime, and the type of the column has an end.
 const LAST_TIME: u64 = 253_402_300_799_999;
@@ -64,9 +62,7 @@ impl PostgresStore {
         let pair = part(2)?.map(|pair| Zeroizing::new(pair.to_vec()));
         let parts = Parts::of_record(record, past, pair);
         let revision = to_revision(row.try_get(column + 3)?);
-        let decoding = self
-            .codec
-            .decode_parts_async(key, parts, UNTOUCHED.to_owned());
+        let decoding = self.codec.decode_parts_async(key, parts, untouched(key));
         let record = decoding.await.map_err(Failure::Record)?;
         Ok(Some((record, revision)))
     }
@@ -151,8 +147,10 @@ impl PostgresStore {
                 Ok(key) if key.digest().as_bytes() == session => return Ok(Some(key)),
                 Ok(_) => {}
                 Err(_) => {
+                    let hex: String = session.iter().map(|byte| format!("{byte:02x}")).collect();
+                    let row = untouched(format_args!("key_digest \\x{hex}"));
                     unread = Some(StoreError::new(format!(
-                        "{UNTOUCHED}: its key cannot be read; delete the row or repair it"
+                        "{row}: its key cannot be read; delete the row or repair it"
                     )))
                 }
             }
@@ -168,6 +166,11 @@ pub(super) struct Replaced {
     pub(super) now: StoreTime,
     /// The change that waiters are to be notified of, and the connection for the notification.
     pub(super) news: Option<(Change, Borrowed)>,
+}
+
+/// The subject of an error about the row of a session.
+fn untouched(session: impl fmt::Display) -> String {
+    format!("the row of {session} in evertoken_pair was left as it is")
 }
 
 pub(super) fn of_digest(digest: &Digest) -> Result<PgArguments, Failure> {

@@ -288,7 +288,7 @@ impl RedisStore {
             return Ok(swapped);
         }
         Err(StoreError::new(format!(
-            "Redis at {} has written, but {acknowledged} of {count} replicas have acknowledged it within {} s, so a \
+            "Redis at {} has written, but only {acknowledged} of {count} replicas have acknowledged it within {} s, so a \
              failover may lose it; check the replicas",
             self.server.address,
             timeout.as_secs_f64()
