@@ -267,19 +267,23 @@ impl TokenManager {
             Some(token) => Some(token.pair_id()),
             None => session.lock().pair_id(),
         };
-        let (decision, flight) = session.renew(pair_id);
-        self.start(flight);
-        match decision {
-            Answer::Serve(token) => Ok(token),
-            Answer::Fail(error) => Err(error),
-            Answer::Join(waiter, _) => {
-                let mut joined = Joined::new(self, waiter, None, None)?;
-                let wanted = Wanted::NewerThan(pair_id);
-                let outcome = poll_fn(|context| joined.poll(self, wanted, context)).await;
-                match outcome {
-                    Some(answer) => answer,
-                    None => self.token().await,
-                }
+        let deadline = self.deadline();
+        loop {
+            let (answer, flight) = session.renew(pair_id);
+            let is_joined = flight.is_none();
+            self.start(flight);
+            let waiter = match answer {
+                Answer::Serve(token) => return Ok(token),
+                Answer::Fail(error) => return Err(error),
+                Answer::Join(waiter, _) => waiter,
+            };
+            let mut joined = Joined::new(self, waiter, Some(deadline), None)?;
+            let wanted = Wanted::NewerThan(pair_id);
+            match poll_fn(|context| joined.poll(self, wanted, context)).await {
+                // The rotation that the caller joined had begun before this pair was held, and ended with this pair.
+                Some(Ok(token)) if is_joined && Some(token.pair_id()) == pair_id => {}
+                Some(answer) => return answer,
+                None => return self.token().await,
             }
         }
     }

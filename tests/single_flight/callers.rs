@@ -315,3 +315,23 @@ async fn n6_a_caller_in_the_leeway_gets_the_valid_token_when_the_rotation_is_slo
     assert_ne!(tokens.token().await.unwrap().pair_id(), first.pair_id());
     assert_eq!((world.server.exchanges(), world.server.replays()), (1, 0));
 }
+
+/// A seed is served before the rotation that stores it is over. A caller that asks for a newer pair by then gets one, and not
+/// the seed with which that rotation ends.
+#[tokio::test(start_paused = true)]
+async fn rotate_during_the_first_load_brings_a_newer_pair_than_the_seed() {
+    let world = World::new(600 * SECOND);
+    let store = FaultyStore::new(world.store.clone());
+    store.work_next(StoreCall::Load, 1);
+    store.fail_next(StoreCall::Load, 1, CallFault::HangBefore);
+    let builder = world.builder(OnRequest::default());
+    let tokens = builder.store(store.clone()).build().unwrap();
+    let first = call(&tokens);
+    settle().await;
+    let rotated = rotate(&tokens);
+    settle().await;
+    store.release();
+    assert_eq!(first.await.unwrap().unwrap().pair_id().version, 1);
+    assert_eq!(rotated.await.unwrap().unwrap().pair_id().version, 2);
+    world.assert_exchanges(1);
+}

@@ -87,7 +87,7 @@ async fn a_foreign_file_is_an_error_that_names_the_file_and_quotes_nothing() {
             with(&|form| form["record"]["key"] = json!(key().label("another"))),
             "another session",
         ),
-        (" ".repeat((1 << 20) + 1), "at most 1048576 bytes"),
+        (" ".repeat((1 << 20) + 1), "longer than 1048576 bytes"),
     ];
     for (content, reason) in foreign {
         std::fs::write(&path, &content).unwrap();
@@ -231,7 +231,7 @@ async fn a_record_that_is_too_long_to_be_read_again_is_not_written() {
         .swap(&key(), Some(revision), &large)
         .await
         .unwrap_err();
-    assert!(told(&error).contains("at most 1048576 bytes"));
+    assert!(told(&error).contains("longer than 1048576 bytes"));
     let other = record(&key().label("another"), 2);
     let error = store
         .swap(&key(), Some(revision), &other)

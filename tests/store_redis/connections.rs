@@ -36,7 +36,7 @@ async fn an_idle_connection_that_was_closed_is_not_an_error() {
             .await;
         let error = told(&swap.unwrap_err());
         assert!(
-            error.contains("has written, but 0 of 1 replicas"),
+            error.contains("has written, but only 0 of 1 replicas"),
             "{error}"
         );
         seen = entry(&patient, &key()).await.unwrap().1;
