@@ -1,4 +1,4 @@
-//! Decides what a caller has to do, and what subscribers are told next of the session's end, from everything that this
+//! Decides what a caller has to do, and which notice subscribers get next of the session's end, from everything that this
 //! manager knows.
 
 use std::time::Duration;
@@ -180,7 +180,7 @@ fn needs_newer(settings: &Settings, due: Due) -> bool {
     due >= Due::Mandatory || settings.server.old_pair == OldPair::AccessDiesAtRotation
 }
 
-/// Something that subscribers are told of the session's end.
+/// A notice of the session's end, which subscribers get as an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Notice {
     /// The session ends at this moment, unless an instance rotates the pair.

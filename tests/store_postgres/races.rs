@@ -118,7 +118,11 @@ async fn a_load_a_lease_and_a_lost_swap_are_one_statement_and_a_new_pair_two() {
     assert!(entry(&store, &key()).await.is_some());
     assert_eq!(counted(), 1, "a look");
     let lease = put(&store, Some(seen), &leased(&record(&key(), 1))).await;
-    assert_eq!(counted(), 1, "a lease, of which nobody has to be told");
+    assert_eq!(
+        counted(),
+        1,
+        "the store must not notify instances of a lease"
+    );
     let committed = put(&store, Some(lease), &record(&key(), 2)).await;
     assert_eq!(counted(), 2, "a new pair, and telling of it");
     for late in [None, Some(seen), Some(lease)] {
