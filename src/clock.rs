@@ -8,6 +8,7 @@
 
 mod backoff;
 mod deadline;
+pub(crate) mod span;
 mod store_time;
 
 use std::fmt::Debug;

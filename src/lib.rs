@@ -172,8 +172,8 @@ pub use self::manager::{Authorization, CallError, TokenClient};
 pub use self::snapshot::Token;
 pub use self::state::Rejection;
 
-// Strategies.
-pub use self::strategy::{BackgroundTimer, OnRequest, OptimisticEarly};
+// Strategies, and what a strategy of your own needs.
+pub use self::strategy::*;
 
 // Endpoints.
 #[cfg(feature = "folio")]
@@ -203,7 +203,6 @@ pub use self::token::{PairId, TokenFamily};
 // Write your own.
 pub use self::endpoint::{Grant, Issued, SendWindow, TokenEndpoint};
 pub use self::store::TokenStore;
-pub use self::strategy::{OnExpiry, Plan, RefreshStrategy, WhileRotating};
 pub use self::token::Lifetime;
 #[doc(no_inline)]
 pub use async_trait::async_trait;

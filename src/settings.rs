@@ -13,6 +13,7 @@ use serde::Deserialize;
 pub use self::persistence::Persistence;
 
 use crate::clock::Backoff;
+use crate::clock::span::duration;
 use crate::endpoint::ServerProfile;
 
 /// The time between the end of the send window and the end of the lease, in addition to the endpoint's timeout. A
@@ -78,58 +79,104 @@ pub enum OnSeedConflict {
     Keep,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Settings {
-    pub(crate) wait: Duration,
-    pub(crate) leeway: Duration,
-    pub(crate) jitter: f64,
-    pub(crate) lease_duration: Duration,
-    pub(crate) store_timeout: Duration,
-    pub(crate) coordination: Coordination,
-    pub(crate) persistence: Persistence,
-    pub(crate) on_store_failure: OnStoreFailure,
-    pub(crate) on_seed_conflict: OnSeedConflict,
-    pub(crate) cool_down: CoolDown,
-    /// The shortest time between two rotations; a tenth of the lifetime if that is less.
-    pub(crate) shortest_interval: Duration,
-    /// The longest time between two checks of the clocks, and of a lease that another instance holds.
-    pub(crate) poll_interval: Duration,
-    /// The longest wait, from the start of a rotation, of callers whose token is still valid. It is as long as the first
-    /// pause after a failure, because a server that has not answered by then is likely to fail.
-    pub(crate) join_limit: Duration,
-    /// The time before the end of a session at which [`Event::Expiring`](crate::Event::Expiring) is sent.
-    pub(crate) expiring_before: Duration,
-    /// The time before the end of a session that cannot be prolonged at which [`Event::Ended`](crate::Event::Ended) is
-    /// sent.
-    pub(crate) ended_before: Duration,
-    /// The endpoint's profile, read once.
-    pub(crate) server: ServerProfile,
-    pub(crate) endpoint_timeout: Duration,
+/// Every setting that is one value, once: the documentation and the name of its setter of [`Builder`](crate::Builder),
+/// its type, and its default. `[refresh]` of a configuration has a key with the same name, which is read as the type in
+/// brackets. `$each` is a macro that makes something of every setting.
+macro_rules! settings {
+    ($each:ident) => {
+        $each! {
+            /// Sets the deadline of a caller: how long a caller without a valid token waits for one, also through the
+            /// pauses after failures that pass by themselves. After that the caller gets
+            /// [`Error::TimedOut`](crate::Error::TimedOut) with the last failure. Default: 35 s. The deadline must be
+            /// longer than the endpoint's timeout.
+            wait: Duration [Span] = Duration::from_secs(35);
+
+            /// Sets how long before the token's expiry callers wait for a new token rather than go on with the old one.
+            /// Default: 10 s, and at most a tenth of the lifetime.
+            leeway: Duration [Span] = Duration::from_secs(10);
+
+            /// Sets the share (0 to 0.5) by which early rotations begin earlier than planned. The manager draws a share
+            /// anew for each token, so that instances that started together do not rotate together. Default: 0.05.
+            jitter: f64 [f64] = 0.05;
+
+            /// Sets how long a lease is respected: the other instances leave its holder alone for this time, and after a
+            /// failure of the holder for this time from the end of its pause on. Default: 60 s. The duration must be
+            /// longer than the sum of the endpoint's timeout, 5 s and twice the store's timeout (5 s at least).
+            lease_duration: Duration [Span] = Duration::from_secs(60);
+
+            /// Sets whether instances that share the store coordinate by leases. Default: [`Coordination::Lease`].
+            coordination: Coordination [Coordination] = Coordination::default();
+
+            /// Sets whether callers wait until a new pair is stored. Default: [`Persistence::write_through`].
+            ///
+            /// With write-behind, [`shutdown`](crate::TokenManager::shutdown) stores the pair that is not stored yet.
+            /// Where the server revokes the old pair at the first use of the new one
+            /// ([`OldPair::DiesAtFirstUse`](crate::OldPair::DiesAtFirstUse)), a pair is stored before a caller gets it in
+            /// any case.
+            persistence: Persistence [Persistence] = Persistence::default();
+
+            /// Sets what callers get when a new pair could not be stored. Default: [`OnStoreFailure::Serve`].
+            on_store_failure: OnStoreFailure [OnStoreFailure] = OnStoreFailure::default();
+
+            /// Sets the pauses after failures, in which no instance sends a token. Default: [`CoolDown::default`], which
+            /// is 4 s while the token is valid and 2 s once it has expired, doubling to 60 s. A pause is up to 20 %
+            /// shorter at random, unless the [jitter](Self::jitter) is 0.
+            cool_down: CoolDown [CoolDown] = CoolDown::default();
+
+            /// Sets the minimum time between two rotations, capped at a tenth of the token's lifetime. Default: 1 s; at
+            /// least 10 ms.
+            shortest_interval: Duration [Span] = Duration::from_secs(1);
+
+            /// Sets how often a waiting task reads the clocks when nothing else happens, because timers stand still while
+            /// a machine sleeps. A record that another instance has leased is read after six such intervals, or when the
+            /// store reports a change. Default: 5 s; at least 10 ms.
+            poll_interval: Duration [Span] = Duration::from_secs(5);
+
+            /// Sets how long before the end of a session that cannot be prolonged
+            /// [`Event::Expiring`](crate::Event::Expiring) is sent. Default: 60 s.
+            expiring_before: Duration [Span] = Duration::from_secs(60);
+
+            /// Sets how long before the end of a session that cannot be prolonged
+            /// [`Event::Ended`](crate::Event::Ended) is sent. Default: 200 ms.
+            ended_before: Duration [Span] = Duration::from_millis(200);
+        }
+    };
 }
+pub(crate) use settings;
+
+macro_rules! fields {
+    ($($(#[$doc:meta])* $name:ident: $kind:ty [$key:ty] = $default:expr;)*) => {
+        /// The settings of a manager. The macro `settings` documents those that are not documented here.
+        #[derive(Debug, Clone, PartialEq)]
+        pub(crate) struct Settings {
+            $(pub(crate) $name: $kind,)*
+            pub(crate) store_timeout: Duration,
+            pub(crate) on_seed_conflict: OnSeedConflict,
+            /// The longest wait, from the start of a rotation, of callers whose token is still valid. It is as long as
+            /// the first pause after a failure, because a server that has not answered by then is likely to fail.
+            pub(crate) join_limit: Duration,
+            /// The endpoint's profile, read once.
+            pub(crate) server: ServerProfile,
+            pub(crate) endpoint_timeout: Duration,
+        }
+
+        impl Settings {
+            pub(crate) fn new(server: ServerProfile, endpoint_timeout: Duration) -> Self {
+                Self {
+                    $($name: $default,)*
+                    store_timeout: STORE_TIMEOUT,
+                    on_seed_conflict: OnSeedConflict::default(),
+                    join_limit: Duration::from_secs(2),
+                    server,
+                    endpoint_timeout,
+                }
+            }
+        }
+    };
+}
+settings!(fields);
 
 impl Settings {
-    pub(crate) fn new(server: ServerProfile, endpoint_timeout: Duration) -> Self {
-        Self {
-            wait: Duration::from_secs(35),
-            leeway: Duration::from_secs(10),
-            jitter: 0.05,
-            lease_duration: Duration::from_secs(60),
-            store_timeout: STORE_TIMEOUT,
-            coordination: Coordination::default(),
-            persistence: Persistence::default(),
-            on_store_failure: OnStoreFailure::default(),
-            on_seed_conflict: OnSeedConflict::default(),
-            cool_down: CoolDown::default(),
-            shortest_interval: Duration::from_secs(1),
-            poll_interval: Duration::from_secs(5),
-            join_limit: Duration::from_secs(2),
-            expiring_before: Duration::from_secs(60),
-            ended_before: Duration::from_millis(200),
-            server,
-            endpoint_timeout,
-        }
-    }
-
     /// One value for all managers with equal settings.
     pub(crate) fn shared(self) -> Arc<Self> {
         /// The number of values that are kept. In a process with more kinds of managers, few managers are equal.
@@ -179,7 +226,7 @@ impl Settings {
         let can_fail = self.persistence.is_write_through();
         let problem =
             "must be `serve` with write-behind, which serves a pair before the pair is stored";
-        rule("persistence.on_store_failure", serves || can_fail, problem)?;
+        rule("on_store_failure", serves || can_fail, problem)?;
         let is_share = (0.0..=0.5).contains(&self.jitter);
         rule("jitter", is_share, "must be between 0 and 0.5")?;
         let pauses = self.cool_down;
@@ -221,16 +268,21 @@ fn seconds(span: Duration) -> String {
 /// let cool_down = CoolDown::default().longest(Duration::from_secs(300));
 /// assert_eq!(cool_down.early, Duration::from_secs(4));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct CoolDown {
     /// The first pause while the access token is still valid. Default: 4 s.
+    #[serde(deserialize_with = "duration")]
     pub early: Duration,
     /// The first pause after the access token has expired. Default: 2 s.
+    #[serde(deserialize_with = "duration")]
     pub expired: Duration,
     /// The pause at which doubling ends. Default: 60 s.
+    #[serde(deserialize_with = "duration")]
     pub longest: Duration,
     /// The longest pause that the token endpoint may request by `Retry-After`. Default: 1 h.
+    #[serde(deserialize_with = "duration")]
     pub retry_after_limit: Duration,
 }
 

@@ -25,7 +25,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+#[cfg(feature = "config")]
+use serde::de::DeserializeOwned;
+use serde::de::{Deserializer, Error as _};
 
+use crate::clock::span::positive;
 use crate::token::Lifetime;
 
 /// Decides when a pair is rotated. The manager asks a strategy once per token.
@@ -37,6 +41,37 @@ pub trait RefreshStrategy: Debug + Send + Sync + 'static {
 impl<S: RefreshStrategy + ?Sized> RefreshStrategy for Arc<S> {
     fn plan(&self, life: &Lifetime) -> Plan {
         (**self).plan(life)
+    }
+}
+
+/// The strategies of the crate, each by its name in a configuration. Such a strategy reads its own parameters, and has a
+/// default for each.
+#[cfg(feature = "config")]
+pub(crate) fn builtin<R: Strategies>(registry: R) -> R {
+    registry
+        .strategy_type::<OnRequest>("on-request")
+        .strategy_type::<BackgroundTimer>("background-timer")
+        .strategy_type::<OptimisticEarly>("optimistic-early")
+}
+
+/// A registry, which gets the strategies of the crate.
+#[cfg(feature = "config")]
+pub(crate) trait Strategies {
+    fn strategy_type<S: RefreshStrategy + DeserializeOwned>(self, name: &str) -> Self;
+}
+
+/// Reads a share of a lifetime. At a share of 0, a manager would rotate without end.
+fn fraction<'de, D, F>(deserializer: D) -> Result<F, D::Error>
+where
+    D: Deserializer<'de>,
+    F: Deserialize<'de> + Into<Option<f64>> + Copy,
+{
+    let fraction = F::deserialize(deserializer)?;
+    match fraction.into() {
+        Some(share) if !(f64::MIN_POSITIVE..=1.0).contains(&share) => {
+            Err(D::Error::custom("must be more than 0 and at most 1"))
+        }
+        _ => Ok(fraction),
     }
 }
 
@@ -131,8 +166,10 @@ impl Plan {
 ///
 /// For tools that run and end: no background task, and no exchange without a request. A request that finds the
 /// token expired waits for one exchange.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(default)]
 pub struct OnRequest {
+    #[serde(deserialize_with = "fraction")]
     at_fraction: Option<f64>,
 }
 
@@ -160,8 +197,10 @@ impl RefreshStrategy for OnRequest {
 /// For services that are idle for long and must stay signed in. A request waits only for a rotation that is under
 /// way. A session with an [absolute](crate::RefreshExpiry::Absolute) end is not rotated any more once the access
 /// token lives as long as the refresh token, because a rotation would not prolong the session.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(default)]
 pub struct BackgroundTimer {
+    #[serde(deserialize_with = "fraction")]
     at_fraction: f64,
 }
 
@@ -196,8 +235,10 @@ impl RefreshStrategy for BackgroundTimer {
 ///
 /// For gateways and busy imports. Where another client was faster, the server's refusal does no harm, and the next
 /// request finds the newer pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct OptimisticEarly {
+    #[serde(deserialize_with = "positive")]
     window: Duration,
     on_expiry: OnExpiry,
 }

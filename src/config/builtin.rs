@@ -14,25 +14,23 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error};
+use serde::de::DeserializeOwned;
 
 use super::document::set;
 use super::error::ConfigError;
 use super::registry::Registry;
-use super::scalar::{PositiveSpan, Span, path};
+use super::scalar::path;
 use super::secret::Secret;
+use crate::clock::span::{PositiveSpan, Span};
 use crate::store::{FileStore, GroupAccess};
-use crate::strategy::{BackgroundTimer, OnExpiry, OnRequest, OptimisticEarly};
+use crate::strategy::{self, RefreshStrategy, Strategies};
 
 impl Registry {
     /// A registry of all that the crate supplies: the strategies `on-request`, `background-timer` and `optimistic-early`,
     /// the endpoints `oauth2`, `folio` and `static`, the stores `memory`, `file`, `redis` and `postgres`.
     #[must_use]
     pub fn builtin() -> Self {
-        Self::empty()
-            .strategy("on-request", on_request)
-            .strategy("background-timer", background_timer)
-            .strategy("optimistic-early", optimistic_early)
+        strategy::builtin(Self::empty())
             .endpoint_by_http("oauth2", endpoints::oauth2)
             .endpoint_by_http("folio", endpoints::folio)
             .endpoint("static", endpoints::static_token)
@@ -43,48 +41,10 @@ impl Registry {
     }
 }
 
-#[derive(Deserialize)]
-struct AtFraction {
-    #[serde(default, deserialize_with = "fraction")]
-    at_fraction: Option<f64>,
-}
-
-/// Reads a share of a lifetime. At a share of 0, a manager would rotate without end.
-fn fraction<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
-    let fraction = Option::deserialize(deserializer)?;
-    if fraction.is_none_or(|fraction| fraction > 0.0 && fraction <= 1.0) {
-        return Ok(fraction);
+impl Strategies for Registry {
+    fn strategy_type<S: RefreshStrategy + DeserializeOwned>(self, name: &str) -> Self {
+        self.strategy(name, Ok::<S, Infallible>)
     }
-    Err(D::Error::custom("must be more than 0 and at most 1"))
-}
-
-fn on_request(AtFraction { at_fraction }: AtFraction) -> Result<OnRequest, Infallible> {
-    Ok(set(
-        OnRequest::default(),
-        at_fraction,
-        OnRequest::at_fraction,
-    ))
-}
-
-fn background_timer(AtFraction { at_fraction }: AtFraction) -> Result<BackgroundTimer, Infallible> {
-    Ok(set(
-        BackgroundTimer::default(),
-        at_fraction,
-        BackgroundTimer::at_fraction,
-    ))
-}
-
-#[derive(Deserialize)]
-struct Early {
-    window: Option<PositiveSpan>,
-    on_expiry: Option<OnExpiry>,
-}
-
-fn optimistic_early(parameters: Early) -> Result<OptimisticEarly, Infallible> {
-    let window = parameters.window.map(|span| span.0);
-    let strategy = set(OptimisticEarly::default(), window, OptimisticEarly::window);
-    let on_expiry = parameters.on_expiry;
-    Ok(set(strategy, on_expiry, OptimisticEarly::on_expiry))
 }
 
 #[derive(Deserialize)]

@@ -1,18 +1,19 @@
 //! The keys of a configuration that do not depend on the kinds of its endpoint, store and strategy, and the
 //! seed.
 
-use std::time::Duration;
-
 use http::StatusCode;
 use serde::Deserialize;
 
 use super::error::ConfigError;
-use super::scalar::{ErrorStatus, Header, PositiveSpan, Scopes, Span};
+use super::scalar::{ErrorStatus, Header, Scopes};
 use super::secret::Secret;
 use super::value::Value;
 use crate::api::ApiProfile;
+use crate::clock::span::{PositiveSpan, Span};
 use crate::manager::Builder;
-use crate::settings::{CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence};
+use crate::settings::{
+    CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence, settings,
+};
 use crate::token::{Key, RefreshExpiry, TokenPair};
 
 /// The whole configuration. The tables that depend on a kind stay unread.
@@ -27,89 +28,25 @@ pub(super) struct Document {
     pub(super) seed: Option<Value>,
 }
 
-/// `[refresh]`: when and how the manager rotates.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Refresh {
-    pub(super) strategy: Option<Value>,
-    coordination: Option<Coordination>,
-    persistence: Storing,
-    wait: Option<Span>,
-    leeway: Option<Span>,
-    jitter: Option<f64>,
-    lease_duration: Option<Span>,
-    cool_down: Pauses,
-    shortest_interval: Option<Span>,
-    poll_interval: Option<Span>,
-    expiring_before: Option<Span>,
-    ended_before: Option<Span>,
-}
+macro_rules! keys {
+    ($($(#[$doc:meta])* $name:ident: $kind:ty [$key:ty] = $default:expr;)*) => {
+        /// `[refresh]`: when and how the manager rotates.
+        #[derive(Debug, Clone, Default, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub(super) struct Refresh {
+            pub(super) strategy: Option<Value>,
+            $($name: Option<$key>,)*
+        }
 
-impl Refresh {
-    pub(super) fn apply(&self, builder: Builder) -> Builder {
-        let on_store_failure = self.persistence.on_store_failure;
-        let builder = builder
-            .cool_down(self.cool_down.cool_down())
-            .persistence(self.persistence.persistence());
-        let builder = set(builder, self.coordination, Builder::coordination);
-        let builder = set(builder, on_store_failure, Builder::on_store_failure);
-        set_spans(
-            set(builder, self.jitter, Builder::jitter),
-            [
-                (self.wait, Builder::wait),
-                (self.leeway, Builder::leeway),
-                (self.lease_duration, Builder::lease_duration),
-                (self.shortest_interval, Builder::shortest_interval),
-                (self.poll_interval, Builder::poll_interval),
-                (self.expiring_before, Builder::expiring_before),
-                (self.ended_before, Builder::ended_before),
-            ],
-        )
-    }
+        impl Refresh {
+            pub(super) fn apply(&self, builder: Builder) -> Builder {
+                $(let builder = set(builder, self.$name.clone().map(Into::into), Builder::$name);)*
+                builder
+            }
+        }
+    };
 }
-
-/// `[refresh.persistence]`: when a new pair is stored.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Storing {
-    workers: u32,
-    queue: Option<u32>,
-    retries: Option<u32>,
-    on_store_failure: Option<OnStoreFailure>,
-}
-
-impl Storing {
-    fn persistence(&self) -> Persistence {
-        let many = |number| usize::try_from(number).unwrap_or(usize::MAX);
-        let persistence = Persistence::write_behind(many(self.workers));
-        let persistence = set(persistence, self.queue.map(many), Persistence::queue);
-        set(persistence, self.retries, Persistence::retries)
-    }
-}
-
-/// `[refresh.cool_down]`: the pauses after failures.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Pauses {
-    early: Option<Span>,
-    expired: Option<Span>,
-    longest: Option<Span>,
-    retry_after_limit: Option<Span>,
-}
-
-impl Pauses {
-    fn cool_down(&self) -> CoolDown {
-        set_spans(
-            CoolDown::default(),
-            [
-                (self.early, CoolDown::early),
-                (self.expired, CoolDown::expired),
-                (self.longest, CoolDown::longest),
-                (self.retry_after_limit, CoolDown::retry_after_limit),
-            ],
-        )
-    }
-}
+settings!(keys);
 
 /// `[http]`: the APIs that get the token, and how the token is sent.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -267,14 +204,4 @@ pub(super) fn set<B, T>(builder: B, value: Option<T>, setter: impl FnOnce(B, T) 
         Some(value) => setter(builder, value),
         None => builder,
     }
-}
-
-/// A duration, if it is configured, and its setter.
-type SpanSetting<B> = (Option<Span>, fn(B, Duration) -> B);
-
-/// Sets every duration that is configured.
-fn set_spans<B, const N: usize>(builder: B, spans: [SpanSetting<B>; N]) -> B {
-    spans.into_iter().fold(builder, |builder, (span, setter)| {
-        set(builder, span.map(|span| span.0), setter)
-    })
 }

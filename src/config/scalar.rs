@@ -1,28 +1,13 @@
-//! Types of values that a configuration writes as a string or a number: durations, paths, statuses, headers
-//! and scopes.
+//! Types of values that a configuration writes as a string or a number: paths, statuses, headers and scopes.
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
 use crate::token::Scope;
-
-/// The longest duration. A longer one is a mistake, and the sum of two such durations does not overflow.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-
-/// Reads a duration such as `"10s"`, `"500ms"` or `"1h 30m"`, for parameters of your own:
-/// `#[serde(deserialize_with = "evertoken::config::duration")]`.
-///
-/// # Errors
-///
-/// If the value is not a duration, or is longer than 100 years.
-pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    deserializer.deserialize_str(SpanText)
-}
 
 /// Reads a path, for parameters of your own:
 /// `#[serde(deserialize_with = "evertoken::config::path")]`. In a [`Config`](super::Config) that was read
@@ -37,49 +22,6 @@ pub fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Er
         return Err(D::Error::custom("must not be an empty path"));
     }
     Ok(path)
-}
-
-/// A duration.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Span(pub(super) Duration);
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        duration(deserializer).map(Self)
-    }
-}
-
-/// A duration that is not zero.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PositiveSpan(pub(super) Duration);
-
-impl<'de> Deserialize<'de> for PositiveSpan {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let span = duration(deserializer)?;
-        if span.is_zero() {
-            return Err(D::Error::custom("must be longer than zero"));
-        }
-        Ok(Self(span))
-    }
-}
-
-struct SpanText;
-
-impl Visitor<'_> for SpanText {
-    type Value = Duration;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(r#"a duration with a unit, such as "10s", "500ms" or "1h 30m""#)
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
-        let span = humantime::parse_duration(text)
-            .map_err(|_| E::invalid_value(Unexpected::Str(text), &self))?;
-        if span > LONGEST {
-            return Err(E::custom("must not be longer than 100 years"));
-        }
-        Ok(span)
-    }
 }
 
 /// A path of a configuration. The [`Reader`](super::reader) knows the type by its name, `LOCAL_PATH`.

@@ -59,15 +59,15 @@ use crate::token::{Digest, Key, Scope, TokenPair};
 ///
 /// | answer | [`EndpointError`] |
 /// |---|---|
-/// | an error code that calls the refresh token dead: `invalid_grant`, `bad_refresh_token` (GitHub), `invalid_refresh_token` (Slack), `invalid_code` (Zoho), `BAD_REFRESH_TOKEN` (HubSpot), `refresh_token_reused` and `refresh_token_invalidated` (OpenAI), `refresh_token_not_found` and `refresh_token_already_used` (Supabase), `RefreshToken.invalid` (Strava: the `resource` and the `code`), `ERR12029` (light-oauth2) | `Rejected` |
-/// | 429, 425; `temporarily_unavailable`, `slow_down` or `too_many_attempts` at any status; `server_error`, `unknown_error` (Salesforce) or `internal_failure` (Google) below 500 | `Later` |
-/// | `interaction_required`, `consent_required`, `login_required`, `account_selection_required` | `UserNeeded` |
+/// | an error code that calls the refresh token dead, such as `invalid_grant` | `Rejected` |
+/// | 429, 425; an error code that asks to be called later, such as `slow_down` | `Later` |
+/// | an error code that asks for the user, such as `interaction_required` | `UserNeeded` |
 /// | any other error code at 4xx, or at 200 as GitHub has it | `Refused` |
 /// | 3xx, or 4xx without an error code | `Page` |
 /// | 408, 502, 503, 504 | `Unavailable` |
 /// | anything else: a 500, a success that cannot be read, no answer | `Unknown` |
 ///
-/// An error code is the `error` of a JSON object or of a form. An `error` that only repeats the name of the status
+/// [`Codes`] lists the known codes. An error code is the `error` of a JSON object or of a form. An `error` that only repeats the name of the status
 /// (`"error": "Not Found"`) is not an error code: frameworks and gateways write that.
 ///
 /// Below 500 a known or [added](Self::codes) code also counts in `code`, `error_code`, `errorCode`, `ErrorCode`,

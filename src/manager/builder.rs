@@ -13,7 +13,7 @@ use crate::origin::Origins;
 use crate::record::lease::Owner;
 use crate::session::{OnRotated, Session, Shared};
 use crate::settings::{
-    CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence, Settings,
+    CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence, Settings, settings,
 };
 use crate::store::{MemoryStore, TokenStore};
 use crate::strategy::RefreshStrategy;
@@ -141,61 +141,9 @@ impl Builder {
         self
     }
 
-    /// Sets the deadline of a caller: how long a caller without a valid token waits for one, also through the pauses
-    /// after failures that pass by themselves. After that the caller gets [`Error::TimedOut`](crate::Error::TimedOut)
-    /// with the last failure. Default: 35 s. The deadline must be longer than the endpoint's timeout.
-    pub fn wait(mut self, deadline: Duration) -> Self {
-        self.settings.wait = deadline;
-        self
-    }
-
-    /// Sets how long before the token's expiry callers wait for a new token rather than go on with the old one. Default:
-    /// 10 s, and at most a tenth of the lifetime.
-    pub fn leeway(mut self, leeway: Duration) -> Self {
-        self.settings.leeway = leeway;
-        self
-    }
-
-    /// Sets the share (0 to 0.5) by which early rotations begin earlier than planned. The manager draws a share anew for
-    /// each token, so that instances that started together do not rotate together. Default: 0.05.
-    pub fn jitter(mut self, share: f64) -> Self {
-        self.settings.jitter = share;
-        self
-    }
-
-    /// Sets how long a lease is respected: the other instances leave its holder alone for this time, and after a failure
-    /// of the holder for this time from the end of its pause on. Default: 60 s. The duration must be longer than the sum
-    /// of the endpoint's timeout, 5 s and twice the store's timeout (5 s at least).
-    pub fn lease_duration(mut self, lease_duration: Duration) -> Self {
-        self.settings.lease_duration = lease_duration;
-        self
-    }
-
     /// Sets how long one call of the store may take. Default: 5 s.
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
         self.settings.store_timeout = timeout;
-        self
-    }
-
-    /// Sets whether instances that share the store coordinate by leases. Default: [`Coordination::Lease`].
-    pub fn coordination(mut self, coordination: Coordination) -> Self {
-        self.settings.coordination = coordination;
-        self
-    }
-
-    /// Sets whether callers wait until a new pair is stored. Default: [`Persistence::write_through`].
-    ///
-    /// With write-behind, [`shutdown`](TokenManager::shutdown) stores the pair that is not stored yet. Where the server revokes
-    /// the old pair at the first use of the new one ([`OldPair::DiesAtFirstUse`](crate::OldPair::DiesAtFirstUse)), a pair is
-    /// stored before a caller gets it in any case.
-    pub fn persistence(mut self, persistence: Persistence) -> Self {
-        self.settings.persistence = persistence;
-        self
-    }
-
-    /// Sets what callers get when a new pair could not be stored. Default: [`OnStoreFailure::Serve`].
-    pub fn on_store_failure(mut self, policy: OnStoreFailure) -> Self {
-        self.settings.on_store_failure = policy;
         self
     }
 
@@ -203,42 +151,6 @@ impl Builder {
     /// under its key. Default: [`OnSeedConflict::Error`], which costs neither session.
     pub fn on_seed_conflict(mut self, policy: OnSeedConflict) -> Self {
         self.settings.on_seed_conflict = policy;
-        self
-    }
-
-    /// Sets the pauses after failures, in which no instance sends a token. Default: [`CoolDown::default`], which is 4 s
-    /// while the token is valid and 2 s once it has expired, doubling to 60 s. A pause is up to 20 % shorter at random,
-    /// unless the [jitter](Self::jitter) is 0.
-    pub fn cool_down(mut self, cool_down: CoolDown) -> Self {
-        self.settings.cool_down = cool_down;
-        self
-    }
-
-    /// Sets the minimum time between two rotations, capped at a tenth of the token's lifetime. Default: 1 s; at least 10
-    /// ms.
-    pub fn shortest_interval(mut self, interval: Duration) -> Self {
-        self.settings.shortest_interval = interval;
-        self
-    }
-
-    /// Sets how often a waiting task reads the clocks when nothing else happens, because timers stand still while a
-    /// machine sleeps. A record that another instance has leased is read after six such intervals, or when the store
-    /// reports a change. Default: 5 s; at least 10 ms.
-    pub fn poll_interval(mut self, pause: Duration) -> Self {
-        self.settings.poll_interval = pause;
-        self
-    }
-
-    /// Sets how long before the end of a session that cannot be prolonged `Event::Expiring` is sent. Default: 60 s.
-    pub fn expiring_before(mut self, span: Duration) -> Self {
-        self.settings.expiring_before = span;
-        self
-    }
-
-    /// Sets how long before the end of a session that cannot be prolonged [`Event::Ended`](crate::Event::Ended) is sent.
-    /// Default: 200 ms.
-    pub fn ended_before(mut self, span: Duration) -> Self {
-        self.settings.ended_before = span;
         self
     }
 
@@ -323,6 +235,22 @@ impl Builder {
         Ok(TokenManager::new(session, api))
     }
 }
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $kind:ty [$key:ty] = $default:expr;)*) => {
+        /// The settings, which are listed in `src/settings.rs`.
+        impl Builder {
+            $(
+                $(#[$doc])*
+                pub fn $name(mut self, $name: $kind) -> Self {
+                    self.settings.$name = $name;
+                    self
+                }
+            )*
+        }
+    };
+}
+settings!(setters);
 
 /// Whether tokio's time stands still, as in tests with `start_paused`, which tokio does not report.
 fn is_paused() -> bool {

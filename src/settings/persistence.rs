@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
+use serde::Deserialize;
+use serde::de::Deserializer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The default number of pairs that may wait to be stored.
-const QUEUE: usize = 1_024;
+const QUEUE: u32 = 1_024;
 
 /// The default number of retries at short intervals for storing a pair.
 const RETRIES: u32 = 5;
@@ -37,6 +39,34 @@ pub struct Persistence {
     retries: u32,
 }
 
+/// Reads `[refresh.persistence]` of a configuration.
+impl<'de> Deserialize<'de> for Persistence {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        struct Keys {
+            workers: u32,
+            queue: u32,
+            retries: u32,
+        }
+
+        impl Default for Keys {
+            fn default() -> Self {
+                Self {
+                    workers: 0,
+                    queue: QUEUE,
+                    retries: RETRIES,
+                }
+            }
+        }
+
+        let keys = Keys::deserialize(deserializer)?;
+        let many = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        let persistence = Self::write_behind(many(keys.workers));
+        Ok(persistence.queue(many(keys.queue)).retries(keys.retries))
+    }
+}
+
 impl Persistence {
     /// A pair is stored before a caller gets it.
     #[must_use]
@@ -53,7 +83,7 @@ impl Persistence {
     pub fn write_behind(workers: usize) -> Self {
         Self {
             workers: Permits::new(workers),
-            queue: Permits::new(QUEUE),
+            queue: Permits::new(QUEUE as usize),
             retries: RETRIES,
         }
     }

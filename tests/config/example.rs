@@ -75,7 +75,7 @@ async fn each_setting_that_the_example_has_commented_out_can_be_switched_on() {
         }
         switched_on += 1;
     }
-    assert_eq!(switched_on, 36);
+    assert!(switched_on >= 36, "{switched_on}");
 }
 
 /// The smallest configuration of FOLIO, without one key.
@@ -135,7 +135,7 @@ async fn the_example_has_every_key() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 84);
+    assert!(keys >= 84, "{keys}");
 }
 
 #[tokio::test]

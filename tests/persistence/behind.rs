@@ -378,7 +378,7 @@ async fn write_behind_with_the_policy_fail_or_without_a_queue_is_refused() {
     let scene = Scene::new();
     let refused = |builder: evertoken::Builder| builder.build().unwrap_err().to_string();
     let fail = scene.builder().on_store_failure(OnStoreFailure::Fail);
-    assert!(refused(fail).contains("persistence.on_store_failure"));
+    assert!(refused(fail).contains("on_store_failure"));
     let none = scene
         .builder()
         .persistence(Persistence::write_behind(1).queue(0));

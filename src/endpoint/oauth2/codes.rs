@@ -78,8 +78,8 @@ pub enum Bare400 {
 }
 
 /// The meaning of one server's own error codes, in addition to the known codes (see
-/// [`OAuth2`](super::OAuth2#what-an-answer-means)). Codes are compared exactly, in every place of an answer; descriptions
-/// have no meaning.
+/// below). Codes are compared exactly, in every place of an answer that
+/// [`OAuth2`](super::OAuth2#what-an-answer-means) names; descriptions have no meaning.
 ///
 /// An added code overrides a known code, and a later addition overrides an earlier one.
 ///
@@ -92,6 +92,15 @@ pub enum Bare400 {
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Known codes
+///
+/// | code | meaning |
+/// |---|---|
+/// | `invalid_grant`, `bad_refresh_token` (GitHub), `invalid_refresh_token` (Slack), `invalid_code` (Zoho), `BAD_REFRESH_TOKEN` (HubSpot), `refresh_token_reused`, `refresh_token_invalidated` and `refresh_token_expired` (OpenAI), `refresh_token_not_found` and `refresh_token_already_used` (Supabase), `RefreshToken.invalid` (Strava: the `resource` and the `code`), `ERR12029` (light-oauth2) | the refresh token is dead |
+/// | `temporarily_unavailable`, `slow_down` or `too_many_attempts` at any status; `server_error`, `unknown_error` (Salesforce) or `internal_failure` (Google) below 500 | the server did nothing, and asks to be called later |
+/// | `interaction_required`, `consent_required`, `login_required`, `account_selection_required` | the user has to sign in, to consent or to choose |
+/// | `invalid_client`, `invalid_request`, `invalid_scope`, `unauthorized_client`, `unsupported_grant_type`, and every code that is not listed | the server refuses this client |
 #[derive(Debug, Clone, Default)]
 pub struct Codes {
     added: Vec<(String, Meaning)>,
