@@ -43,12 +43,8 @@
 
 mod builtin;
 mod document;
-mod error;
-mod reader;
+mod endpoints;
 mod registry;
-mod scalar;
-mod secret;
-mod value;
 
 use std::fmt;
 use std::fs;
@@ -58,20 +54,15 @@ use std::sync::Arc;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use zeroize::Zeroizing;
 
-use self::document::{Document, Seed, set};
-pub use self::error::ConfigError;
-use self::reader::read;
+use self::document::{Document, Seed};
 use self::registry::Component;
 pub use self::registry::Registry;
-pub use self::scalar::path;
-pub use self::secret::Secret;
-use self::value::{Source, Value, json};
 use crate::build_error::BuildError;
-use crate::clock::span::Span;
-pub use crate::clock::span::duration;
 use crate::endpoint::TokenEndpoint;
 use crate::manager::{Builder, TokenManager};
 use crate::origin::Origins;
+pub use crate::parameters::{ConfigError, Secret, duration, path};
+use crate::parameters::{Source, Span, Value, json, read, set};
 
 /// A configuration that was read, and not yet applied. Its keys and the kinds of its values are checked, except
 /// those of endpoint, store and strategy, which [`builder`](Self::builder) checks.

@@ -132,6 +132,8 @@ mod event;
 pub mod fuzzing;
 mod manager;
 mod origin;
+#[cfg(feature = "config")]
+mod parameters;
 mod record;
 mod rotation;
 mod schedule;
@@ -185,11 +187,7 @@ pub use self::endpoint::{
 pub use self::token::Scope;
 
 // Stores.
-#[cfg(feature = "postgres")]
-pub use self::store::PostgresStore;
-#[cfg(feature = "redis")]
-pub use self::store::RedisStore;
-pub use self::store::{FileStore, MemoryStore};
+pub use self::store::stores::*;
 
 // Events and errors.
 pub use self::build_error::BuildError;

@@ -37,17 +37,54 @@ pub use zeroize::Zeroizing;
 pub use self::call::budget;
 pub(crate) use self::call::with_budget;
 pub use self::codec::{Codec, SealError, Sealer};
-pub use self::file::{FileStore, GroupAccess};
-pub use self::memory::MemoryStore;
-#[cfg(feature = "postgres")]
-pub use self::postgres::PostgresStore;
-#[cfg(feature = "redis")]
-pub use self::redis::RedisStore;
+pub use self::file::GroupAccess;
+pub use self::stores::*;
 pub use crate::clock::StoreTime;
 #[cfg(any(feature = "redis", feature = "postgres"))]
 use crate::clock::whole_millis;
+#[cfg(feature = "config")]
+use crate::parameters::FromParameters;
 use crate::record::{Lease, Record};
 use crate::token::{Digest, Key};
+
+/// The stores of the crate.
+pub(crate) mod stores {
+    pub use super::file::FileStore;
+    pub use super::memory::MemoryStore;
+    #[cfg(feature = "postgres")]
+    pub use super::postgres::PostgresStore;
+    #[cfg(feature = "redis")]
+    pub use super::redis::RedisStore;
+}
+
+/// The stores of the crate, each by its name in a configuration, except the one in memory. Such a store reads its own
+/// parameters.
+#[cfg(feature = "config")]
+pub(crate) fn builtin<R: Stores>(registry: R) -> R {
+    let registry = registry.store_type::<FileStore>("file");
+    #[cfg(feature = "redis")]
+    let registry = registry.store_type::<RedisStore>("redis");
+    #[cfg(not(feature = "redis"))]
+    let registry = registry.missing_store("redis", "redis");
+    #[cfg(feature = "postgres")]
+    let registry = registry.store_type::<PostgresStore>("postgres");
+    #[cfg(not(feature = "postgres"))]
+    let registry = registry.missing_store("postgres", "postgres");
+    registry
+}
+
+/// A registry, which gets the stores of the crate.
+#[cfg(feature = "config")]
+pub(crate) trait Stores: Sized {
+    fn store_type<S: TokenStore + FromParameters>(self, name: &str) -> Self;
+
+    /// A store that the program was built without: a configuration that names it gets an error.
+    #[cfg_attr(
+        all(feature = "redis", feature = "postgres"),
+        expect(dead_code, reason = "every store is there")
+    )]
+    fn missing_store(self, name: &'static str, feature: &'static str) -> Self;
+}
 
 /// The revision of a stored record. A store never reuses one for the same key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

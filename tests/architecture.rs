@@ -9,7 +9,7 @@ use std::path::Path;
 /// its own group.
 const GROUPS: [&[&str]; 15] = [
     &["token", "clock", "build_error"],
-    &["strategy", "origin"],
+    &["strategy", "origin", "parameters"],
     &["schedule", "endpoint"],
     &["settings"],
     &["record"],

@@ -3,19 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
 /// The longest duration. A longer one is a mistake, and the sum of two such durations does not overflow.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// Reads a duration such as `"10s"`, `"500ms"` or `"1h 30m"`, for parameters of your own:
-/// `#[serde(deserialize_with = "evertoken::config::duration")]`.
-///
-/// # Errors
-///
-/// If the value is not a duration, or is longer than 100 years.
-pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+/// Reads a duration such as `"10s"`, `"500ms"` or `"1h 30m"`.
+pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     deserializer.deserialize_str(SpanText)
 }
 
@@ -25,37 +19,6 @@ pub(crate) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
     match span.is_zero() {
         true => Err(D::Error::custom("must be longer than zero")),
         false => Ok(span),
-    }
-}
-
-/// A duration.
-#[cfg(feature = "config")]
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Span(pub(crate) Duration);
-
-#[cfg(feature = "config")]
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        duration(deserializer).map(Self)
-    }
-}
-
-/// A duration that is not zero.
-#[cfg(feature = "config")]
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PositiveSpan(pub(crate) Duration);
-
-#[cfg(feature = "config")]
-impl<'de> Deserialize<'de> for PositiveSpan {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        positive(deserializer).map(Self)
-    }
-}
-
-#[cfg(feature = "config")]
-impl From<Span> for Duration {
-    fn from(Span(span): Span) -> Self {
-        span
     }
 }
 

@@ -4,13 +4,11 @@
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::error::ConfigError;
-use super::scalar::{ErrorStatus, Header, Scopes};
-use super::secret::Secret;
-use super::value::Value;
 use crate::api::ApiProfile;
-use crate::clock::span::{PositiveSpan, Span};
 use crate::manager::Builder;
+use crate::parameters::{
+    ConfigError, ErrorStatus, Header, PositiveSpan, Scopes, Secret, Span, Value, set,
+};
 use crate::settings::{
     CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence, settings,
 };
@@ -195,13 +193,5 @@ impl Seed {
         let pair = set(pair, access_span, TokenPair::expires_in);
         let pair = set(pair, refresh_span, TokenPair::refresh_expires_in);
         Ok(set(pair, self.refresh_expiry, TokenPair::refresh_expiry))
-    }
-}
-
-/// Sets a value that is configured, and leaves the default of one that is not.
-pub(super) fn set<B, T>(builder: B, value: Option<T>, setter: impl FnOnce(B, T) -> B) -> B {
-    match value {
-        Some(value) => setter(builder, value),
-        None => builder,
     }
 }

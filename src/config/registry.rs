@@ -10,10 +10,8 @@ use std::sync::Arc;
 use reqwest::ClientBuilder;
 use serde::de::DeserializeOwned;
 
-use super::error::{ConfigError, Problem, names};
-use super::reader::read_with;
-use super::value::{Table, Value};
 use crate::endpoint::TokenEndpoint;
+use crate::parameters::{ConfigError, Problem, Table, Value, names, read_with};
 use crate::store::TokenStore;
 use crate::strategy::RefreshStrategy;
 

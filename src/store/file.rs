@@ -19,6 +19,26 @@ mod liveness;
 mod lock;
 mod search;
 mod swap;
+/// What a configuration says of a file store.
+#[cfg(feature = "config")]
+#[derive(serde::Deserialize)]
+pub(crate) struct Parameters {
+    #[serde(deserialize_with = "crate::parameters::path")]
+    path: std::path::PathBuf,
+    #[serde(default)]
+    group: GroupAccess,
+}
+
+#[cfg(feature = "config")]
+impl crate::parameters::FromParameters for FileStore {
+    type Parameters = Parameters;
+
+    async fn from_parameters(parameters: Parameters) -> Result<Self, ConfigError> {
+        Self::with_group(parameters.path, parameters.group)
+            .map_err(|error| ConfigError::not_made("path", error.into()))
+    }
+}
+
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -41,6 +61,8 @@ use super::call::blocking;
 use super::codec::{Flaw, sealing_settings};
 use super::{Codec, Loaded, Revision, Sealer, StoreError, Swap, TokenStore};
 use crate::clock::{Clock, SystemClock};
+#[cfg(feature = "config")]
+use crate::parameters::ConfigError;
 use crate::record::{Lease, Record};
 use crate::token::{Digest, Key};
 

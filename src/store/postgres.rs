@@ -32,6 +32,8 @@ use super::notify::Hub;
 use super::{
     Codec, Loaded, Revision, Sealer, StoreError, StoreTime, Swap, TokenStore, refuse_other_key,
 };
+#[cfg(feature = "config")]
+use crate::parameters::{ConfigError, FromParameters, Secret, Span, set};
 use crate::record::Record;
 use crate::token::{Digest, Key};
 
@@ -313,5 +315,26 @@ impl fmt::Debug for PostgresStore {
             .field("codec", &self.codec)
             .field("retention", &self.retention)
             .finish_non_exhaustive()
+    }
+}
+
+/// What a configuration says of a PostgreSQL store.
+#[cfg(feature = "config")]
+#[derive(serde::Deserialize)]
+pub(crate) struct Parameters {
+    url: Secret,
+    retention: Option<Span>,
+}
+
+#[cfg(feature = "config")]
+impl FromParameters for PostgresStore {
+    type Parameters = Parameters;
+
+    async fn from_parameters(parameters: Parameters) -> Result<Self, ConfigError> {
+        let url = parameters.url.read_at("url")?;
+        let connecting = Self::connect(&url).await;
+        let store = connecting.map_err(|error| ConfigError::not_made("url", error.into()))?;
+        let retention = parameters.retention.map(Duration::from);
+        Ok(set(store, retention, Self::retention))
     }
 }

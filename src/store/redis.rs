@@ -30,6 +30,8 @@ use super::notify::Hub;
 use super::{
     Codec, Loaded, Revision, Sealer, StoreError, StoreTime, Swap, TokenStore, refuse_other_key,
 };
+#[cfg(feature = "config")]
+use crate::parameters::{ConfigError, FromParameters, PositiveSpan, Secret, set};
 use crate::record::Record;
 use crate::token::{Digest, Key};
 
@@ -320,5 +322,39 @@ impl TokenStore for RedisStore {
             None => Swap::Lost(self.decoded(key, &name, answer.held).await?),
         };
         Ok((swap, Some(answer.now)))
+    }
+}
+
+/// About a hundred times what a replica in the same network needs.
+#[cfg(feature = "config")]
+const REPLICA_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a configuration says of a Redis store.
+#[cfg(feature = "config")]
+#[derive(serde::Deserialize)]
+pub(crate) struct Parameters {
+    url: Secret,
+    prefix: Option<String>,
+    replicas: Option<u32>,
+    replica_timeout: Option<PositiveSpan>,
+}
+
+#[cfg(feature = "config")]
+impl FromParameters for RedisStore {
+    type Parameters = Parameters;
+
+    async fn from_parameters(parameters: Parameters) -> Result<Self, ConfigError> {
+        let url = parameters.url.read_at("url")?;
+        let timeout = parameters.replica_timeout.map(|timeout| timeout.0);
+        if timeout.is_some() && parameters.replicas.is_none() {
+            let problem = "requires `replicas`; set `replicas`, or remove this key";
+            return Err(ConfigError::new("replica_timeout", problem));
+        }
+        let connecting = Self::connect(&url).await;
+        let store = connecting.map_err(|error| ConfigError::not_made("url", error.into()))?;
+        let store = set(store, parameters.prefix, Self::prefix);
+        Ok(set(store, parameters.replicas, |store, count| {
+            store.replicas(count, timeout.unwrap_or(REPLICA_TIMEOUT))
+        }))
     }
 }

@@ -77,9 +77,9 @@ pub enum Bare400 {
     Dead,
 }
 
-/// The meaning of one server's own error codes, in addition to the known codes (see
-/// below). Codes are compared exactly, in every place of an answer that
-/// [`OAuth2`](super::OAuth2#what-an-answer-means) names; descriptions have no meaning.
+/// The meaning of one server's own error codes, in addition to the [known codes](#known-codes). Codes are
+/// compared exactly, in every place of an answer that [`OAuth2`](super::OAuth2#what-an-answer-means) names; descriptions
+/// have no meaning.
 ///
 /// An added code overrides a known code, and a later addition overrides an earlier one.
 ///
@@ -219,6 +219,18 @@ mod tests {
         for (at, (code, _)) in KNOWN.iter().enumerate() {
             let others = KNOWN[at + 1..].iter();
             assert!(others.clone().all(|(other, _)| other != code), "{code}");
+        }
+    }
+
+    #[test]
+    fn the_documentation_lists_every_known_code() {
+        let text = include_str!("codes.rs");
+        let documentation: String = text
+            .lines()
+            .filter(|line| line.starts_with("/// |"))
+            .collect();
+        for (code, _) in KNOWN {
+            assert!(documentation.contains(&format!("`{code}`")), "{code}");
         }
     }
 }

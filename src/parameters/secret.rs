@@ -25,7 +25,7 @@ const LIMIT: usize = 64 * 1024;
 /// platforms mount secrets: `{ file = "/run/secrets/password", readable_by = "everyone" }`. Links are followed.
 ///
 /// A secret is read only when it is needed, and is never printed. Parameters of your own types may hold one, too.
-/// In a [`Config`](super::Config) that was read from a file, a relative path starts at that file's directory
+/// In a [`Config`](crate::Config) that was read from a file, a relative path starts at that file's directory
 /// (unless the field is flattened into another type).
 #[derive(Clone)]
 pub struct Secret(Source);
@@ -59,7 +59,7 @@ impl Secret {
     }
 
     /// Reads the secret that is configured at `path`.
-    pub(super) fn read_at(&self, path: &str) -> Result<Zeroizing<String>, ConfigError> {
+    pub(crate) fn read_at(&self, path: &str) -> Result<Zeroizing<String>, ConfigError> {
         self.read()
             .map_err(|error| ConfigError::not_made(path, error.into()))
     }

@@ -1,16 +1,54 @@
-//! Types of values that a configuration writes as a string or a number: paths, statuses, headers and scopes.
+//! Types of values that a configuration writes as a string or a number: durations, paths, statuses, headers and scopes.
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
+use crate::clock::span;
 use crate::token::Scope;
 
+/// Reads a duration such as `"10s"`, `"500ms"` or `"1h 30m"`, for parameters of your own:
+/// `#[serde(deserialize_with = "evertoken::config::duration")]`.
+///
+/// # Errors
+///
+/// If the value is not a duration, or is longer than 100 years.
+pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    span::duration(deserializer)
+}
+
+/// A duration.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span(pub(crate) Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        span::duration(deserializer).map(Self)
+    }
+}
+
+/// A duration that is not zero.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PositiveSpan(pub(crate) Duration);
+
+impl<'de> Deserialize<'de> for PositiveSpan {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        span::positive(deserializer).map(Self)
+    }
+}
+
+impl From<Span> for Duration {
+    fn from(Span(span): Span) -> Self {
+        span
+    }
+}
+
 /// Reads a path, for parameters of your own:
-/// `#[serde(deserialize_with = "evertoken::config::path")]`. In a [`Config`](super::Config) that was read
+/// `#[serde(deserialize_with = "evertoken::config::path")]`. In a [`Config`](crate::Config) that was read
 /// from a file, a relative path starts at that file's directory.
 ///
 /// # Errors
@@ -31,7 +69,7 @@ struct LocalPath(PathBuf);
 
 /// The status of an error, from 400 to 599.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ErrorStatus(pub(super) StatusCode);
+pub(crate) struct ErrorStatus(pub(crate) StatusCode);
 
 impl<'de> Deserialize<'de> for ErrorStatus {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -46,7 +84,7 @@ impl<'de> Deserialize<'de> for ErrorStatus {
 
 /// The name of a header.
 #[derive(Debug, Clone)]
-pub(super) struct Header(pub(super) HeaderName);
+pub(crate) struct Header(pub(crate) HeaderName);
 
 impl<'de> Deserialize<'de> for Header {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -60,7 +98,7 @@ impl<'de> Deserialize<'de> for Header {
 
 /// Scopes, as a list or as a string with spaces between them.
 #[derive(Debug, Clone)]
-pub(super) struct Scopes(pub(super) Scope);
+pub(crate) struct Scopes(pub(crate) Scope);
 
 impl<'de> Deserialize<'de> for Scopes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

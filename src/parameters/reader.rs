@@ -10,7 +10,7 @@ use super::error::{ConfigError, Problem, one_of};
 use super::value::{Table, Value};
 
 /// Reads the value at `path`. Relative paths in the value start at `base`.
-pub(super) fn read<T: DeserializeOwned>(
+pub(crate) fn read<T: DeserializeOwned>(
     path: &str,
     value: &Value,
     base: &Path,
@@ -19,7 +19,7 @@ pub(super) fn read<T: DeserializeOwned>(
 }
 
 /// Reads the value at `path`. `add` completes a problem of the value itself, but not one that lies deeper inside.
-pub(super) fn read_with<T: DeserializeOwned>(
+pub(crate) fn read_with<T: DeserializeOwned>(
     path: &str,
     value: &Value,
     base: &Path,

@@ -27,7 +27,7 @@ struct Report {
 }
 
 impl ConfigError {
-    pub(super) fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
+    pub(crate) fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
         Self(Box::new(Report {
             file: None,
             position: None,
@@ -38,17 +38,13 @@ impl ConfigError {
     }
 
     /// The kind or profile `name` (or "") requires a feature that the program lacks.
-    #[cfg_attr(
-        all(feature = "folio", feature = "postgres", feature = "redis"),
-        expect(dead_code, reason = "every feature is there")
-    )]
-    pub(super) fn without_feature(path: &str, name: &str, feature: &str) -> Self {
+    pub(crate) fn without_feature(path: &str, name: &str, feature: &str) -> Self {
         let problem =
             format!("{name}requires evertoken's feature `{feature}`; build the program with it");
         Self::new(path, problem)
     }
 
-    pub(super) fn with_source(
+    pub(crate) fn with_source(
         mut self,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
@@ -57,7 +53,7 @@ impl ConfigError {
     }
 
     /// A problem of the value at the path `inner` inside `outer`.
-    pub(super) fn read(outer: &str, inner: &str, problem: Problem) -> Self {
+    pub(crate) fn read(outer: &str, inner: &str, problem: Problem) -> Self {
         let inner = if inner == "." { "" } else { inner };
         let path = joined(outer, inner);
         match problem {
@@ -67,7 +63,7 @@ impl ConfigError {
     }
 
     /// The part that is configured at `path` could not be made.
-    pub(super) fn not_made(path: &str, error: Box<dyn StdError + Send + Sync>) -> Self {
+    pub(crate) fn not_made(path: &str, error: Box<dyn StdError + Send + Sync>) -> Self {
         let error = match error.downcast::<Self>() {
             Ok(mut error) => {
                 error.0.path = joined(path, &error.0.path);
@@ -84,12 +80,12 @@ impl ConfigError {
         }
     }
 
-    pub(super) fn in_file(mut self, file: Option<&Path>) -> Self {
+    pub(crate) fn in_file(mut self, file: Option<&Path>) -> Self {
         self.0.file = file.map(Path::to_owned);
         self
     }
 
-    pub(super) fn at(mut self, position: Option<(usize, usize)>) -> Self {
+    pub(crate) fn at(mut self, position: Option<(usize, usize)>) -> Self {
         self.0.position = position;
         self
     }
@@ -162,7 +158,7 @@ impl StdError for ConfigError {
 
 /// A problem of a value. Unlike the errors of the formats, a problem never repeats the value.
 #[derive(Debug)]
-pub(super) enum Problem {
+pub(crate) enum Problem {
     UnknownKey {
         /// The kind of the component that does not know the key.
         of: Option<String>,
@@ -174,7 +170,7 @@ pub(super) enum Problem {
 
 impl Problem {
     /// A value of the kind `found`, where one of the kind `expected` is needed.
-    pub(super) fn kind(found: &str, expected: &str) -> Self {
+    pub(crate) fn kind(found: &str, expected: &str) -> Self {
         Self::Other(format!("is {found}, but must be {}", plain(expected)))
     }
 }
@@ -240,7 +236,7 @@ impl de::Error for Problem {
 }
 
 /// The allowed words, where a value is one of a few.
-pub(super) fn one_of(allowed: &[impl AsRef<str>]) -> String {
+pub(crate) fn one_of(allowed: &[impl AsRef<str>]) -> String {
     match allowed {
         [] => "no value is allowed here".to_owned(),
         [one] => format!("must be `{}`", one.as_ref()),
@@ -249,7 +245,7 @@ pub(super) fn one_of(allowed: &[impl AsRef<str>]) -> String {
 }
 
 /// A list of names in backquotes.
-pub(super) fn names(names: &[impl AsRef<str>]) -> String {
+pub(crate) fn names(names: &[impl AsRef<str>]) -> String {
     let quoted: Vec<_> = names
         .iter()
         .map(|name| format!("`{}`", name.as_ref()))

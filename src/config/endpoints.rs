@@ -9,15 +9,11 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor};
 
 use crate::build_error::BuildError;
-use crate::clock::span::Span;
-use crate::config::document::set;
-use crate::config::error::ConfigError;
-use crate::config::scalar::Scopes;
-use crate::config::secret::Secret;
 use crate::endpoint::{
     Bare400, ClientAuth, Codes, OAuth2, OldPair, Resend, ResendAfterSilence, ServerProfile,
     StaticToken,
 };
+use crate::parameters::{ConfigError, Scopes, Secret, Span, set};
 
 type Boxed = Box<dyn std::error::Error + Send + Sync>;
 

@@ -19,7 +19,7 @@ use super::error::ConfigError;
 ///
 /// Any text in a value may be a secret, so `Debug` shows no text.
 #[derive(Clone)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Bool(bool),
     Signed(i64),
@@ -30,15 +30,15 @@ pub(super) enum Value {
     Table(Table),
 }
 
-pub(super) type Table = BTreeMap<String, Value>;
+pub(crate) type Table = BTreeMap<String, Value>;
 
 impl Value {
-    pub(super) fn text(text: &str) -> Self {
+    pub(crate) fn text(text: &str) -> Self {
         Self::Text(Zeroizing::new(text.to_owned()))
     }
 
     /// The kind of the value, in the words of a configuration file.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Bool(_) => "a boolean",
@@ -149,16 +149,16 @@ impl<'de> Visitor<'de> for Anything {
 
 /// The origin of a configuration, for errors that name the place.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Source {
-    pub(super) file: Option<PathBuf>,
+pub(crate) struct Source {
+    pub(crate) file: Option<PathBuf>,
     /// The directory in which relative paths start; empty for the working directory.
-    pub(super) base: PathBuf,
+    pub(crate) base: PathBuf,
     /// Line and column of each key, by its path.
     positions: HashMap<String, (usize, usize)>,
 }
 
 impl Source {
-    pub(super) fn of_file(file: &Path) -> Self {
+    pub(crate) fn of_file(file: &Path) -> Self {
         Self {
             file: Some(file.to_owned()),
             base: file.parent().map(Path::to_owned).unwrap_or_default(),
@@ -168,7 +168,7 @@ impl Source {
 
     /// Adds the file, line and column to an error. An error at a missing key gets the position of the nearest
     /// table around the key.
-    pub(super) fn locate(&self, error: ConfigError) -> ConfigError {
+    pub(crate) fn locate(&self, error: ConfigError) -> ConfigError {
         let mut path = error.path();
         let position = loop {
             if path.is_empty() || error.position().is_some() {
@@ -183,7 +183,7 @@ impl Source {
     }
 
     /// Reads a TOML document, and keeps the position of every key.
-    pub(super) fn toml(&mut self, text: &str) -> Result<Value, ConfigError> {
+    pub(crate) fn toml(&mut self, text: &str) -> Result<Value, ConfigError> {
         let refused = |error: toml::de::Error| {
             let position = error.span().map(|span| position(text, span));
             // The error's `Display` would quote the line, which may hold a secret.
@@ -222,7 +222,7 @@ impl Source {
 }
 
 /// Reads JSON.
-pub(super) fn json(text: &str) -> Result<Value, ConfigError> {
+pub(crate) fn json(text: &str) -> Result<Value, ConfigError> {
     serde_json::from_str(text).map_err(|error| {
         let message = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
