@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-pub(crate) use self::id::random;
 pub use self::id::{Digest, PairId, TokenFamily};
+pub(crate) use self::id::{by_text, random, random_name};
 pub use self::key::{Key, Scope};
 pub(crate) use self::lifetime::{LONGEST_LIFETIME, millis};
 pub use self::lifetime::{Lifetime, RefreshExpiry, Validity};
@@ -62,14 +62,8 @@ macro_rules! secret {
             }
         }
 
-        impl From<String> for $name {
-            fn from(text: String) -> Self {
-                Self::new(text)
-            }
-        }
-
-        impl From<&str> for $name {
-            fn from(text: &str) -> Self {
+        impl<T: Into<String>> From<T> for $name {
+            fn from(text: T) -> Self {
                 Self::new(text)
             }
         }
@@ -90,8 +84,7 @@ impl AccessToken {
     /// The same token in a buffer that begins with `prefix`, as a header does. If the buffer begins with `prefix`
     /// already, it is shared.
     pub(crate) fn behind(&self, prefix: &str) -> Self {
-        let is_behind = self.behind == prefix.len() && self.buffer.starts_with(prefix);
-        if is_behind {
+        if self.behind == prefix.len() && self.buffer.starts_with(prefix) {
             return self.clone();
         }
         // Full size from the start, because a buffer that grows leaves copies of the token behind.

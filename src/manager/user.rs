@@ -9,10 +9,10 @@ use tokio::task::JoinError;
 use super::TokenManager;
 use crate::endpoint::EndpointError;
 use crate::error::Error;
+use crate::event::{Logout, LogoutProgress, Status};
 use crate::rotation;
 use crate::session::Session;
 use crate::snapshot::Token;
-use crate::status::{Logout, LogoutProgress, Status};
 use crate::store::StoreError;
 use crate::token::{TokenPair, Validity, jwt};
 
@@ -74,7 +74,6 @@ impl TokenManager {
             return unfinished(error);
         }
         let session = Arc::clone(&self.session);
-        let after = session.settings().wait;
         let (told, mut answer) = watch::channel(LogoutProgress::default());
         // Before anything is awaited: a caller that asks from here on gets the error of a session that was logged out of.
         let had = session.log_out();
@@ -86,15 +85,9 @@ impl TokenManager {
         });
         // What is known at the deadline is returned. The sender is dropped without a report only where its runtime is gone.
         let told = async { while answer.changed().await.is_ok() {} };
-        let missing = match self.by(self.deadline(), told).await {
-            Ok(()) => Error::RuntimeGone,
-            Err(_) => Error::TimedOut {
-                after,
-                source: None,
-            },
-        };
+        let missing = self.in_time(told).await.err();
+        let unfinished = unfinished(missing.unwrap_or(Error::RuntimeGone));
         let known = answer.borrow().clone();
-        let unfinished = unfinished(missing);
         Logout {
             stored: known.stored.unwrap_or(unfinished.stored),
             revoked: known.revoked.unwrap_or(unfinished.revoked),
@@ -114,7 +107,7 @@ impl TokenManager {
         let flight = self.session.lock().flight();
         if let Some(flight) = flight {
             // If the rotation is not over by the deadline, the pair that is held is returned.
-            let _ = self.by(self.deadline(), flight.over()).await;
+            let _ = self.in_time(flight.over()).await;
         }
         let now = self.session.now();
         let state = self.session.lock();
@@ -145,22 +138,16 @@ impl TokenManager {
             drop(chore);
             done
         });
-        match self.by(self.deadline(), task).await {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(died)) => Err(later(&self.session, cause_of_death(&died))),
-            Err(_) => Err(Error::TimedOut {
-                after: self.session.settings().wait,
-                source: None,
-            }),
-        }
+        let done = self.in_time(task).await?;
+        done.map_err(|died| later(&self.session, cause_of_death(&died)))
     }
 
     /// Refuses a call from user code for which a rotation waits: the call might wait for that rotation.
     fn refuse_inside(&self) -> Result<(), Error> {
-        if rotation::is_inside(&self.session) {
-            return Err(Error::Reentrant);
+        match rotation::is_inside(&self.session) {
+            true => Err(Error::Reentrant),
+            false => Ok(()),
         }
-        Ok(())
     }
 }
 

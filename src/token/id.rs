@@ -3,32 +3,70 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 /// Prints and serializes a name as its text.
 macro_rules! by_text {
     ($name:ident) => {
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, concat!(stringify!($name), "({})"), self)
             }
         }
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
             }
         }
 
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let text = <String as serde::Deserialize>::deserialize(from)?;
                 text.parse().map_err(serde::de::Error::custom)
             }
         }
     };
 }
+pub(crate) use by_text;
+
+/// Defines a name of 128 random bits, with its text of 32 hexadecimal digits.
+macro_rules! random_name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        pub struct $name(u128);
+
+        impl $name {
+            /// A new name, from the operating system's random source.
+            pub(crate) fn random() -> Result<Self, getrandom::Error> {
+                $crate::token::random().map(Self)
+            }
+
+            /// The name of these bits.
+            pub(crate) const fn from_bits(bits: u128) -> Self {
+                Self(bits)
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{:032x}", self.0)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = std::num::ParseIntError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                u128::from_str_radix(text, 16).map(Self)
+            }
+        }
+
+        $crate::token::by_text!($name);
+    };
+}
+pub(crate) use random_name;
 
 /// The first 128 bits of the SHA-256 of a token: the token's name in leases, ends and lists of past tokens.
 ///
@@ -56,11 +94,8 @@ impl Digest {
     /// Both halves of the SHA-256.
     pub(super) fn halves_of(bytes: impl AsRef<[u8]>) -> [Self; 2] {
         let whole: [u8; 2 * Self::LENGTH] = Sha256::digest(bytes.as_ref()).into();
-        [0, Self::LENGTH].map(|start| {
-            let mut half = [0; Self::LENGTH];
-            half.copy_from_slice(&whole[start..start + Self::LENGTH]);
-            Self(half)
-        })
+        let (halves, _) = whole.as_chunks();
+        [Self(halves[0]), Self(halves[1])]
     }
 
     /// The 16 bytes.
@@ -99,20 +134,9 @@ impl FromStr for Digest {
     }
 }
 
-/// The name of one sign-in and of all rotations that follow from that sign-in: 128 random bits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TokenFamily(u128);
-
-impl TokenFamily {
-    /// A new family, from the operating system's random source.
-    pub(crate) fn random() -> Result<Self, getrandom::Error> {
-        random().map(Self)
-    }
-
-    /// The family with the given bits.
-    pub(crate) const fn from_bits(bits: u128) -> Self {
-        Self(bits)
-    }
+random_name! {
+    /// The name of one sign-in and of all rotations that follow from that sign-in: 128 random bits.
+    TokenFamily
 }
 
 /// 128 random bits from the operating system.
@@ -122,21 +146,6 @@ pub(crate) fn random() -> Result<u128, getrandom::Error> {
     Ok(u128::from_le_bytes(bytes))
 }
 
-impl fmt::Display for TokenFamily {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-impl FromStr for TokenFamily {
-    type Err = std::num::ParseIntError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        u128::from_str_radix(text, 16).map(Self)
-    }
-}
-
-by_text!(TokenFamily);
 by_text!(Digest);
 
 /// The name of a pair: the sign-in, and the number of the rotation. Rejections and rotations name pairs by it.
