@@ -9,6 +9,9 @@
 //! - [`commit`]: how a new pair gets into the record, and how a session ends
 //! - [`past`]: the digests of the tokens that were used
 //! - [`format`]: how a record is serialized, how fields of later versions are kept, and which values are wiped
+//!
+//! The record itself is here, with the reason of its end, the pause after a failed attempt, and what a store may know of a
+//! record without its tokens.
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -209,7 +212,9 @@ pub(crate) fn cut(text: &str) -> &str {
     &text[..end]
 }
 
-/// The moment before which no instance sends, and the reason.
+/// The moment before which no instance sends, and the reason. All instances keep this pause after a failed attempt, and
+/// each instance's callers learn the failure that they wait for. Without the pause, each instance would repeat the failing
+/// request at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NotBefore {
     pub(crate) until: StoreTime,
@@ -259,14 +264,6 @@ impl RecordState {
         match self {
             Self::Rejected { digest, .. } | Self::OutcomeUnknown { digest } => Some(*digest),
             Self::Active | Self::LoggedOut | Self::Expired | Self::Idle => None,
-        }
-    }
-
-    /// The refresh token that the server rejected.
-    pub(crate) fn refused(&self) -> Option<Digest> {
-        match self {
-            Self::Rejected { digest, .. } => Some(*digest),
-            _ => None,
         }
     }
 }

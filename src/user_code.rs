@@ -105,13 +105,11 @@ impl UserEndpoint {
 
     /// Whether the endpoint can sign in now; after a panic, its last answer.
     pub(crate) fn can_sign_in(&self) -> bool {
-        match caught("TokenEndpoint::can_sign_in", || self.code.can_sign_in()) {
-            Some(answer) => {
-                self.can_sign_in.store(answer, Ordering::Relaxed);
-                answer
-            }
-            None => self.can_sign_in.load(Ordering::Relaxed),
+        let answer = caught("TokenEndpoint::can_sign_in", || self.code.can_sign_in());
+        if let Some(answer) = answer {
+            self.can_sign_in.store(answer, Ordering::Relaxed);
         }
+        answer.unwrap_or_else(|| self.can_sign_in.load(Ordering::Relaxed))
     }
 
     /// The endpoint's profile. This and the following methods are called once, while the manager is built.

@@ -15,9 +15,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::TokenManager;
-use super::user::cause_of_death;
 use crate::error::Error;
-use crate::rotation;
 use crate::session::{Answer, Session};
 use crate::settings::OnStoreFailure;
 use crate::snapshot::Token;
@@ -139,9 +137,7 @@ impl Joined {
         longest_wait: Option<Duration>,
     ) -> Result<Self, Error> {
         let session = &tokens.session;
-        if rotation::is_inside(session) {
-            return Err(Error::Reentrant);
-        }
+        tokens.refuse_inside()?;
         let home = &session.shared.runtime;
         let here = Handle::try_current();
         let is_abroad = here.as_ref().is_ok_and(|here| here.id() != home.id());
@@ -342,9 +338,7 @@ impl TokenManager {
             }),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let died = asking.now_or_never().and_then(Result::err);
-                let pause = self.session.settings().cool_down.expired;
-                let error = died.map_or(Error::RuntimeGone, |died| cause_of_death(&died));
-                Err(error.with_retry_after(pause))
+                Err(self.cause_of_death(died))
             }
         }
     }

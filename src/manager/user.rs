@@ -11,7 +11,6 @@ use crate::endpoint::EndpointError;
 use crate::error::Error;
 use crate::event::{Logout, LogoutProgress, Status};
 use crate::rotation;
-use crate::session::Session;
 use crate::snapshot::Token;
 use crate::store::StoreError;
 use crate::token::{TokenPair, Validity, jwt};
@@ -34,11 +33,8 @@ impl TokenManager {
             return Err(Error::NoSession);
         }
         let logouts = session.lock().logouts();
-        self.on_its_own(async move {
-            let replaced = rotation::replace(&session, pair, logouts).await;
-            replaced.map_err(|error| later(&session, error))
-        })
-        .await?
+        self.on_its_own(async move { rotation::replace(&session, pair, logouts).await })
+            .await
     }
 
     /// Signs in anew with the endpoint's own credentials, also after a logout. An active session is rotated instead.
@@ -54,8 +50,7 @@ impl TokenManager {
         let session = Arc::clone(&self.session);
         let logouts = session.lock().logouts();
         self.on_its_own(async move { rotation::reopen(&session, logouts).await })
-            .await?
-            .map_err(|error| later(&self.session, error))?;
+            .await?;
         self.rotate().await
     }
 
@@ -125,10 +120,10 @@ impl TokenManager {
     }
 
     /// Runs work for which the caller waits and that it does not own.
-    async fn on_its_own<T: Send + 'static>(
+    async fn on_its_own(
         &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, Error> {
+        work: impl Future<Output = Result<(), Error>> + Send + 'static,
+    ) -> Result<(), Error> {
         if self.session.lock().is_closed() {
             return Err(Error::ShutDown);
         }
@@ -139,11 +134,21 @@ impl TokenManager {
             done
         });
         let done = self.in_time(task).await?;
-        done.map_err(|died| later(&self.session, cause_of_death(&died)))
+        let done = done.unwrap_or_else(|died| Err(self.cause_of_death(Some(died))));
+        done.map_err(|error| error.with_retry_after(self.session.settings().cool_down.expired))
+    }
+
+    /// Why a task ended before its work was done: it panicked, or its runtime was shut down.
+    pub(super) fn cause_of_death(&self, died: Option<JoinError>) -> Error {
+        let retry_after = self.session.settings().cool_down.expired;
+        match died {
+            Some(died) if died.is_panic() => Error::TaskDied { retry_after },
+            _ => Error::RuntimeGone,
+        }
     }
 
     /// Refuses a call from user code for which a rotation waits: the call might wait for that rotation.
-    fn refuse_inside(&self) -> Result<(), Error> {
+    pub(super) fn refuse_inside(&self) -> Result<(), Error> {
         match rotation::is_inside(&self.session) {
             true => Err(Error::Reentrant),
             false => Ok(()),
@@ -161,21 +166,6 @@ pub(super) fn taken_over(mut pair: TokenPair, prefix: &str, wall: Duration) -> T
         pair.lifetime.access = left.map_or(Validity::Unknown, Validity::from);
     }
     pair
-}
-
-/// The same error, with the pause after which the call may be tried again.
-fn later(session: &Session, error: Error) -> Error {
-    error.with_retry_after(session.settings().cool_down.expired)
-}
-
-/// Why a task ended before its work was done: it panicked, or its runtime was shut down.
-pub(super) fn cause_of_death(died: &JoinError) -> Error {
-    if died.is_panic() {
-        let retry_after = Duration::ZERO;
-        Error::TaskDied { retry_after }
-    } else {
-        Error::RuntimeGone
-    }
 }
 
 fn unfinished(error: Error) -> Logout {

@@ -89,6 +89,8 @@ impl Commit {
         };
         let ours = self.pair.pair.digest(key);
         let replacing = || CommitDecision::Write(Box::new(self.instead_of(record, ours)));
+        let is_refused =
+            matches!(record.state, RecordState::Rejected { digest, .. } if digest == ours);
         let same_number = record.committed_number == self.holder.number;
         // This check comes first, because a logout may have followed a commit that seemed to fail.
         if record.state == RecordState::LoggedOut {
@@ -123,12 +125,12 @@ impl Commit {
             }
             // Of two sessions the later sign-in counts, as in `reconcile`.
             let is_later = record.sign_ins < self.sign_ins;
-            return match is_later && record.state.refused() != Some(ours) {
+            return match is_later && !is_refused {
                 true => replacing(),
                 false => CommitDecision::Superseded,
             };
         }
-        if record.state.refused() == Some(ours) {
+        if is_refused {
             return CommitDecision::Condemned;
         }
         CommitDecision::Write(Box::new(self.onto(record, ours)))
