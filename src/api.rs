@@ -4,18 +4,21 @@
 //! This module judges answers and prepares requests. It never sends a request and knows no manager, so that the rule
 //! for rejected tokens (in the manager's `send`) works with any HTTP client.
 
-mod body_prefix;
 mod credential;
-#[cfg(feature = "folio")]
-mod folio;
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Once};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap};
-use http::{HeaderValue, StatusCode};
-use reqwest::Response;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use reqwest::{Response, ResponseBuilderExt};
 use url::Url;
 
 pub(crate) use self::credential::Channel;
@@ -90,14 +93,6 @@ impl ApiProfile {
             _ => (answer, false),
         }
     }
-
-    /// Puts the token into `channel`, and clears the other places where the API looks for a token.
-    fn authorize(&self, headers: &mut HeaderMap, channel: &Channel, value: HeaderValue) {
-        for other in self.excluded {
-            other.clear(headers);
-        }
-        channel.put(headers, value);
-    }
 }
 
 impl Default for ApiProfile {
@@ -110,6 +105,86 @@ impl Default for ApiProfile {
             excluded: &[],
             tokenless: Vec::new(),
         }
+    }
+}
+
+/// The places from which FOLIO reads tokens. FOLIO refuses a request with different tokens in two of these places, so a
+/// request carries one token. The cookie of the refresh token is for the login service alone.
+#[cfg(feature = "folio")]
+static CHANNELS: [Channel; 4] = [
+    OKAPI_TOKEN,
+    Channel::BEARER,
+    Channel::Cookie(Cow::Borrowed("folioAccessToken")),
+    Channel::Cookie(Cow::Borrowed("folioRefreshToken")),
+];
+#[cfg(feature = "folio")]
+const OKAPI_TOKEN: Channel = Channel::Header(http::HeaderName::from_static("x-okapi-token"));
+
+/// The ends of the paths that need no token, bring their own token, or take the refresh token's cookie. A request to one
+/// of these paths must not wait for a token: the request may be the one that brings the token.
+#[cfg(feature = "folio")]
+const TOKENLESS: &[&str] = &[
+    "/authn/login",
+    "/authn/login-with-expiry",
+    "/authn/logout",
+    "/authn/logout-all",
+    "/authn/refresh",
+    "/authn/token",
+    "/bl-users/forgotten/password",
+    "/bl-users/forgotten/username",
+    "/bl-users/login",
+    "/bl-users/login-with-expiry",
+    "/bl-users/password-reset",
+    "/bl-users/password-reset/reset",
+    "/bl-users/password-reset/validate",
+    "/saml/check",
+    "/saml/login",
+];
+
+/// The same for the paths that only Eureka has.
+#[cfg(feature = "folio")]
+const TOKENLESS_IN_EUREKA: &[&str] = &[
+    "/users-keycloak/forgotten/password",
+    "/users-keycloak/forgotten/username",
+    "/users-keycloak/password-reset",
+    "/users-keycloak/password-reset/reset",
+    "/users-keycloak/password-reset/validate",
+];
+
+#[cfg(feature = "folio")]
+impl ApiProfile {
+    /// The profile of FOLIO's interfaces behind Okapi.
+    ///
+    /// A 401 rejects the token, and so does a 400 whose text begins with `Token missing`: Okapi has dropped a token that
+    /// the request carried. The token is sent as `X-Okapi-Token`, unless [`Builder::header`](crate::Builder::header) or
+    /// [`Builder::cookie`](crate::Builder::cookie) names another place (`Authorization`, or the cookie
+    /// `folioAccessToken`); every other token is removed from the request. Requests of a user without a session (login,
+    /// forgotten password or user name, password reset, the check for SAML) and requests to the login service are sent
+    /// unchanged.
+    #[must_use]
+    pub fn okapi() -> Self {
+        Self {
+            by_text: Some(ByText {
+                status: StatusCode::BAD_REQUEST,
+                beginning: "Token missing",
+            }),
+            channel: OKAPI_TOKEN,
+            excluded: &CHANNELS,
+            tokenless: TOKENLESS.iter().copied().map(Cow::Borrowed).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The profile of FOLIO's interfaces in Eureka.
+    ///
+    /// This is [`okapi`](Self::okapi) with two additions. A 503 with `Retry-After` comes from the gateway, which did not
+    /// pass the request on. Paths such as `/users-keycloak/forgotten/password` are called without a token as well.
+    #[must_use]
+    pub fn eureka() -> Self {
+        let mut profile = Self::okapi().gateway_unavailable(true);
+        let own = TOKENLESS_IN_EUREKA.iter().copied();
+        profile.tokenless.extend(own.map(Cow::Borrowed));
+        profile
     }
 }
 
@@ -212,6 +287,74 @@ impl ApiAnswer for Response {
     }
 
     async fn begins_with(self, text: &str) -> (Self, bool) {
-        body_prefix::begins_with(self, text).await
+        body_begins_with(self, text).await
+    }
+}
+
+/// Returns the answer, and whether its body begins with `text`. Reads only as many frames as the comparison needs.
+async fn body_begins_with(response: Response, text: &str) -> (Response, bool) {
+    let url = response.url().clone();
+    let (mut head, mut rest) = http::Response::from(response).into_parts();
+    let mut read = VecDeque::new();
+    let mut missing = text.as_bytes();
+    while !missing.is_empty()
+        && let Some(frame) = rest.frame().await
+    {
+        // A frame of trailers has no data.
+        let seen = frame.as_ref().map(|it| it.data_ref().cloned());
+        let seen = seen.map(Option::unwrap_or_default).ok();
+        read.push_back(frame);
+        let Some(seen) = seen else { break };
+        let common = seen.len().min(missing.len());
+        if seen[..common] != missing[..common] {
+            break;
+        }
+        missing = &missing[common..];
+    }
+    let begins = missing.is_empty();
+    let body = reqwest::Body::wrap(Replayed { read, rest });
+    // reqwest accepts a URL through the extensions of a builder only.
+    let mut built = http::Response::builder().url(url);
+    if let Some(extensions) = built.extensions_mut() {
+        head.extensions.extend(std::mem::take(extensions));
+    }
+    let response = http::Response::from_parts(head, body);
+    (Response::from(response), begins)
+}
+
+/// A body that replays the frames that were read, and continues with the rest.
+struct Replayed {
+    read: VecDeque<Result<Frame<Bytes>, reqwest::Error>>,
+    rest: reqwest::Body,
+}
+
+impl Body for Replayed {
+    type Data = Bytes;
+    type Error = reqwest::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, reqwest::Error>>> {
+        match self.read.pop_front() {
+            Some(frame) => Poll::Ready(Some(frame)),
+            None => Poll::Ready(ready!(Pin::new(&mut self.rest).poll_frame(cx))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.read.is_empty() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let read = self.read.iter().flatten();
+        let read: usize = read.filter_map(Frame::data_ref).map(Bytes::len).sum();
+        let (read, rest) = (read as u64, self.rest.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(read));
+        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(read)) {
+            hint.set_upper(upper);
+        }
+        hint
     }
 }

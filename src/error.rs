@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::whole_millis;
 use crate::endpoint::EndpointError;
 pub use crate::record::{EndReason, ServerWord};
 use crate::settings::PENDING_PAUSE;
@@ -105,7 +106,7 @@ pub enum Error {
         retry_after: Duration,
     },
     /// The caller's deadline passed before the call was finished.
-    #[error("the call was not finished within the deadline of {}", Millis(*after))]
+    #[error("the call was not finished within the deadline of {} s", seconds(*after))]
     #[non_exhaustive]
     TimedOut {
         /// The deadline.
@@ -117,7 +118,7 @@ pub enum Error {
     #[error("the token is not available yet: try again shortly")]
     Pending,
     /// Tokens of this session do not live as long as the caller requires.
-    #[error("a token of this session is valid for at most {}: require less", Millis(*valid_for))]
+    #[error("a token of this session is valid for at most {} s: require less", seconds(*valid_for))]
     #[non_exhaustive]
     ShortLived {
         /// The remaining lifetime of the current token.
@@ -286,23 +287,14 @@ pub(crate) struct Causes<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
 impl fmt::Display for Causes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
-        let mut next = self.0.source();
-        while let Some(error) = next {
-            write!(f, ": {error}")?;
-            next = error.source();
-        }
-        Ok(())
+        let mut sources = std::iter::successors(self.0.source(), |error| error.source());
+        sources.try_for_each(|error| write!(f, ": {error}"))
     }
 }
 
-/// Prints a duration in seconds, with as many digits as the milliseconds need.
-struct Millis(Duration);
-
-impl fmt::Display for Millis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
-        write!(f, "{} s", Duration::from_millis(millis).as_secs_f64())
-    }
+/// A duration in seconds, of which as many digits are printed as the milliseconds need.
+fn seconds(span: Duration) -> f64 {
+    Duration::from_millis(whole_millis(span)).as_secs_f64()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Events of a session, for subscribers.
+//! What subscribers and callers learn of a session: its events, its state at one moment, and the outcome of a logout.
 //!
 //! A slow subscriber never delays a rotation: it loses the oldest events, and learns how many.
 
@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
+use crate::endpoint::EndpointError;
 use crate::error::{EndReason, Error};
 use crate::store::StoreError;
 use crate::token::PairId;
@@ -80,32 +82,81 @@ pub enum Event {
 
 /// A subscription. It receives the events after [`subscribe`](crate::TokenManager::subscribe).
 #[derive(Debug)]
-pub struct Events {
-    receiver: broadcast::Receiver<Event>,
-}
+pub struct Events(pub(crate) broadcast::Receiver<Event>);
 
 impl Events {
-    pub(crate) fn new(receiver: broadcast::Receiver<Event>) -> Self {
-        Self { receiver }
-    }
-
     /// Waits for the next event. Returns `None` when the manager is dropped and every event was read.
     pub async fn recv(&mut self) -> Option<Event> {
-        match self.receiver.recv().await {
+        match self.0.recv().await {
             Ok(event) => Some(event),
-            Err(broadcast::error::RecvError::Lagged(missed)) => Some(Event::Lagged { missed }),
-            Err(broadcast::error::RecvError::Closed) => None,
+            Err(RecvError::Lagged(missed)) => Some(Event::Lagged { missed }),
+            Err(RecvError::Closed) => None,
         }
     }
 
     /// Returns the next event, if there is one already.
     pub fn try_recv(&mut self) -> Option<Event> {
-        match self.receiver.try_recv() {
+        match self.0.try_recv() {
             Ok(event) => Some(event),
-            Err(broadcast::error::TryRecvError::Lagged(missed)) => Some(Event::Lagged { missed }),
-            Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => {
-                None
-            }
+            Err(TryRecvError::Lagged(missed)) => Some(Event::Lagged { missed }),
+            Err(TryRecvError::Empty | TryRecvError::Closed) => None,
         }
+    }
+}
+
+/// A session at one moment, see [`TokenManager::status`](crate::TokenManager::status).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Status {
+    /// The name of the held pair; `None` before the first use, and after a logout.
+    pub pair_id: Option<PairId>,
+    /// The reason of the end, if the session has ended. Callers may get its access token until the token expires.
+    pub end: Option<EndReason>,
+    /// The time for which callers get the access token; `None` without an access token, and if the token's expiry is
+    /// unknown or the token never expires.
+    pub access_expires_in: Option<Duration>,
+    /// The remaining lifetime of the refresh token; `None` without a refresh token, and if the token's expiry is unknown
+    /// or the token never expires.
+    pub refresh_expires_in: Option<Duration>,
+    /// Whether a rotation is under way.
+    pub is_rotating: bool,
+    /// Whether the held pair is not stored yet.
+    pub is_unpersisted: bool,
+    /// The number of pairs that the server issued to this manager: one for each
+    /// [`Event::Rotated`](crate::Event::Rotated), including events that a slow subscriber lost. Pairs of other
+    /// instances are not counted.
+    pub rotations: u64,
+    /// The number of failed attempts to store a pair since the manager was built.
+    pub store_failures: u64,
+    /// The failure of the last rotation, if no rotation has succeeded since.
+    pub failure: Option<Error>,
+}
+
+/// The outcome of a logout, see [`TokenManager::logout`](crate::TokenManager::logout). Whatever the outcome, this
+/// manager does not serve a token any more.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Logout {
+    /// Whether the end is stored, so that other instances and later processes learn of it. After an error, the
+    /// manager tries to store the end in the background.
+    pub stored: Result<(), StoreError>,
+    /// Whether the server revoked the tokens. Without a revocation endpoint, the error is
+    /// [`EndpointError::Refused`]. If the server was not reached, or requested a later call, the manager repeats the
+    /// revocation in the background for as long as the manager lives, at most for a day.
+    pub revoked: Result<(), EndpointError>,
+}
+
+/// The outcome of a logout so far.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LogoutProgress {
+    pub(crate) stored: Option<Result<(), StoreError>>,
+    pub(crate) revoked: Option<Result<(), EndpointError>>,
+}
+
+impl Logout {
+    /// Whether the end is stored and the server revoked the tokens.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.stored.is_ok() && self.revoked.is_ok()
     }
 }

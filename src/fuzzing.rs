@@ -5,7 +5,7 @@
 //! for tests and fuzzers only, and is not a part of the public API.
 
 use std::error::Error;
-use std::fmt::Write as _;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -69,16 +69,14 @@ pub fn retry_after(input: &[u8]) {
 /// A token, and the claims of one.
 pub fn jwt(input: &[u8]) {
     let claims = format!("e30.{}.x", BASE64_URL_SAFE_NO_PAD.encode(input));
-    for token in [Ok(claims.as_str()), str::from_utf8(input)]
-        .into_iter()
-        .flatten()
-    {
+    let tokens = [Some(claims.as_str()), str::from_utf8(input).ok()];
+    for token in tokens.into_iter().flatten() {
         let _ = jwt::jti(token);
         let Some(times) = jwt::times(token) else {
             continue;
         };
-        for server in [None, Some(std::time::Duration::from_secs(1))] {
-            let left = times.lifetime(server, std::time::Duration::ZERO);
+        for server in [None, Some(Duration::from_secs(1))] {
+            let left = times.lifetime(server, Duration::ZERO);
             assert!(left.is_none_or(|left| left <= times.expires_at));
         }
     }
@@ -107,15 +105,11 @@ pub fn config(input: &[u8]) {
 }
 
 /// The texts of an error and of all its sources.
-fn shown(error: &dyn Error) -> String {
-    let mut shown = String::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        // Writing to a string does not fail.
-        let _ = write!(shown, "{error}\n{error:?}\n");
-        next = error.source();
-    }
-    shown
+fn shown(error: &(dyn Error + 'static)) -> String {
+    let errors = std::iter::successors(Some(error), |&error| error.source());
+    errors
+        .map(|error| format!("{error}\n{error:?}\n"))
+        .collect()
 }
 
 #[cfg(test)]

@@ -141,7 +141,6 @@ mod session;
 mod settings;
 mod snapshot;
 mod state;
-mod status;
 pub mod store;
 mod strategy;
 #[cfg(feature = "testing")]
@@ -193,8 +192,7 @@ pub use self::store::stores::*;
 pub use self::build_error::BuildError;
 pub use self::endpoint::{EndpointError, Quote};
 pub use self::error::{EndReason, Error, ServerWord};
-pub use self::event::{Event, Events};
-pub use self::status::{Logout, Status};
+pub use self::event::{Event, Events, Logout, Status};
 pub use self::store::StoreError;
 pub use self::token::{PairId, TokenFamily};
 

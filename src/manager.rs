@@ -16,10 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::{Instant, Timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 pub use self::access::Authorization;
-use self::access::{Asking, Joined, Wanted};
+use self::access::{Asking, Deciding, Joined, Wanted};
 pub use self::builder::Builder;
 pub use self::send::{CallError, TokenClient};
 use crate::api::Api;
@@ -85,7 +85,10 @@ impl TokenManager {
     /// [`Error::needs_sign_in`] and [`Error::is_retryable`] report what the caller can do about an error.
     #[inline]
     pub fn token(&self) -> impl Future<Output = Result<Token, Error>> + Send {
-        Asking::new(self)
+        Asking {
+            tokens: self,
+            deciding: Deciding::Fresh,
+        }
     }
 
     /// Returns the value of the header that carries a valid access token, marked sensitive. In the common case, in which
@@ -96,7 +99,10 @@ impl TokenManager {
     /// As [`token`](Self::token).
     #[inline]
     pub fn authorization(&self) -> Authorization<'_> {
-        Authorization::new(self)
+        Authorization {
+            tokens: self,
+            deciding: Deciding::Fresh,
+        }
     }
 
     /// Returns a valid access token if the manager holds one. Otherwise the manager begins the rotation that is needed
@@ -112,13 +118,10 @@ impl TokenManager {
         }
         match self.decide() {
             Answer::Serve(token) => Ok(token),
-            Answer::Join(waiter, _) => match session.usable() {
-                Some(token) => Ok(token),
-                None => Err(match waiter.report() {
-                    Progress::Pausing(error, until) => session.still(&error, until),
-                    _ => Error::Pending,
-                }),
-            },
+            Answer::Join(waiter, _) => session.usable().ok_or_else(|| match waiter.report() {
+                Progress::Pausing(error, until) => session.still(&error, until),
+                _ => Error::Pending,
+            }),
             Answer::Fail(error) => Err(error),
         }
     }
@@ -131,16 +134,13 @@ impl TokenManager {
     /// [`Error::ShortLived`] if a new token is not valid for so long either, and as [`token`](Self::token).
     pub async fn token_valid_for(&self, least: Duration) -> Result<Token, Error> {
         let token = self.token().await?;
-        let Some((left, total)) = self.left(&token) else {
-            return Ok(token);
+        let token = match self.left(&token) {
+            Some((left, total)) if left < least && total < least => {
+                return Err(Error::ShortLived { valid_for: left });
+            }
+            Some((left, _)) if left < least => self.renewed(Some(&token)).await?,
+            _ => return Ok(token),
         };
-        if left >= least {
-            return Ok(token);
-        }
-        if total < least {
-            return Err(Error::ShortLived { valid_for: left });
-        }
-        let token = self.renewed(Some(&token)).await?;
         match self.left(&token) {
             Some((left, _)) if left < least => Err(Error::ShortLived { valid_for: left }),
             _ => Ok(token),
@@ -151,9 +151,8 @@ impl TokenManager {
     fn left(&self, token: &Token) -> Option<(Duration, Duration)> {
         let now = self.session.now();
         let state = self.session.lock();
-        let held = state
-            .held()
-            .filter(|held| held.pair_id == token.pair_id())?;
+        let held = state.held();
+        let held = held.filter(|held| held.pair_id == token.pair_id())?;
         let total = held.pair.lifetime.access.total()?;
         Some((held.schedule.remaining(now)?, total))
     }
@@ -196,7 +195,7 @@ impl TokenManager {
     /// Subscribes to the events of the session from now on.
     #[must_use]
     pub fn subscribe(&self) -> Events {
-        Events::new(self.session.subscribe())
+        Events(self.session.subscribe())
     }
 
     /// The key of the session. Managers with equal keys on one store share one pair.
@@ -219,26 +218,20 @@ impl TokenManager {
         // In this order: otherwise a flight might begin in between for which the shutdown does not wait.
         session.close();
         let flight = session.lock().flight();
-        let after = session.settings().wait;
         let over = async {
             if let Some(flight) = flight {
                 flight.over().await;
             }
             session.chores_done().await;
         };
-        self.by(self.deadline(), over)
-            .await
-            .map_err(|_| Error::TimedOut {
-                after,
-                source: None,
-            })?;
-        match session.given_up() {
-            Some(source) => Err(Error::Store {
+        self.in_time(over).await?;
+        let retry_after = Duration::ZERO;
+        session.given_up().map_or(Ok(()), |source| {
+            Err(Error::Store {
                 source,
-                retry_after: Duration::ZERO,
-            }),
-            None => Ok(()),
-        }
+                retry_after,
+            })
+        })
     }
 
     #[inline]
@@ -263,10 +256,8 @@ impl TokenManager {
     /// Returns a newer token than `seen`.
     async fn renewed(&self, seen: Option<&Token>) -> Result<Token, Error> {
         let session = &self.session;
-        let pair_id = match seen {
-            Some(token) => Some(token.pair_id()),
-            None => session.lock().pair_id(),
-        };
+        let held = || session.lock().pair_id();
+        let pair_id = seen.map(Token::pair_id).or_else(held);
         let deadline = self.deadline();
         loop {
             let (answer, flight) = session.renew(pair_id);
@@ -298,12 +289,21 @@ impl TokenManager {
             .unwrap_or_else(|| now + NEVER)
     }
 
-    /// Awaits `work` until `deadline`, on any executor. An executor that is not tokio's has no timer, so the timer of the
-    /// manager's runtime is used.
-    fn by<F: Future>(&self, deadline: Instant, future: F) -> Timeout<F> {
+    /// Awaits `work` until the caller's deadline, on any executor.
+    async fn in_time<F: Future>(&self, work: F) -> Result<F::Output, Error> {
+        let timeout = self.with_timer(|| timeout_at(self.deadline(), work));
+        timeout.await.map_err(|_| Error::TimedOut {
+            after: self.session.settings().wait,
+            source: None,
+        })
+    }
+
+    /// Makes a timer on any executor. An executor that is not tokio's has no timer and no clock, so those of the manager's
+    /// runtime are used.
+    fn with_timer<T>(&self, make: impl FnOnce() -> T) -> T {
         let runtime = &self.session.shared.runtime;
         let _entered = Handle::try_current().is_err().then(|| runtime.enter());
-        timeout_at(deadline, future)
+        make()
     }
 }
 

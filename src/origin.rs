@@ -22,11 +22,8 @@ impl Origins {
     }
 
     pub(crate) fn parse(texts: &[String]) -> Result<Self, BuildError> {
-        texts
-            .iter()
-            .map(|text| origin(text))
-            .collect::<Result<_, _>>()
-            .map(Self)
+        let origins: Result<_, _> = texts.iter().map(|text| origin(text)).collect();
+        origins.map(Self)
     }
 
     /// Whether a request to this URL may carry a token.
@@ -70,8 +67,7 @@ fn origin(text: &str) -> Result<Url, BuildError> {
             "has a wildcard; name each origin, like https://api.example.org",
         ));
     }
-    let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-    if !is_bare {
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         return Err(BuildError::invalid("origin", not_bare));
     }
     Ok(url)
@@ -79,17 +75,17 @@ fn origin(text: &str) -> Result<Url, BuildError> {
 
 /// Parses a URL to which a token may be sent. The error never repeats the text, which may hold a password.
 pub(crate) fn private_url(name: &'static str, text: &str) -> Result<Url, BuildError> {
-    let invalid = |problem: String| BuildError::invalid(name, problem);
-    let url = Url::parse(text).map_err(|error| invalid(format!("is not a URL: {error}")))?;
+    let invalid = |problem: &str| BuildError::invalid(name, problem);
+    let url = Url::parse(text).map_err(|error| invalid(&format!("is not a URL: {error}")))?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(invalid("must not hold a user name or password".into()));
+        return Err(invalid("must not hold a user name or password"));
     }
-    match is_private(&url) {
-        true => Ok(url),
-        false => Err(invalid(
-            "must be an `https` URL, or an `http` one to loopback".into(),
-        )),
+    if !is_private(&url) {
+        return Err(invalid(
+            "must be an `https` URL, or an `http` one to loopback",
+        ));
     }
+    Ok(url)
 }
 
 /// Whether a request to this URL travels in the clear. Only a request to loopback may do so.

@@ -6,34 +6,32 @@
 //!
 //! - [`lease`]: which instance may spend the token, and whether the token may be spent already
 //! - [`reconcile`]: what a record means to an instance that holds a pair
-//! - [`pause`]: when no instance sends after a failure, and why
 //! - [`commit`]: how a new pair gets into the record, and how a session ends
-//! - [`end`]: why a session ended
 //! - [`past`]: the digests of the tokens that were used
-//! - [`outline`]: what a store may know of a record without its tokens
 //! - [`format`]: how a record is serialized, how fields of later versions are kept, and which values are wiped
+//!
+//! The record itself is here, with the reason of its end, the pause after a failed attempt, and what a store may know of a
+//! record without its tokens.
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub(crate) mod commit;
-mod end;
 pub(crate) mod format;
 pub(crate) mod lease;
-mod outline;
 pub(crate) mod past;
-pub(crate) mod pause;
 pub(crate) mod reconcile;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::end::cut;
-pub use self::end::{EndReason, ServerWord};
 use self::format::{Carried, Fields};
 pub use self::lease::{DoubtfulBy, Lease, Owner};
 use self::past::Past;
-use self::pause::NotBefore;
 use crate::clock::StoreTime;
-use crate::token::{Digest, Key, PairId, TokenFamily, TokenPair};
+use crate::token::{AccessToken, Digest, Key, PairId, TokenFamily, TokenPair, jwt};
 
 /// The number of this layout. A reader refuses every other one. Versions 1 and 2 were never released.
 pub(crate) const FORMAT: u32 = 3;
@@ -85,7 +83,7 @@ pub(crate) struct StoredPair {
     pub(crate) issued_at: StoreTime,
     #[serde(default)]
     pub(crate) origin: Origin,
-    #[serde(flatten, with = "format::pair")]
+    #[serde(flatten, with = "format::PairForm")]
     pub(crate) pair: TokenPair,
 }
 
@@ -110,9 +108,7 @@ pub(crate) enum RecordState {
     /// The server rejected the token of this digest, in these words.
     Rejected {
         digest: Digest,
-        #[serde(default)]
         code: Option<String>,
-        #[serde(default)]
         description: Option<String>,
     },
     /// The token of this digest may be spent, and the server's profile permits no other attempt.
@@ -122,6 +118,128 @@ pub(crate) enum RecordState {
     LoggedOut,
     Expired,
     Idle,
+}
+
+/// The reason why a session ended. An ended session cannot be prolonged.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// Both tokens have expired.
+    Expired,
+    /// The server rejected the refresh token: it was used before, revoked, or has expired.
+    Rejected(ServerWord),
+    /// The answer to a refresh request was lost or unclear. The refresh token may be spent, and the server's profile
+    /// does not permit sending the token again.
+    OutcomeUnknown,
+    /// The user logged out.
+    LoggedOut,
+    /// No request came within the lifetime of the access token, and the strategy ends such sessions.
+    Idle,
+}
+
+impl EndReason {
+    /// Whether the server rejected the refresh token.
+    #[must_use]
+    pub fn is_rejected(&self) -> bool {
+        matches!(self, Self::Rejected(_))
+    }
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Expired => f.write_str("both tokens have expired"),
+            Self::Rejected(word) => write!(f, "the server rejected the refresh token{word}"),
+            Self::OutcomeUnknown => f.write_str("the answer to the last refresh request was lost or unclear, so the refresh token may be spent"),
+            Self::LoggedOut => f.write_str("the user logged out"),
+            Self::Idle => f.write_str("no request came while the access token was valid"),
+        }
+    }
+}
+
+/// The words of the server when it rejected a token: without secrets, and each part at most 256 bytes long.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct ServerWord(Option<Arc<Words>>);
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Words {
+    code: String,
+    description: Option<String>,
+}
+
+/// The longest part that is kept, in bytes.
+const LIMIT: usize = 256;
+
+impl ServerWord {
+    pub(crate) fn new(code: Option<&str>, description: Option<&str>) -> Self {
+        Self(code.map(|code| {
+            Arc::new(Words {
+                code: cut(code).to_owned(),
+                description: description.map(|text| cut(text).to_owned()),
+            })
+        }))
+    }
+
+    /// The server's error code, mostly `invalid_grant`; `None` if an earlier version of this crate stored the end.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        self.0.as_ref().map(|words| words.code.as_str())
+    }
+
+    /// The server's description of the error; `None` if the answer had none.
+    #[must_use]
+    pub fn description(&self) -> Option<&str> {
+        self.0.as_ref()?.description.as_deref()
+    }
+}
+
+/// Shows the words as they follow a sentence: ": invalid_grant: used before".
+impl fmt::Display for ServerWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in self.code().into_iter().chain(self.description()) {
+            write!(f, ": {part}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The beginning of `text`, cut at a character boundary.
+pub(crate) fn cut(text: &str) -> &str {
+    let mut end = text.len().min(LIMIT);
+    while !text.is_char_boundary(end) {
+        end = end.saturating_sub(1);
+    }
+    &text[..end]
+}
+
+/// The moment before which no instance sends, and the reason. All instances keep this pause after a failed attempt, and
+/// each instance's callers learn the failure that they wait for. Without the pause, each instance would repeat the failing
+/// request at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NotBefore {
+    pub(crate) until: StoreTime,
+    pub(crate) class: Class,
+    /// The server's error code, or the HTTP status, if there is one.
+    pub(crate) code: Option<String>,
+    /// How many attempts in a row have failed. The pause doubles with each.
+    #[serde(default)]
+    pub(crate) failures: u32,
+}
+
+/// How an attempt failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Class {
+    NotSent,
+    Later,
+    UserNeeded,
+    Refused,
+    SignInRefused,
+    Page,
+    Unavailable,
+    /// No answer that can be read, or a value that this version does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 impl RecordState {
@@ -146,14 +264,6 @@ impl RecordState {
         match self {
             Self::Rejected { digest, .. } | Self::OutcomeUnknown { digest } => Some(*digest),
             Self::Active | Self::LoggedOut | Self::Expired | Self::Idle => None,
-        }
-    }
-
-    /// The refresh token that the server rejected.
-    pub(crate) fn refused(&self) -> Option<Digest> {
-        match self {
-            Self::Rejected { digest, .. } => Some(*digest),
-            _ => None,
         }
     }
 }
@@ -233,15 +343,88 @@ impl Record {
         }
     }
 
+    /// Why the session ended; `None` while it is active.
+    #[must_use]
+    pub fn end(&self) -> Option<EndReason> {
+        self.state.end()
+    }
+
+    /// The `jti` claim of the access token (RFC 7519 section 4.1.7), if the token is a JWT with that claim.
+    #[must_use]
+    pub fn jti(&self) -> Option<String> {
+        let access = self.pair.as_ref()?.pair.access.as_ref();
+        access.map(AccessToken::expose).and_then(jwt::jti)
+    }
+
+    /// When the request for the current pair was sent, by the store's clock.
+    #[must_use]
+    pub fn issued_at(&self) -> Option<StoreTime> {
+        self.pair.as_ref().map(|stored| stored.issued_at)
+    }
+
+    /// When the current access token expires; `None` if there is no access token, if its expiry is unknown, or if it
+    /// never expires.
+    #[must_use]
+    pub fn access_expires_at(&self) -> Option<StoreTime> {
+        let stored = self.pair.as_ref()?;
+        stored.pair.access.as_ref()?;
+        let total = stored.pair.lifetime.access.total()?;
+        Some(stored.issued_at.after(total))
+    }
+
+    /// When the current refresh token expires; `None` if there is no refresh token, if its expiry is unknown, or if
+    /// it never expires.
+    #[must_use]
+    pub fn refresh_expires_at(&self) -> Option<StoreTime> {
+        let stored = self.pair.as_ref()?;
+        stored.pair.refresh.as_ref()?;
+        let total = stored.pair.lifetime.refresh.total()?;
+        Some(stored.issued_at.after(total))
+    }
+
+    /// The moment from which nothing depends on the record, because every token that it holds or knows has expired;
+    /// `None` if that moment is unknown or never comes.
+    ///
+    /// A store may drop the record a good while after that moment. A record that is dropped earlier means a lost
+    /// session, or a seed that is spent again.
+    #[must_use]
+    pub fn needed_until(&self) -> Option<StoreTime> {
+        let mut until = StoreTime::from(Duration::ZERO);
+        if let Some(stored) = &self.pair {
+            if stored.pair.access.is_some() {
+                until = until.max(self.access_expires_at()?);
+            }
+            if stored.pair.refresh.is_some() {
+                until = until.max(self.refresh_expires_at()?);
+            }
+        }
+        until = until.max(self.past.until()?);
+        // The record has never known a token: a first sign-in is leased.
+        (until != StoreTime::default()).then_some(until)
+    }
+
+    /// How many attempts in a row have failed, as far as instances could store the failures.
+    pub(crate) fn failures(&self) -> u32 {
+        self.not_before.as_ref().map_or(0, |pause| pause.failures)
+    }
+
+    /// The remaining pause at `now`, at most `longest`, because a store's clock may be set back.
+    pub(crate) fn remaining_pause(
+        &self,
+        now: StoreTime,
+        longest: Duration,
+    ) -> Option<(Duration, &NotBefore)> {
+        let pause = self.not_before.as_ref()?;
+        let remaining = pause.until.since(now).min(longest);
+        (!remaining.is_zero()).then_some((remaining, pause))
+    }
+
     /// Adds the current token to the past ones.
     fn retire_current(&mut self) {
         let Some(stored) = &self.pair else { return };
         let until = stored.pair.lifetime.refresh.total();
-        self.past.note(
-            stored.pair.digest(&self.key),
-            stored.origin,
-            until.map(|total| stored.issued_at.after(total)),
-        );
+        let until = until.map(|total| stored.issued_at.after(total));
+        self.past.note(self.digest(), stored.origin, until);
     }
 }
 

@@ -77,15 +77,14 @@ impl Schedule {
     ) -> Self {
         let total = life.access.total();
         let dies_at = total.map(|total| sent_at + total);
-        let last_moment = total.map_or(LAST_MOMENT, |total| LAST_MOMENT.min(total / 10));
+        // At most a tenth of the lifetime.
+        let capped = |span: Duration| total.map_or(span, |total| span.min(total / 10));
         // A token with exactly that lifetime left is still usable.
-        let last_moment = last_moment.saturating_sub(Duration::from_nanos(1));
+        let last_moment = capped(LAST_MOMENT).saturating_sub(Duration::from_nanos(1));
         let expires_at = dies_at.map(|end| end.before(last_moment));
         let refresh_expires_at = life.refresh.total().map(|total| sent_at + total);
-        let shortest_interval = total.map_or(pacing.shortest_interval, |total| {
-            pacing.shortest_interval.min(total / 10)
-        });
-        let leeway = total.map_or(Duration::ZERO, |total| pacing.leeway.min(total / 10));
+        let shortest_interval = capped(pacing.shortest_interval);
+        let leeway = capped(pacing.leeway);
         let at = |age: Duration| sent_at + age.max(shortest_interval);
         let early = |age: Duration| at(age.saturating_sub(age.mul_f64(pacing.jitter)));
         let never = life.access == Validity::Never;

@@ -5,9 +5,6 @@
 //! wrappers of this module only, and cannot reach the code behind them. User code is never called in a destructor,
 //! or while the state is locked.
 
-mod clock;
-
-use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,9 +12,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use parking_lot::Mutex;
 
-pub(crate) use self::clock::{Moment, UserClock};
-use crate::clock::Deadline;
+use crate::clock::{Clock, Coarse, Deadline, SystemClock, Timestamp};
 use crate::endpoint::{EndpointError, Grant, Issued, ServerProfile, TokenEndpoint};
 use crate::record::{Lease, Record};
 use crate::store::{Loaded, Revision, StoreError, StoreTime, Swap, TokenStore, with_budget};
@@ -27,17 +24,10 @@ use crate::token::{Digest, Key, Lifetime, TokenPair};
 /// User code that returned no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UserCodeError {
+    #[error("panicked")]
     Panicked,
+    #[error("took longer than {} s", than.as_secs_f64())]
     TookLonger { than: Duration },
-}
-
-impl fmt::Display for UserCodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Panicked => f.write_str("panicked"),
-            Self::TookLonger { than } => write!(f, "took longer than {} s", than.as_secs_f64()),
-        }
-    }
 }
 
 /// Calls user code that does not wait. Returns `None` if the code panicked.
@@ -102,8 +92,7 @@ impl UserEndpoint {
         grant: Grant<'_>,
         limit: Duration,
     ) -> Result<Issued, EndpointError> {
-        let exchanging = async { self.code.exchange(grant).await };
-        exchanged(guarded(limit, exchanging).await)
+        answered(limit, async { self.code.exchange(grant).await }).await
     }
 
     pub(crate) async fn revoke(
@@ -111,19 +100,16 @@ impl UserEndpoint {
         pair: &TokenPair,
         limit: Duration,
     ) -> Result<(), EndpointError> {
-        let revoking = async { self.code.revoke(pair).await };
-        exchanged(guarded(limit, revoking).await)
+        answered(limit, async { self.code.revoke(pair).await }).await
     }
 
     /// Whether the endpoint can sign in now; after a panic, its last answer.
     pub(crate) fn can_sign_in(&self) -> bool {
-        match caught("TokenEndpoint::can_sign_in", || self.code.can_sign_in()) {
-            Some(answer) => {
-                self.can_sign_in.store(answer, Ordering::Relaxed);
-                answer
-            }
-            None => self.can_sign_in.load(Ordering::Relaxed),
+        let answer = caught("TokenEndpoint::can_sign_in", || self.code.can_sign_in());
+        if let Some(answer) = answer {
+            self.can_sign_in.store(answer, Ordering::Relaxed);
         }
+        answer.unwrap_or_else(|| self.can_sign_in.load(Ordering::Relaxed))
     }
 
     /// The endpoint's profile. This and the following methods are called once, while the manager is built.
@@ -145,9 +131,11 @@ impl UserEndpoint {
 }
 
 /// Without an answer from the endpoint the outcome is unknown: the endpoint may have spent the token.
-fn exchanged<T>(
-    answer: Result<Result<T, EndpointError>, UserCodeError>,
+async fn answered<T>(
+    limit: Duration,
+    code: impl Future<Output = Result<T, EndpointError>>,
 ) -> Result<T, EndpointError> {
+    let answer = guarded(limit, code).await;
     answer.unwrap_or_else(|error| Err(EndpointError::unknown(error)))
 }
 
@@ -195,8 +183,7 @@ impl UserStore {
 
     pub(crate) async fn holder_is_dead(&self, key: &Key, lease: &Lease) -> bool {
         let asking = async { self.code.holder_is_dead(key, lease).await };
-        let asking = with_budget(self.limit, asking);
-        guarded(self.limit, asking).await == Ok(true)
+        guarded(self.limit, with_budget(self.limit, asking)).await == Ok(true)
     }
 
     async fn bounded<T>(
@@ -229,6 +216,122 @@ impl UserStrategy {
     pub(crate) fn plan(&self, life: &Lifetime) -> Plan {
         caught("RefreshStrategy::plan", || self.0.plan(life))
             .unwrap_or_else(|| Plan::on_request(life))
+    }
+}
+
+/// The readings of all clocks at one moment. They are taken before the state is locked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) now: Timestamp,
+    pub(crate) wall: Duration,
+    pub(crate) coarse: Coarse,
+}
+
+/// The wrapper of the system's clock, or of a user's clock. A reading that a panic took is replaced by the last one, so that
+/// time stands still.
+#[derive(Debug)]
+pub(crate) struct UserClock {
+    /// `None` is the system's clock, which the hot path reads directly.
+    code: Option<Arc<dyn Clock>>,
+    /// The last readings, which stand in for a reading that a panic took.
+    last: Mutex<Moment>,
+}
+
+impl UserClock {
+    /// Wraps a user's clock, or returns the system's clock, which all managers share.
+    pub(crate) fn of(code: Option<Arc<dyn Clock>>) -> Arc<Self> {
+        static SYSTEM: LazyLock<Arc<UserClock>> = LazyLock::new(|| Arc::new(UserClock::new(None)));
+        match code {
+            Some(code) => Arc::new(Self::new(Some(code))),
+            None => Arc::clone(&SYSTEM),
+        }
+    }
+
+    fn new(code: Option<Arc<dyn Clock>>) -> Self {
+        Self {
+            code,
+            last: Mutex::new(Moment {
+                now: Timestamp::from_nanos(0),
+                wall: Duration::ZERO,
+                coarse: Coarse::PAST,
+            }),
+        }
+    }
+
+    /// Whether this is the system's clock, on which all sessions agree.
+    pub(crate) fn is_system(&self) -> bool {
+        self.code.is_none()
+    }
+
+    pub(crate) fn moment(&self) -> Moment {
+        Moment {
+            now: self.now(),
+            wall: self.wall(),
+            coarse: self.read(
+                "Clock::coarse",
+                |clock| clock.coarse(),
+                |last| &mut last.coarse,
+            ),
+        }
+    }
+
+    /// Takes the first readings, which have no earlier ones to stand in for them. Returns the method's name if one
+    /// panics.
+    pub(crate) fn first_moment(&self) -> Result<Moment, &'static str> {
+        if let Some(code) = &self.code {
+            caught("Clock::now", || code.now()).ok_or("Clock::now")?;
+            caught("Clock::wall", || code.wall()).ok_or("Clock::wall")?;
+            caught("Clock::coarse", || code.coarse()).ok_or("Clock::coarse")?;
+        }
+        Ok(self.moment())
+    }
+
+    /// The last readings of a user's clock, for places where user code must not be called.
+    pub(crate) fn last(&self) -> Moment {
+        match &self.code {
+            Some(_) => *self.last.lock(),
+            None => self.moment(),
+        }
+    }
+
+    fn read<T: Copy>(
+        &self,
+        name: &'static str,
+        read: impl FnOnce(&dyn Clock) -> T,
+        last: impl FnOnce(&mut Moment) -> &mut T,
+    ) -> T {
+        let Some(code) = &self.code else {
+            return read(&SystemClock);
+        };
+        let reading = caught(name, || read(&**code));
+        let mut kept = self.last.lock();
+        let kept = last(&mut kept);
+        if let Some(reading) = reading {
+            *kept = reading;
+        }
+        *kept
+    }
+}
+
+impl Clock for UserClock {
+    fn now(&self) -> Timestamp {
+        self.read("Clock::now", |clock| clock.now(), |last| &mut last.now)
+    }
+
+    fn wall(&self) -> Duration {
+        self.read("Clock::wall", |clock| clock.wall(), |last| &mut last.wall)
+    }
+
+    #[inline]
+    fn coarse(&self) -> Coarse {
+        match &self.code {
+            None => SystemClock.coarse(),
+            // After a panic, the latest possible reading sends the caller down the slow path.
+            Some(code) => caught("Clock::coarse", || code.coarse()).unwrap_or(Coarse {
+                monotonic: i64::MAX,
+                wall: i64::MAX,
+            }),
+        }
     }
 }
 

@@ -7,15 +7,16 @@ use std::path::Path;
 
 /// The modules in their order. A module may use the modules of the groups before its own group, and no other module of
 /// its own group.
-const GROUPS: [&[&str]; 15] = [
-    &["token", "clock", "build_error"],
+const GROUPS: [&[&str]; 16] = [
+    &["clock", "build_error"],
+    &["token"],
     &["strategy", "origin", "parameters"],
     &["schedule", "endpoint"],
     &["settings"],
     &["record"],
     &["store"],
     &["error"],
-    &["event", "snapshot", "status", "user_code"],
+    &["event", "snapshot", "user_code"],
     &["api", "state", "timer"],
     &["session"],
     &["rotation"],

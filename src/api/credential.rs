@@ -35,10 +35,10 @@ impl Credential {
     /// token.
     pub fn put(&self, headers: &mut HeaderMap) {
         if let Some((_, value)) = &self.given {
-            let Api {
-                profile, channel, ..
-            } = &*self.api;
-            profile.authorize(headers, channel, value.clone());
+            for other in self.api.profile.excluded {
+                other.clear(headers);
+            }
+            self.api.channel.put(headers, value.clone());
         }
     }
 }
@@ -95,7 +95,7 @@ impl Channel {
     }
 
     /// Removes whatever is in this place.
-    pub(super) fn clear(&self, headers: &mut HeaderMap) {
+    fn clear(&self, headers: &mut HeaderMap) {
         let others = match self {
             Self::Header(_) => None,
             Self::Cookie(name) => other_cookies(headers, name),
@@ -107,7 +107,7 @@ impl Channel {
     }
 
     /// Puts `value` in this place, and replaces whatever is there. `value` begins with the [prefix](Self::prefix).
-    pub(super) fn put(&self, headers: &mut HeaderMap, value: HeaderValue) {
+    fn put(&self, headers: &mut HeaderMap, value: HeaderValue) {
         self.clear(headers);
         let value = match (self, headers.get(COOKIE)) {
             // The result is a valid header value, because both parts are.
@@ -128,14 +128,8 @@ fn other_cookies(headers: &HeaderMap, name: &str) -> Option<HeaderValue> {
         let key = cookie.split(|byte| *byte == b'=').next();
         !cookie.is_empty() && key.map(<[u8]>::trim_ascii) != Some(name.as_bytes())
     });
-    let mut parts = Vec::new();
-    for (at, cookie) in others.enumerate() {
-        if at > 0 {
-            parts.push(&b"; "[..]);
-        }
-        parts.push(cookie);
-    }
-    sensitive_header(&parts)
+    let parts = others.flat_map(|cookie| [&b"; "[..], cookie]).skip(1);
+    sensitive_header(&parts.collect::<Vec<_>>())
 }
 
 #[cfg(test)]

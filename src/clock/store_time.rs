@@ -48,6 +48,7 @@ impl From<Duration> for StoreTime {
     }
 }
 
+/// Whole milliseconds; the most that can be expressed for a longer span.
 pub(crate) fn whole_millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -15,9 +15,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::TokenManager;
-use super::user::cause_of_death;
 use crate::error::Error;
-use crate::rotation;
 use crate::session::{Answer, Session};
 use crate::settings::OnStoreFailure;
 use crate::snapshot::Token;
@@ -33,11 +31,6 @@ pub(super) enum Deciding {
 }
 
 impl Deciding {
-    #[inline]
-    pub(super) fn is_fresh(&self) -> bool {
-        matches!(self, Self::Fresh)
-    }
-
     #[cold]
     pub(super) fn poll(
         &mut self,
@@ -77,18 +70,8 @@ impl Deciding {
 /// The future of [`TokenManager::token`]. That of an `async fn` would be half as large again, and its code would be compiled
 /// once and called.
 pub(super) struct Asking<'a> {
-    tokens: &'a TokenManager,
-    deciding: Deciding,
-}
-
-impl<'a> Asking<'a> {
-    #[inline]
-    pub(super) fn new(tokens: &'a TokenManager) -> Self {
-        Self {
-            tokens,
-            deciding: Deciding::Fresh,
-        }
-    }
+    pub(super) tokens: &'a TokenManager,
+    pub(super) deciding: Deciding,
 }
 
 impl Future for Asking<'_> {
@@ -96,7 +79,7 @@ impl Future for Asking<'_> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.deciding.is_fresh()
+        if matches!(self.deciding, Deciding::Fresh)
             && let Some(token) = self.tokens.quiet_token()
         {
             return Poll::Ready(Ok(token));
@@ -126,12 +109,10 @@ impl Wanted {
 
     /// The token that was issued and is not stored yet, if the caller wants it.
     fn issued(self, session: &Session) -> Option<Token> {
-        let seen = match self {
-            Self::Valid => return session.usable(),
-            Self::NewerThan(seen) => seen,
-        };
-        let token = session.usable();
-        token.filter(|token| Some(token.pair_id()) != seen)
+        session.usable().filter(|token| match self {
+            Self::Valid => true,
+            Self::NewerThan(seen) => Some(token.pair_id()) != seen,
+        })
     }
 }
 
@@ -156,9 +137,7 @@ impl Joined {
         longest_wait: Option<Duration>,
     ) -> Result<Self, Error> {
         let session = &tokens.session;
-        if rotation::is_inside(session) {
-            return Err(Error::Reentrant);
-        }
+        tokens.refuse_inside()?;
         let home = &session.shared.runtime;
         let here = Handle::try_current();
         let is_abroad = here.as_ref().is_ok_and(|here| here.id() != home.id());
@@ -166,7 +145,7 @@ impl Joined {
         let _entered = here.is_err().then(|| home.enter());
         let deadline = deadline.unwrap_or_else(|| tokens.deadline());
         let limit = longest_wait.and_then(|longest_wait| Instant::now().checked_add(longest_wait));
-        let limit = limit.map_or(deadline, |limit| limit.min(deadline));
+        let limit = limit.unwrap_or(deadline).min(deadline);
         Ok(Self {
             waiter,
             deadline,
@@ -243,9 +222,8 @@ impl Joined {
                     return Some(Some(Ok(token)));
                 }
                 let error = session.still(&error, until);
-                let next = error
-                    .retry_after()
-                    .and_then(|left| Instant::now().checked_add(left));
+                let left = error.retry_after();
+                let next = left.and_then(|left| Instant::now().checked_add(left));
                 if session.usable().is_some() || next.is_none_or(|next| next > self.deadline) {
                     return Some(Some(Err(error)));
                 }
@@ -287,19 +265,11 @@ impl Joined {
 /// finds the header where it was made.
 #[must_use = "futures do nothing unless awaited"]
 pub struct Authorization<'a> {
-    tokens: &'a TokenManager,
-    deciding: Deciding,
+    pub(super) tokens: &'a TokenManager,
+    pub(super) deciding: Deciding,
 }
 
-impl<'a> Authorization<'a> {
-    #[inline]
-    pub(super) fn new(tokens: &'a TokenManager) -> Self {
-        Self {
-            tokens,
-            deciding: Deciding::Fresh,
-        }
-    }
-
+impl Authorization<'_> {
     #[cold]
     fn decide(&mut self, context: &mut Context<'_>) -> Poll<Result<HeaderValue, Error>> {
         let token = ready!(self.deciding.poll(self.tokens, context));
@@ -312,7 +282,7 @@ impl Future for Authorization<'_> {
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.deciding.is_fresh() {
+        if matches!(self.deciding, Deciding::Fresh) {
             let session = &self.tokens.session;
             let snapshot = session.snapshot();
             if let Some(copies) = session.quiet(&snapshot)
@@ -346,7 +316,7 @@ impl TokenManager {
     /// [`Error::InsideRuntime`] inside a runtime, also if there is a valid token: await [`token`](Self::token) there, and in
     /// `spawn_blocking` use `Handle::current().block_on(..)`. Otherwise as [`token`](Self::token).
     pub fn blocking_token(&self) -> Result<Token, Error> {
-        if tokio::runtime::Handle::try_current().is_ok() {
+        if Handle::try_current().is_ok() {
             return Err(Error::InsideRuntime);
         }
         if let Some(token) = self.quiet_token() {
@@ -368,9 +338,7 @@ impl TokenManager {
             }),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let died = asking.now_or_never().and_then(Result::err);
-                let pause = self.session.settings().cool_down.expired;
-                let error = died.map_or(Error::RuntimeGone, |died| cause_of_death(&died));
-                Err(error.with_retry_after(pause))
+                Err(self.cause_of_death(died))
             }
         }
     }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use tokio::runtime::Handle;
 use url::Url;
 
 pub use self::client::TokenClient;
@@ -47,10 +46,8 @@ impl From<CallError<reqwest::Error>> for Error {
 /// The way from a request to its answer.
 enum Route {
     Straight,
-    /// A redirect came first. `carried` is whether the last request carried the token; `None` if that is not known.
-    Redirected {
-        carried: Option<bool>,
-    },
+    /// A redirect came first. The value is whether the last request carried the token; `None` if that is not known.
+    Redirected(Option<bool>),
 }
 
 /// A request that can be sent.
@@ -96,7 +93,7 @@ impl Asked {
         });
         match is_same {
             true => Route::Straight,
-            false => Route::Redirected { carried: None },
+            false => Route::Redirected(None),
         }
     }
 
@@ -205,8 +202,7 @@ impl TokenManager {
         let asked = &asked;
         if !self.allows(&asked.url) {
             let sent = attempt.send(self.credential(None)?, false).await;
-            let (answer, _) = sent.map_err(CallError::Request)?;
-            return Ok(answer);
+            return sent.map(|(answer, _)| answer).map_err(CallError::Request);
         }
         if ours.is_none() && may_be_proxied(&asked.url) {
             self.warn_of_proxies(&asked.url);
@@ -252,21 +248,11 @@ impl TokenManager {
             let (Some(pause), Some(next)) = (pause, next.filter(|_| may_wait)) else {
                 return Ok(answer);
             };
-            self.sleep(pause).await;
+            self.with_timer(|| tokio::time::sleep(pause)).await;
             token = self.token().await.map_err(CallError::Token)?;
             attempt = next;
             may_wait = false;
         }
-    }
-
-    /// Sleeps on any executor: one without tokio's timer borrows the timer of the manager's runtime.
-    async fn sleep(&self, pause: Duration) {
-        let sleep = {
-            let runtime = &self.session.shared.runtime;
-            let _entered = Handle::try_current().is_err().then(|| runtime.enter());
-            tokio::time::sleep(pause)
-        };
-        sleep.await;
     }
 
     fn credential<E>(&self, token: Option<&Token>) -> Result<Credential, CallError<E>> {
@@ -296,15 +282,10 @@ impl TokenManager {
         let is_removable = self.api().channel.is_taken_off();
         let is_same_origin = answered.is_some_and(|url| url.origin() == asked.url.origin());
         let reached = match route {
-            Route::Straight => Reached::Yes,
-            Route::Redirected {
-                carried: Some(true),
-            } => Reached::Yes,
-            Route::Redirected { carried: None } if is_removable && is_same_origin => {
-                Reached::Perhaps
-            }
-            Route::Redirected { carried: None } if !is_removable && is_within => Reached::Yes,
-            Route::Redirected { .. } => Reached::No,
+            Route::Straight | Route::Redirected(Some(true)) => Reached::Yes,
+            Route::Redirected(None) if is_removable && is_same_origin => Reached::Perhaps,
+            Route::Redirected(None) if !is_removable && is_within => Reached::Yes,
+            Route::Redirected(_) => Reached::No,
         };
         if reached == Reached::No && !is_within {
             tracing::warn!(
@@ -342,15 +323,14 @@ impl TokenManager {
     /// The wait before the request is sent once more; `None` unless the answer asks for a wait and the request may be sent
     /// again.
     fn pause(&self, asked: &Asked, route: &Route, answer: &impl ApiAnswer) -> Option<Duration> {
-        if answer.status() != StatusCode::SERVICE_UNAVAILABLE || !matches!(route, Route::Straight) {
+        let is_asked = answer.status() == StatusCode::SERVICE_UNAVAILABLE;
+        let may_repeat =
+            asked.method.is_idempotent() || self.api().profile.unavailable_is_the_gateways;
+        if !is_asked || !may_repeat || !matches!(route, Route::Straight) {
             return None;
         }
-        if !asked.method.is_idempotent() && !self.api().profile.unavailable_is_the_gateways {
-            return None;
-        }
-        let session = &self.session;
-        retry_after(answer.headers(), session.wall())
-            .filter(|pause| *pause <= session.settings().wait)
+        let pause = retry_after(answer.headers(), self.session.wall());
+        pause.filter(|pause| *pause <= self.session.settings().wait)
     }
 }
 

@@ -9,10 +9,9 @@ use tokio::task::JoinError;
 use super::TokenManager;
 use crate::endpoint::EndpointError;
 use crate::error::Error;
+use crate::event::{Logout, LogoutProgress, Status};
 use crate::rotation;
-use crate::session::Session;
 use crate::snapshot::Token;
-use crate::status::{Logout, LogoutProgress, Status};
 use crate::store::StoreError;
 use crate::token::{TokenPair, Validity, jwt};
 
@@ -34,11 +33,8 @@ impl TokenManager {
             return Err(Error::NoSession);
         }
         let logouts = session.lock().logouts();
-        self.on_its_own(async move {
-            let replaced = rotation::replace(&session, pair, logouts).await;
-            replaced.map_err(|error| later(&session, error))
-        })
-        .await?
+        self.on_its_own(async move { rotation::replace(&session, pair, logouts).await })
+            .await
     }
 
     /// Signs in anew with the endpoint's own credentials, also after a logout. An active session is rotated instead.
@@ -54,8 +50,7 @@ impl TokenManager {
         let session = Arc::clone(&self.session);
         let logouts = session.lock().logouts();
         self.on_its_own(async move { rotation::reopen(&session, logouts).await })
-            .await?
-            .map_err(|error| later(&self.session, error))?;
+            .await?;
         self.rotate().await
     }
 
@@ -74,7 +69,6 @@ impl TokenManager {
             return unfinished(error);
         }
         let session = Arc::clone(&self.session);
-        let after = session.settings().wait;
         let (told, mut answer) = watch::channel(LogoutProgress::default());
         // Before anything is awaited: a caller that asks from here on gets the error of a session that was logged out of.
         let had = session.log_out();
@@ -86,15 +80,9 @@ impl TokenManager {
         });
         // What is known at the deadline is returned. The sender is dropped without a report only where its runtime is gone.
         let told = async { while answer.changed().await.is_ok() {} };
-        let missing = match self.by(self.deadline(), told).await {
-            Ok(()) => Error::RuntimeGone,
-            Err(_) => Error::TimedOut {
-                after,
-                source: None,
-            },
-        };
+        let missing = self.in_time(told).await.err();
+        let unfinished = unfinished(missing.unwrap_or(Error::RuntimeGone));
         let known = answer.borrow().clone();
-        let unfinished = unfinished(missing);
         Logout {
             stored: known.stored.unwrap_or(unfinished.stored),
             revoked: known.revoked.unwrap_or(unfinished.revoked),
@@ -114,7 +102,7 @@ impl TokenManager {
         let flight = self.session.lock().flight();
         if let Some(flight) = flight {
             // If the rotation is not over by the deadline, the pair that is held is returned.
-            let _ = self.by(self.deadline(), flight.over()).await;
+            let _ = self.in_time(flight.over()).await;
         }
         let now = self.session.now();
         let state = self.session.lock();
@@ -132,10 +120,10 @@ impl TokenManager {
     }
 
     /// Runs work for which the caller waits and that it does not own.
-    async fn on_its_own<T: Send + 'static>(
+    async fn on_its_own(
         &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, Error> {
+        work: impl Future<Output = Result<(), Error>> + Send + 'static,
+    ) -> Result<(), Error> {
         if self.session.lock().is_closed() {
             return Err(Error::ShutDown);
         }
@@ -145,22 +133,26 @@ impl TokenManager {
             drop(chore);
             done
         });
-        match self.by(self.deadline(), task).await {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(died)) => Err(later(&self.session, cause_of_death(&died))),
-            Err(_) => Err(Error::TimedOut {
-                after: self.session.settings().wait,
-                source: None,
-            }),
+        let done = self.in_time(task).await?;
+        let done = done.unwrap_or_else(|died| Err(self.cause_of_death(Some(died))));
+        done.map_err(|error| error.with_retry_after(self.session.settings().cool_down.expired))
+    }
+
+    /// Why a task ended before its work was done: it panicked, or its runtime was shut down.
+    pub(super) fn cause_of_death(&self, died: Option<JoinError>) -> Error {
+        let retry_after = self.session.settings().cool_down.expired;
+        match died {
+            Some(died) if died.is_panic() => Error::TaskDied { retry_after },
+            _ => Error::RuntimeGone,
         }
     }
 
     /// Refuses a call from user code for which a rotation waits: the call might wait for that rotation.
-    fn refuse_inside(&self) -> Result<(), Error> {
-        if rotation::is_inside(&self.session) {
-            return Err(Error::Reentrant);
+    pub(super) fn refuse_inside(&self) -> Result<(), Error> {
+        match rotation::is_inside(&self.session) {
+            true => Err(Error::Reentrant),
+            false => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -174,21 +166,6 @@ pub(super) fn taken_over(mut pair: TokenPair, prefix: &str, wall: Duration) -> T
         pair.lifetime.access = left.map_or(Validity::Unknown, Validity::from);
     }
     pair
-}
-
-/// The same error, with the pause after which the call may be tried again.
-fn later(session: &Session, error: Error) -> Error {
-    error.with_retry_after(session.settings().cool_down.expired)
-}
-
-/// Why a task ended before its work was done: it panicked, or its runtime was shut down.
-pub(super) fn cause_of_death(died: &JoinError) -> Error {
-    if died.is_panic() {
-        let retry_after = Duration::ZERO;
-        Error::TaskDied { retry_after }
-    } else {
-        Error::RuntimeGone
-    }
 }
 
 fn unfinished(error: Error) -> Logout {

@@ -83,14 +83,14 @@ impl Commit {
         now: StoreTime,
     ) -> CommitDecision {
         let Some(record) = record else {
-            let mut first =
-                Record::first(key.clone(), self.family, self.pair.clone(), self.sign_ins);
-            first.version = self.base.version.saturating_add(self.rotations(None));
-            first.committed_number = self.holder.number;
-            first.next_number = self.holder.number.saturating_add(1);
-            return CommitDecision::Write(Box::new(first));
+            let family = self.family;
+            let first = Record::first(key.clone(), family, self.pair.clone(), self.sign_ins);
+            return CommitDecision::Write(Box::new(self.numbered(first, self.base.version, None)));
         };
         let ours = self.pair.pair.digest(key);
+        let replacing = || CommitDecision::Write(Box::new(self.instead_of(record, ours)));
+        let is_refused =
+            matches!(record.state, RecordState::Rejected { digest, .. } if digest == ours);
         let same_number = record.committed_number == self.holder.number;
         // This check comes first, because a logout may have followed a commit that seemed to fail.
         if record.state == RecordState::LoggedOut {
@@ -106,13 +106,9 @@ impl Commit {
                 && record.access_expires_at().is_none_or(|end| now < end);
             return match self.rival {
                 // A store that was set back shows a session that was replaced.
-                _ if record.sign_ins < self.sign_ins => {
-                    CommitDecision::Write(Box::new(self.instead_of(record, ours)))
-                }
-                Rival::WinsWhileGood if !is_good => {
-                    CommitDecision::Write(Box::new(self.instead_of(record, ours)))
-                }
-                Rival::Loses => CommitDecision::Write(Box::new(self.instead_of(record, ours))),
+                _ if record.sign_ins < self.sign_ins => replacing(),
+                Rival::WinsWhileGood if !is_good => replacing(),
+                Rival::Loses => replacing(),
                 Rival::Wins | Rival::WinsWhileGood => CommitDecision::Superseded,
             };
         }
@@ -129,12 +125,12 @@ impl Commit {
             }
             // Of two sessions the later sign-in counts, as in `reconcile`.
             let is_later = record.sign_ins < self.sign_ins;
-            return match is_later && record.state.refused() != Some(ours) {
-                true => CommitDecision::Write(Box::new(self.instead_of(record, ours))),
+            return match is_later && !is_refused {
+                true => replacing(),
                 false => CommitDecision::Superseded,
             };
         }
-        if record.state.refused() == Some(ours) {
+        if is_refused {
             return CommitDecision::Condemned;
         }
         CommitDecision::Write(Box::new(self.onto(record, ours)))
@@ -156,17 +152,14 @@ impl Commit {
         }
         self.forbid_used(&mut next, ours);
         next.family = self.family;
-        // Not the version of `base`: the store may have lost writes, and a version must follow the record's.
-        next.version = record.version.saturating_add(self.rotations(Some(record)));
         next.pair = Some(self.pair.clone());
         next.state = RecordState::Active;
         next.not_before = None;
         next.sign_ins = next.sign_ins.max(self.sign_ins);
-        next.committed_number = self.holder.number;
-        next.next_number = next.next_number.max(self.holder.number.saturating_add(1));
         // A newer lease of another instance stays, because that instance does not know of this pair yet.
         next.lease = next.lease.filter(|lease| !lease.is_of(self.holder));
-        next
+        // Not the version of `base`: the store may have lost writes, and a version must follow the record's.
+        self.numbered(next, record.version, Some(record))
     }
 
     /// The record with this pair in place of the pair of another sign-in.
@@ -176,7 +169,13 @@ impl Commit {
         // A server may issue the same refresh token again.
         next.past.forget(&ours);
         self.forbid_used(&mut next, ours);
-        next.version = record.version.saturating_add(self.rotations(Some(record)));
+        self.numbered(next, record.version, Some(record))
+    }
+
+    /// The `next` record with the numbers of this commit. Its version follows `version` by the rotations that the
+    /// `record` does not count yet.
+    fn numbered(&self, mut next: Record, version: u64, record: Option<&Record>) -> Record {
+        next.version = version.saturating_add(self.rotations(record));
         next.committed_number = self.holder.number;
         next.next_number = next.next_number.max(self.holder.number.saturating_add(1));
         next
@@ -237,25 +236,20 @@ impl Record {
             return Seeding::Known;
         }
         let next = Box::new(record.replaced(family, Some(pair), sign_ins));
-        if record.is_live(now) {
-            Seeding::Displaces(next)
-        } else {
-            Seeding::Begins(next)
+        match record.is_live(now) {
+            true => Seeding::Displaces(next),
+            false => Seeding::Begins(next),
         }
     }
 
     /// Whether the session is active as far as the record shows: it has not ended, and one of its tokens may be good.
     fn is_live(&self, now: StoreTime) -> bool {
-        let Some(stored) = self
-            .pair
-            .as_ref()
-            .filter(|_| self.state == RecordState::Active)
-        else {
-            return false;
-        };
         let is_good = |end: Option<StoreTime>| end.is_none_or(|end| now < end);
-        stored.pair.access.is_some() && is_good(self.access_expires_at())
-            || stored.pair.refresh.is_some() && is_good(self.refresh_expires_at())
+        self.state == RecordState::Active
+            && self.pair.as_ref().is_some_and(|StoredPair { pair, .. }| {
+                pair.access.is_some() && is_good(self.access_expires_at())
+                    || pair.refresh.is_some() && is_good(self.refresh_expires_at())
+            })
     }
 
     /// The record after a new sign-in: another family, with the numbers of the key. Without a pair, the next rotation

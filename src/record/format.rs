@@ -10,51 +10,45 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
 
-use super::lease::{Holder, Lease, Owner};
+use super::lease::{Candidate, Holder, Lease, Owner};
 use super::past::{Names, Past};
-use super::pause::{Class, NotBefore};
-use super::{FORMAT, Origin, Record, RecordState, StoredPair};
+use super::{
+    Class, FORMAT, NotBefore, Origin, Record, RecordState, SEALED_FORMAT, StoredPair, is_unreleased,
+};
 use crate::clock::StoreTime;
-use crate::token::{Digest, Key, Lifetime, RefreshExpiry, TokenFamily, TokenPair, Validity};
+use crate::token::{
+    AccessToken, Digest, Key, Lifetime, RefreshToken, Scope, TokenFamily, TokenPair,
+};
 
 /// Refuses a record of a layout that this version of the crate does not know: what this version would write back
 /// might mean something else in that layout.
 pub(super) fn check(form: &Value) -> Result<(), String> {
-    let format = u32::deserialize(&form["format"]).map_err(|_| {
-        "the record's `format` is missing or not a number; is it a record of this crate?".to_owned()
-    })?;
-    if format == super::SEALED_FORMAT {
-        return Err(
+    let format = u32::deserialize(&form["format"]).map_err(
+        |_| "the record's `format` is missing or not a number; is it a record of this crate?",
+    )?;
+    Err(match format {
+        FORMAT => return Ok(()),
+        SEALED_FORMAT => {
             "the record is sealed; give the store a `store::Codec` with the sealer that sealed it"
-                .to_owned(),
-        );
-    }
-    if super::is_unreleased(format) {
-        return Err(format!(
+                .to_owned()
+        }
+        _ if is_unreleased(format) => format!(
             "the record has format {format}, the layout of an unreleased version; move the record away and sign in again"
-        ));
-    }
-    // A codec gives sealed records a number of its own, so a number that no version writes would come back as another
-    // one.
-    if format == 0 {
-        return Err(
-            "the record has format 0, which no version writes; restore the record, or move it away and sign in \
-             again"
-                .to_owned(),
-        );
-    }
-    if format > super::FORMAT {
-        return Err(format!(
-            "the record has format {format}, and this version reads only format {}; update evertoken",
-            super::FORMAT
-        ));
-    }
-    Ok(())
+        ),
+        // A codec gives sealed records a number of its own, so a number that no version writes would come back as
+        // another one.
+        0 => "the record has format 0, which no version writes; restore the record, or move it away and sign in again"
+            .to_owned(),
+        _ => format!(
+            "the record has format {format}, and this version reads only format {FORMAT}; update evertoken"
+        ),
+    })
 }
 
 /// Fields that this version does not know.
@@ -120,67 +114,32 @@ impl<T: Wipe> fmt::Debug for Wiped<T> {
 }
 
 /// The fields of a pair, which stand beside those of the stored pair.
-pub(super) mod pair {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "TokenPair")]
+pub(super) struct PairForm {
+    #[serde(rename = "access_token", default)]
+    #[serde(serialize_with = "access", deserialize_with = "token")]
+    access: Option<AccessToken>,
+    #[serde(rename = "refresh_token", default)]
+    #[serde(serialize_with = "refresh", deserialize_with = "token")]
+    refresh: Option<RefreshToken>,
+    #[serde(default)]
+    lifetime: Lifetime,
+    token_type: Option<String>,
+    scope: Option<Scope>,
+}
 
-    use crate::token::{AccessToken, Lifetime, RefreshToken, Scope, TokenPair};
+fn access<S: Serializer>(token: &Option<AccessToken>, to: S) -> Result<S::Ok, S::Error> {
+    token.as_ref().map(AccessToken::expose).serialize(to)
+}
 
-    #[derive(Serialize)]
-    struct Borrowed<'a> {
-        access_token: Option<&'a str>,
-        refresh_token: Option<&'a str>,
-        lifetime: Lifetime,
-        token_type: Option<&'a str>,
-        scope: Option<&'a Scope>,
-    }
+fn refresh<S: Serializer>(token: &Option<RefreshToken>, to: S) -> Result<S::Ok, S::Error> {
+    token.as_ref().map(RefreshToken::expose).serialize(to)
+}
 
-    #[derive(Deserialize)]
-    struct Owned {
-        #[serde(default, deserialize_with = "token")]
-        access_token: Option<AccessToken>,
-        #[serde(default, deserialize_with = "token")]
-        refresh_token: Option<RefreshToken>,
-        #[serde(default)]
-        lifetime: Lifetime,
-        #[serde(default)]
-        token_type: Option<String>,
-        #[serde(default)]
-        scope: Option<Scope>,
-    }
-
-    /// Moves the string into zeroizing memory at once, where it is wiped even if a later field is invalid.
-    fn token<'de, D: Deserializer<'de>, T: From<String>>(
-        deserializer: D,
-    ) -> Result<Option<T>, D::Error> {
-        Ok(Option::<String>::deserialize(deserializer)?.map(T::from))
-    }
-
-    pub(in super::super) fn serialize<S: Serializer>(
-        pair: &TokenPair,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        Borrowed {
-            access_token: pair.access.as_ref().map(AccessToken::expose),
-            refresh_token: pair.refresh.as_ref().map(RefreshToken::expose),
-            lifetime: pair.lifetime,
-            token_type: pair.token_type.as_deref(),
-            scope: pair.scope.as_ref(),
-        }
-        .serialize(serializer)
-    }
-
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<TokenPair, D::Error> {
-        let owned = Owned::deserialize(deserializer)?;
-        Ok(TokenPair {
-            access: owned.access_token,
-            refresh: owned.refresh_token,
-            lifetime: owned.lifetime,
-            token_type: owned.token_type,
-            scope: owned.scope,
-        })
-    }
+/// Moves the string into zeroizing memory at once, where it is wiped even if a later field is invalid.
+fn token<'de, D: Deserializer<'de>, T: From<String>>(from: D) -> Result<Option<T>, D::Error> {
+    Ok(Option::<String>::deserialize(from)?.map(T::from))
 }
 
 /// The unknown fields that are kept for the parts of a record. Most records have none.
@@ -217,27 +176,13 @@ impl Parts {
 
     fn put_back(&self, record: &Record, form: &mut Value) {
         put_back(&self.key, &mut form["key"]);
-        if let Some((digest, fields)) = &self.pair
-            && record.pair.is_some()
-            && record.digest() == *digest
-        {
-            put_back(fields, &mut form["pair"]);
-        }
-        if let Some((state, fields)) = &self.state
-            && record.state == *state
-        {
-            put_back(fields, &mut form["state"]);
-        }
-        if let Some((holder, fields)) = &self.lease
-            && record.lease.as_ref().map(Lease::holder) == Some(*holder)
-        {
-            put_back(fields, &mut form["lease"]);
-        }
-        if let Some((pause, fields)) = &self.not_before
-            && record.not_before.as_ref() == Some(pause)
-        {
-            put_back(fields, &mut form["not_before"]);
-        }
+        let pair = record.pair.as_ref().map(|_| record.digest());
+        let lease = record.lease.as_ref().map(Lease::holder);
+        put_back_into(&self.pair, pair.as_ref(), &mut form["pair"]);
+        put_back_into(&self.state, Some(&record.state), &mut form["state"]);
+        put_back_into(&self.lease, lease.as_ref(), &mut form["lease"]);
+        let pause = record.not_before.as_ref();
+        put_back_into(&self.not_before, pause, &mut form["not_before"]);
         put_back(&self.past, &mut form["past"]);
     }
 }
@@ -301,7 +246,6 @@ struct Form {
     pair: Option<StoredPair>,
     state: RecordState,
     lease: Option<Lease>,
-    #[serde(default)]
     not_before: Option<NotBefore>,
     #[serde(default)]
     sign_ins: u64,
@@ -316,67 +260,39 @@ struct Form {
 
 /// A record with every field that this version knows.
 static KNOWN: LazyLock<Value> = LazyLock::new(|| {
-    let digest = Digest::of("");
-    let time = StoreTime::from_millis(0);
-    let span = Validity::Known {
-        total: std::time::Duration::ZERO,
+    let (digest, time, span) = (Digest::of(""), StoreTime::default(), Duration::ZERO);
+    let pair = StoredPair {
+        issued_at: time,
+        origin: Origin::Endpoint,
+        pair: TokenPair::default()
+            .expires_in(span)
+            .refresh_expires_in(span),
     };
+    let by = Candidate {
+        owner: Owner::from_bits(0),
+        nonce: 0,
+        lease_duration: span,
+    };
+    let first = Record::first(Key::default(), TokenFamily::from_bits(0), pair, 0);
     let record = Record {
-        format: FORMAT,
-        key: Key::default(),
-        family: TokenFamily::from_bits(0),
-        version: 0,
-        pair: Some(StoredPair {
-            issued_at: time,
-            origin: Origin::Endpoint,
-            pair: TokenPair {
-                access: None,
-                refresh: None,
-                lifetime: Lifetime {
-                    access: span,
-                    refresh: span,
-                    refresh_expiry: RefreshExpiry::default(),
-                    refresh_in: None,
-                },
-                token_type: None,
-                scope: None,
-            },
-        }),
         state: RecordState::Rejected {
             digest,
             code: None,
             description: None,
         },
-        lease: Some(Lease {
-            owner: Owner::from_bits(0),
-            number: 0,
-            nonce: 0,
-            digest,
-            since: time,
-            duration: std::time::Duration::ZERO,
-            doubtful: None,
-            by: None,
-            before: None,
-            sendings: 0,
-            released: false,
-        }),
         not_before: Some(NotBefore {
             until: time,
             class: Class::Unknown,
             code: None,
             failures: 0,
         }),
-        sign_ins: 0,
-        next_number: 0,
-        committed_number: 0,
         past: Past {
             refreshed: Names(vec![digest]),
             seeds: Names(vec![digest]),
             replaced: Names(vec![digest]),
             until: Some(time),
         },
-        unknown: Fields::default(),
-        carried: Carried::default(),
+        ..first.leased(by, digest, time)
     };
     serde_json::to_value(record).unwrap_or_default()
 });
@@ -414,5 +330,14 @@ fn put_back(unknown: &Map<String, Value>, form: &mut Value) {
             (Some(inside), Value::Object(unknown)) => put_back(unknown, inside),
             (Some(_), _) => {}
         }
+    }
+}
+
+/// Puts unknown fields back into `form` if it is the part that they were found in.
+fn put_back_into<T: PartialEq>(unknown: &Option<(T, Fields)>, part: Option<&T>, form: &mut Value) {
+    if let Some((found_in, unknown)) = unknown
+        && part == Some(found_in)
+    {
+        put_back(unknown, form);
     }
 }

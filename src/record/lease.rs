@@ -4,58 +4,19 @@
 //! read, so that no two instances send one token at the same time. A lease is never a proof that its token is unspent
 //! once the token may have been sent: that doubt stays in the record until an instance finds out.
 
-use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::Record;
-use super::pause::NotBefore;
+use super::{NotBefore, Record};
 use crate::clock::StoreTime;
 use crate::endpoint::Resend;
-use crate::token::Digest;
+use crate::token::{Digest, random_name};
 
-/// An instance that leases: 128 random bits, drawn for each manager when it is built. An instance therefore never
-/// takes the lease of an earlier process for its own.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Owner(u128);
-
-impl Owner {
-    pub(crate) fn random() -> Result<Self, getrandom::Error> {
-        crate::token::random().map(Self)
-    }
-
-    /// An owner of these bits.
-    pub(crate) const fn from_bits(bits: u128) -> Self {
-        Self(bits)
-    }
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-impl fmt::Debug for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Owner({self})")
-    }
-}
-
-impl Serialize for Owner {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Owner {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        u128::from_str_radix(&text, 16)
-            .map(Self)
-            .map_err(serde::de::Error::custom)
-    }
+random_name! {
+    /// An instance that leases: 128 random bits, drawn for each manager when it is built. An instance therefore never
+    /// takes the lease of an earlier process for its own.
+    Owner
 }
 
 /// The mark that an instance is spending a token.
@@ -79,14 +40,11 @@ pub struct Lease {
     #[serde(default, with = "crate::token::millis")]
     pub duration: Duration,
     /// Since when the token may be spent, under this lease or one before it.
-    #[serde(default)]
     pub doubtful: Option<StoreTime>,
     /// The kind of answer that left the token doubtful; `None` if the holder did not record one.
-    #[serde(default)]
     pub by: Option<DoubtfulBy>,
     /// The kind of answer that had left the token doubtful before its holder leased it for another sending, which may
     /// not have happened.
-    #[serde(default)]
     pub before: Option<DoubtfulBy>,
     /// How often the token was sent again after an unclear answer.
     #[serde(default)]
@@ -133,22 +91,18 @@ impl Lease {
     /// Records an unclear answer to a request that was sent beside this lease. What the lease says about its holder's
     /// own request, which may be under way, stays.
     fn doubt_beside(&mut self, by: DoubtfulBy) {
-        let is_open = self.answer_is_open();
-        let by = self.worse_of(by);
-        self.doubtful = Some(self.suspect_since());
-        self.before = Some(by);
-        if !is_open {
-            self.by = Some(by);
-        }
+        let holders_own = self.answer_is_open().then_some(self.by);
+        self.doubt(by);
+        self.by = holders_own.unwrap_or(self.by);
     }
 
     /// The kind of doubt after this answer. A silence stays a silence, whatever answer follows it.
     fn worse_of(&self, by: DoubtfulBy) -> DoubtfulBy {
-        let was_silent = match self.before {
-            Some(before) => before == DoubtfulBy::Silence,
-            None => self.sendings > 0,
-        };
-        if was_silent { DoubtfulBy::Silence } else { by }
+        match self.before {
+            Some(DoubtfulBy::Silence) => DoubtfulBy::Silence,
+            None if self.sendings > 0 => DoubtfulBy::Silence,
+            _ => by,
+        }
     }
 
     /// Records an unclear answer to the last sending.
@@ -268,22 +222,18 @@ impl Record {
         if own.unclear == Some(lease.holder()) && !lease.released {
             return LeaseStatus::Unclear;
         }
-        let remaining = lease
-            .duration_for(lease_duration)
-            .saturating_sub(now.since(lease.since));
-        if lease.released || remaining.is_zero() {
+        let age = now.since(lease.since);
+        let stale_in = lease.duration_for(lease_duration).saturating_sub(age);
+        if lease.released || stale_in.is_zero() {
             return LeaseStatus::Stale;
         }
-        LeaseStatus::Live {
-            stale_in: remaining,
-        }
+        LeaseStatus::Live { stale_in }
     }
 
     /// Whether an instance leases the current token, or a sign-in.
     pub(crate) fn is_leased(&self) -> bool {
-        self.lease
-            .as_ref()
-            .is_some_and(|lease| self.is_current(lease))
+        let lease = self.lease.as_ref();
+        lease.is_some_and(|lease| self.is_current(lease))
     }
 
     /// Whether the lease is on the current token, or on a sign-in.

@@ -108,10 +108,11 @@ impl Names {
 
 impl Serialize for Names {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut bytes = Vec::with_capacity(self.0.len().saturating_mul(Digest::LENGTH));
-        for digest in &self.0 {
-            bytes.extend_from_slice(digest.as_bytes());
-        }
+        let bytes: Vec<u8> = self
+            .0
+            .iter()
+            .flat_map(|digest| *digest.as_bytes())
+            .collect();
         serializer.serialize_str(&BASE64_URL_SAFE_NO_PAD.encode(bytes))
     }
 }
@@ -119,17 +120,14 @@ impl Serialize for Names {
 impl<'de> Deserialize<'de> for Names {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
+        let refused = |why| D::Error::custom(format!("past tokens: the text {why}"));
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(text);
-        let bytes =
-            bytes.map_err(|_| D::Error::custom("past tokens: the text is not base64url"))?;
-        match bytes.as_chunks() {
-            (digests, []) => Ok(Self(
-                digests.iter().copied().map(Digest::from_bytes).collect(),
-            )),
-            _ => Err(D::Error::custom(
-                "past tokens: the text does not hold whole digests",
-            )),
-        }
+        let bytes = bytes.map_err(|_| refused("is not base64url"))?;
+        let (digests, []) = bytes.as_chunks() else {
+            return Err(refused("does not hold whole digests"));
+        };
+        let digests = digests.iter().copied().map(Digest::from_bytes);
+        Ok(Self(digests.collect()))
     }
 }
 

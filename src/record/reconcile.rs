@@ -58,15 +58,14 @@ pub(crate) fn reconcile(record: Option<&Record>, held: Option<Summary>) -> Recon
     }
     // The number of the lease decides, whatever the versions say: a store that was set back counts versions again
     // from an older one.
-    match record.committed_number.cmp(&held.number) {
+    let by_number = record.committed_number.cmp(&held.number);
+    if by_number.is_eq() && record.digest() != held.digest {
+        return Reconciled::Adopt;
+    }
+    match by_number.then(record.version.cmp(&held.pair_id.version)) {
         Ordering::Less => Reconciled::Forward,
+        Ordering::Equal => Reconciled::Current,
         Ordering::Greater => Reconciled::Adopt,
-        Ordering::Equal if record.digest() != held.digest => Reconciled::Adopt,
-        Ordering::Equal => match record.version.cmp(&held.pair_id.version) {
-            Ordering::Less => Reconciled::Forward,
-            Ordering::Equal => Reconciled::Current,
-            Ordering::Greater => Reconciled::Adopt,
-        },
     }
 }
 
@@ -80,17 +79,13 @@ impl Record {
         pair: StoredPair,
         next_number: u64,
     ) -> Self {
-        let mut next = match record {
-            Some(record) => record.clone(),
-            None => Self::first(
-                key.clone(),
-                held.pair_id.family,
-                pair.clone(),
-                held.sign_ins,
-            ),
-        };
-        let is_same_session = record.is_some_and(|it| it.family == held.pair_id.family);
-        let mut version = held.pair_id.version;
+        let PairId {
+            family,
+            mut version,
+        } = held.pair_id;
+        let first = || Self::first(key.clone(), family, pair.clone(), held.sign_ins);
+        let mut next = record.cloned().unwrap_or_else(first);
+        let is_same_session = record.is_some_and(|it| it.family == family);
         if next.digest() != held.digest {
             next.retire_current();
             // The pause belonged to the pair that the record held.
@@ -100,7 +95,7 @@ impl Record {
                 version = version.max(next.version.saturating_add(1));
             }
         }
-        next.family = held.pair_id.family;
+        next.family = family;
         next.version = version;
         next.pair = Some(pair);
         // A server that returns its tokens unchanged may have rejected this very token since.
@@ -109,10 +104,8 @@ impl Record {
         }
         next.sign_ins = next.sign_ins.max(held.sign_ins);
         next.committed_number = held.number;
-        next.next_number = next
-            .next_number
-            .max(next_number)
-            .max(held.number.saturating_add(1));
+        let next_number = next_number.max(held.number.saturating_add(1));
+        next.next_number = next.next_number.max(next_number);
         next
     }
 }

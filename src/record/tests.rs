@@ -10,7 +10,6 @@ use proptest::prelude::*;
 
 use super::commit::{Commit, CommitDecision, Rival};
 use super::lease::{Candidate, DoubtfulBy, LeaseStatus, Own};
-use super::pause::{Class, NotBefore};
 use super::testkit::{KEY_CLIENT, LEASE_DURATION, NOW, ONE, TWO, active, pair, rejected};
 use super::*;
 
@@ -344,4 +343,85 @@ fn numbers_at_their_maximum_do_not_overflow() {
     for found in [None, Some(&active()), Some(&record), Some(&replaced)] {
         let _ = commit.judge(found, &key, NOW);
     }
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn lasting(access: Duration, refresh: Duration) -> Record {
+    let stored = StoredPair {
+        issued_at: NOW,
+        origin: Origin::Endpoint,
+        pair: TokenPair::new("access")
+            .refresh_token("refresh")
+            .expires_in(access)
+            .refresh_expires_in(refresh),
+    };
+    Record {
+        pair: Some(stored),
+        ..active()
+    }
+}
+
+fn past(until: Option<StoreTime>) -> Past {
+    let mut past = Past::default();
+    past.note(Digest::of("past"), Origin::Endpoint, until);
+    past
+}
+
+#[test]
+fn a_record_is_needed_until_its_last_token_has_expired() {
+    let mut record = lasting(HOUR, 2 * HOUR);
+    assert_eq!(record.access_expires_at(), Some(NOW.after(HOUR)));
+    assert_eq!(record.needed_until(), Some(NOW.after(2 * HOUR)));
+    record.past = past(Some(NOW.after(3 * HOUR)));
+    assert_eq!(record.needed_until(), Some(NOW.after(3 * HOUR)));
+    assert_eq!(
+        lasting(2 * HOUR, HOUR).needed_until(),
+        Some(NOW.after(2 * HOUR))
+    );
+}
+
+#[test]
+fn a_record_is_needed_for_good_where_an_expiry_is_unknown() {
+    let mut record = lasting(HOUR, HOUR);
+    record.past = past(None);
+    assert_eq!(record.needed_until(), None, "a past token");
+    record.pair = Some(pair("r1"));
+    record.past = Past::default();
+    assert_eq!(record.needed_until(), None, "the current token");
+    let vacant = Record::vacant(Key::new("issuer", "client"), TokenFamily::from_bits(1));
+    assert_eq!(vacant.needed_until(), None, "a sign-in to come");
+}
+
+#[test]
+fn a_record_reports_the_end_that_it_stores() {
+    let record = active();
+    assert_eq!(record.end(), None);
+    let ended = record.ended(RecordState::LoggedOut);
+    assert_eq!(ended.end(), Some(EndReason::LoggedOut));
+}
+
+#[test]
+fn a_pause_lasts_until_its_end_but_not_longer_than_the_longest_pause() {
+    let mut record = active();
+    let hour = Duration::from_secs(3_600);
+    assert_eq!(record.remaining_pause(NOW, hour), None);
+    record.not_before = Some(NotBefore {
+        until: NOW.after(2 * hour),
+        class: Class::Page,
+        code: None,
+        failures: 3,
+    });
+    assert_eq!(record.failures(), 3);
+    let remaining = |now| {
+        record
+            .remaining_pause(now, hour)
+            .map(|(remaining, _)| remaining)
+    };
+    assert_eq!(remaining(NOW), Some(hour));
+    assert_eq!(
+        remaining(NOW.after(2 * hour - Duration::from_secs(1))),
+        Some(Duration::from_secs(1))
+    );
+    assert_eq!(remaining(NOW.after(2 * hour)), None);
 }

@@ -17,12 +17,12 @@ use super::{Next, Rotation, Seen, family};
 use crate::clock::Backoff;
 use crate::clock::Timestamp;
 use crate::error::{Causes, EndReason, Error};
+use crate::event::LogoutProgress;
 use crate::record::commit::Seeding;
 use crate::record::{Record, RecordState};
 use crate::session::Session;
 use crate::settings::OnSeedConflict;
 use crate::state::{HeldAtLogout, HeldPair, LogoutStage};
-use crate::status::LogoutProgress;
 use crate::store::{StoreError, Swap};
 use crate::token::TokenPair;
 

@@ -37,9 +37,8 @@ impl Times {
     /// request, because `local` must be wrong then. The lifetime is at most that from `iat` to `exp`, and at most ten
     /// years.
     pub(crate) fn lifetime(&self, server: Option<Duration>, local: Duration) -> Option<Duration> {
-        let by_server = self
-            .server_time(server)
-            .and_then(|asked_at| self.left(asked_at));
+        let asked_at = self.server_time(server);
+        let by_server = asked_at.and_then(|asked_at| self.left(asked_at));
         let by_local = || self.left(local).filter(|left| !left.is_zero());
         by_server.or_else(by_local)
     }
@@ -56,7 +55,6 @@ impl Times {
 #[derive(Deserialize)]
 struct Claims {
     exp: f64,
-    #[serde(default)]
     iat: Option<f64>,
 }
 
@@ -79,12 +77,11 @@ pub(crate) fn jti(token: &str) -> Option<String> {
 
 /// The times of a token of three parts.
 pub(crate) fn times(token: &str) -> Option<Times> {
+    let since_epoch = |secs| Duration::try_from_secs_f64(secs).ok();
     let claims: Claims = claims(token)?;
     Some(Times {
-        expires_at: Duration::try_from_secs_f64(claims.exp).ok()?,
-        issued_at: claims
-            .iat
-            .and_then(|iat| Duration::try_from_secs_f64(iat).ok()),
+        expires_at: since_epoch(claims.exp)?,
+        issued_at: claims.iat.and_then(since_epoch),
     })
 }
 

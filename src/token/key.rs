@@ -40,13 +40,7 @@ impl From<&str> for Scope {
 /// Prints the scopes separated by spaces, in alphabetical order.
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, scope) in self.iter().enumerate() {
-            if at > 0 {
-                f.write_str(" ")?;
-            }
-            f.write_str(scope)?;
-        }
-        Ok(())
+        f.write_str(&self.iter().collect::<Vec<_>>().join(" "))
     }
 }
 
@@ -164,18 +158,17 @@ impl Key {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {}", self.client_id, self.issuer)?;
+        let scope = self.scope.to_string();
         for (name, part) in [
             ("tenant", &self.tenant),
             ("subject", &self.subject),
             ("audience", &self.audience),
             ("label", &self.label),
+            ("scope", &scope),
         ] {
             if !part.is_empty() {
                 write!(f, ", {name} {part}")?;
             }
-        }
-        if !self.scope.is_empty() {
-            write!(f, ", scope {}", self.scope)?;
         }
         Ok(())
     }

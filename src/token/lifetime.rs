@@ -77,7 +77,8 @@ pub struct Lifetime {
     pub refresh_expiry: RefreshExpiry,
     /// The time at which the server requested the next rotation (`refresh_in`). It takes precedence over a strategy's
     /// own time.
-    #[serde(with = "millis::option")]
+    #[serde(serialize_with = "millis::serialize")]
+    #[serde(deserialize_with = "millis::option")]
     pub refresh_in: Option<Duration>,
 }
 
@@ -112,12 +113,8 @@ impl Lifetime {
     /// `None` if the lifetime is unknown or has no end, because an early rotation needs an expiry.
     #[must_use]
     pub fn at_fraction(&self, fraction: f64) -> Option<Duration> {
-        let fraction = if fraction.is_nan() {
-            1.0
-        } else {
-            fraction.clamp(0.0, 1.0)
-        };
-        self.early(|total| share(total, fraction))
+        let fraction = if fraction.is_nan() { 1.0 } else { fraction };
+        self.early(|total| share(total, fraction.clamp(0.0, 1.0)))
     }
 
     /// The time at `window` before the access token's expiry, but not before half the lifetime, or the server's
@@ -138,14 +135,9 @@ impl Lifetime {
     /// Whether the session ends no later than the access token, so that rotating is useless.
     #[must_use]
     pub fn is_last_of_fixed_session(&self) -> bool {
-        match (self.refresh_expiry, self.access, self.refresh) {
-            (
-                RefreshExpiry::Absolute,
-                Validity::Known { total: access },
-                Validity::Known { total: refresh },
-            ) => access >= refresh,
-            _ => false,
-        }
+        let totals = self.access.total().zip(self.refresh.total());
+        self.refresh_expiry == RefreshExpiry::Absolute
+            && totals.is_some_and(|(access, refresh)| access >= refresh)
     }
 }
 
@@ -153,42 +145,24 @@ impl Lifetime {
 pub(crate) mod millis {
     use std::time::Duration;
 
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    use crate::clock::whole_millis;
+
+    /// Serializes a `Duration`, or an `Option` of one.
     pub(crate) fn serialize<S: Serializer>(
-        span: &Duration,
+        span: &(impl Copy + Into<Option<Duration>>),
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(whole(*span))
+        (*span).into().map(whole_millis).serialize(serializer)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Duration, D::Error> {
-        u64::deserialize(deserializer).map(Duration::from_millis)
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_millis)
     }
 
-    fn whole(span: Duration) -> u64 {
-        u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-    }
-
-    pub(super) mod option {
-        use std::time::Duration;
-
-        use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-        pub(in super::super) fn serialize<S: Serializer>(
-            span: &Option<Duration>,
-            serializer: S,
-        ) -> Result<S::Ok, S::Error> {
-            span.map(super::whole).serialize(serializer)
-        }
-
-        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-            deserializer: D,
-        ) -> Result<Option<Duration>, D::Error> {
-            Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_millis))
-        }
+    pub(crate) fn option<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::deserialize(from)?.map(Duration::from_millis))
     }
 }
 

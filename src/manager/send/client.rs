@@ -4,7 +4,7 @@
 use std::cell::Cell;
 
 use http::Method;
-use reqwest::redirect::{self, Policy};
+use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Request, RequestBuilder, Response};
 use url::Url;
 
@@ -72,13 +72,11 @@ impl TokenManager {
     ///
     /// [`BuildError::Client`] if reqwest cannot build the client.
     pub fn client(&self, builder: impl Fn() -> ClientBuilder) -> Result<TokenClient, BuildError> {
-        let plain = match self.api().origins.any(is_plain) {
-            true => Some(self.client_of(builder().no_proxy(), true)?),
-            false => None,
-        };
+        let has_plain = self.api().origins.any(is_plain);
+        let plain = has_plain.then(|| self.client_of(builder().no_proxy(), true));
         Ok(TokenClient {
             http: self.client_of(builder(), false)?,
-            plain,
+            plain: plain.transpose()?,
             tokens: self.clone(),
         })
     }
@@ -94,9 +92,10 @@ impl TokenManager {
             if !origins.allow(attempt.url()) || (is_plain(attempt.url()) && !takes_plain) {
                 return attempt.stop();
             }
-            let is_same_host = Some(is_same_host(&attempt));
+            let before = attempt.previous().last();
+            let is_same_host = before.is_some_and(|url| url.origin() == attempt.url().origin());
             // Fails for a request that the caller sends without this crate, which needs no record.
-            let _ = KEPT_HOST.try_with(|kept| kept.set(is_same_host));
+            let _ = KEPT_HOST.try_with(|kept| kept.set(Some(is_same_host)));
             attempt.follow()
         });
         Ok(builder.redirect(policy).build()?)
@@ -111,16 +110,6 @@ impl TokenManager {
         let asked = Asked::new(request.method().clone(), request.url());
         self.drive(asked, ours, Built { client, request }).await
     }
-}
-
-/// Whether a redirect keeps the scheme, the host and the port.
-fn is_same_host(attempt: &redirect::Attempt<'_>) -> bool {
-    let url = attempt.url();
-    attempt.previous().last().is_some_and(|before| {
-        before.scheme() == url.scheme()
-            && before.host_str() == url.host_str()
-            && before.port_or_known_default() == url.port_or_known_default()
-    })
 }
 
 /// A request that is built. Another attempt needs a clone of the request.
@@ -203,8 +192,8 @@ impl TokenClient {
         };
         let (sent, kept_host) = KEPT_HOST.scope(Cell::new(None), watched).await;
         let is_removable = self.tokens.api().channel.is_taken_off();
-        let route = kept_host.map_or(Route::Straight, |kept_host| Route::Redirected {
-            carried: Some(kept_host || !is_removable),
+        let route = kept_host.map_or(Route::Straight, |kept_host| {
+            Route::Redirected(Some(kept_host || !is_removable))
         });
         (sent, Some(route))
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::record::pause::Class;
+use crate::record::Class;
 use crate::record::testkit::{LEASE_DURATION, NOW, ONE, TWO, active};
 
 const LATER: StoreTime = StoreTime::from_millis(NOW.as_millis() + 60_000);

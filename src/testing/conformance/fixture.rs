@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::record::past::Past;
-use crate::record::pause::{Class, NotBefore};
-use crate::record::{DoubtfulBy, Lease, Origin, Owner, Record, RecordState, StoredPair};
+use crate::record::{
+    Class, DoubtfulBy, Lease, NotBefore, Origin, Owner, Record, RecordState, StoredPair,
+};
 use crate::store::{Loaded, Revision, StoreError, StoreTime, Swap, TokenStore};
 use crate::token::{Digest, Key, RefreshExpiry, TokenFamily, TokenPair, Validity, random};
 

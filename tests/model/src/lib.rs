@@ -47,7 +47,7 @@ mod real {
 
     pub(crate) mod clock {
         mod store_time;
-        pub(crate) use self::store_time::StoreTime;
+        pub(crate) use self::store_time::{StoreTime, whole_millis};
     }
 }
 

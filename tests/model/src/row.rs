@@ -7,9 +7,8 @@ use std::time::Duration;
 use crate::clock::StoreTime;
 use crate::record::lease::{Candidate, DoubtfulBy, Holder, Lease, Owner};
 use crate::record::past::Past;
-use crate::record::pause::{Class, NotBefore};
 use crate::record::reconcile;
-use crate::record::{Origin, Record, RecordState, StoredPair};
+use crate::record::{Class, NotBefore, Origin, Record, RecordState, StoredPair};
 use crate::token::{Digest, Key, PairId, TokenFamily, TokenPair};
 
 /// The number of a refresh token.
