@@ -217,11 +217,6 @@ impl Rotation {
 
     /// One attempt: repeats the four steps until a newer pair is held, or until a step fails.
     async fn attempt(&mut self) -> Result<Token, Error> {
-        // A pair that still waits to be stored is stored first: the lease has to be on the token that the store
-        // holds.
-        if self.uses_leases() {
-            persist::store_next(self.session()).await?;
-        }
         let mut before = None;
         self.answered = self.session().take_written();
         loop {

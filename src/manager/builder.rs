@@ -185,7 +185,7 @@ impl Builder {
 
     /// Sets whether callers wait until a new pair is stored. Default: [`Persistence::write_through`].
     ///
-    /// With write-behind, [`shutdown`](TokenManager::shutdown) stores the pair that is not stored yet. Where the server revokes
+    /// Write-behind needs [`Coordination::None`]. With it, [`shutdown`](TokenManager::shutdown) stores the pair that is not stored yet. Where the server revokes
     /// the old pair at the first use of the new one ([`OldPair::DiesAtFirstUse`](crate::OldPair::DiesAtFirstUse)), a pair is
     /// stored before a caller gets it in any case.
     pub fn persistence(mut self, persistence: Persistence) -> Self {

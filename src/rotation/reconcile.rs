@@ -72,7 +72,7 @@ impl Rotation {
                         next_number,
                     );
                     // The held pair is already waiting to be stored.
-                    if !self.uses_leases() && session.outbox.is_behind() {
+                    if session.outbox.is_behind() {
                         return self.judge(&next, seen).await;
                     }
                     self.swap(seen.revision(), &next).await?;

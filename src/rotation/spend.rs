@@ -135,11 +135,9 @@ impl Rotation {
         let ours = leased.record.digest();
         // A pair that is still waiting to be stored is stored first. Otherwise the record would show an older token,
         // and the rejected one would be taken for a token that another instance has replaced.
-        if !self.uses_leases() {
-            // The rotation does not give up here: a new rotation would send the dead token again.
-            while let Err(error) = store_next(self.session()).await {
-                self.wait_for_store(error).await?;
-            }
+        // The rotation does not give up here: a new rotation would send the dead token again.
+        while let Err(error) = store_next(self.session()).await {
+            self.wait_for_store(error).await?;
         }
         loop {
             let seen = match load_patiently(self.session()).await {
