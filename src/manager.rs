@@ -115,7 +115,9 @@ impl TokenManager {
             Answer::Join(waiter, _) => match session.usable() {
                 Some(token) => Ok(token),
                 None => Err(match waiter.report() {
-                    Progress::Pausing(error, until) => session.still(&error, until),
+                    Progress::Pausing(error, until) => {
+                        error.with_retry_after(until.since(session.now()))
+                    }
                     _ => Error::Pending,
                 }),
             },
@@ -232,13 +234,8 @@ impl TokenManager {
                 after,
                 source: None,
             })?;
-        match session.given_up() {
-            Some(source) => Err(Error::Store {
-                source,
-                retry_after: Duration::ZERO,
-            }),
-            None => Ok(()),
-        }
+        let given_up = session.lock().given_up.clone();
+        given_up.map_or(Ok(()), |source| Err(source.into()))
     }
 
     #[inline]

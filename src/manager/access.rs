@@ -242,7 +242,7 @@ impl Joined {
                 if let Some(token) = wanted.valid(session) {
                     return Some(Some(Ok(token)));
                 }
-                let error = session.still(&error, until);
+                let error = error.with_retry_after(until.since(session.now()));
                 let next = error
                     .retry_after()
                     .and_then(|left| Instant::now().checked_add(left));

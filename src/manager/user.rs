@@ -33,7 +33,7 @@ impl TokenManager {
         if pair.access.is_none() && pair.refresh.is_none() {
             return Err(Error::NoSession);
         }
-        let logouts = session.lock().logouts();
+        let logouts = session.lock().logouts;
         self.on_its_own(async move {
             let replaced = rotation::replace(&session, pair, logouts).await;
             replaced.map_err(|error| later(&session, error))
@@ -52,7 +52,7 @@ impl TokenManager {
             return Err(Error::NotRotatable);
         }
         let session = Arc::clone(&self.session);
-        let logouts = session.lock().logouts();
+        let logouts = session.lock().logouts;
         self.on_its_own(async move { rotation::reopen(&session, logouts).await })
             .await?
             .map_err(|error| later(&self.session, error))?;
@@ -136,7 +136,7 @@ impl TokenManager {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Error> {
-        if self.session.lock().is_closed() {
+        if self.session.lock().is_closed {
             return Err(Error::ShutDown);
         }
         let chore = self.session.chore();
