@@ -65,7 +65,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 pub(crate) use self::begin::{reopen, replace};
@@ -323,16 +322,12 @@ impl Session {
     }
 
     /// Runs work that no caller owns. A shutdown waits for its end.
-    pub(crate) fn in_background<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> JoinHandle<T> {
+    fn in_background(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
         let chore = self.chore();
         self.shared.runtime.spawn(async move {
-            let done = work.await;
+            work.await;
             drop(chore);
-            done
-        })
+        });
     }
 }
 

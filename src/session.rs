@@ -104,16 +104,15 @@ impl Session {
         key: Key,
         owner: Owner,
         seed: Option<(TokenPair, Timestamp)>,
-        on_system_clock: bool,
     ) -> Arc<Self> {
         let can_sign_in = shared.endpoint.can_sign_in();
         Arc::new_cyclic(|this| Self {
+            on_system_clock: shared.clock.is_system(),
             shared,
             key,
             owner,
             state: Mutex::new(State::new(seed, can_sign_in)),
             snapshot: ArcSwapOption::empty(),
-            on_system_clock,
             events: OnceLock::new(),
             seat: OnceLock::new(),
             this: Weak::clone(this),
@@ -339,6 +338,7 @@ impl Session {
 
     /// An API accepted the token.
     pub(crate) fn accept(&self, token: &Token) {
+        // It reads first: a write for every response would have all threads contend for the cache line.
         if !token.accepted() {
             token.accept();
             self.lock().accept(token.pair_id());

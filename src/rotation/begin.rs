@@ -42,12 +42,7 @@ impl Rotation {
                 OnSeedConflict::Replace => next,
             },
         };
-        let swapped = self.session().swap(seen.revision(), &next).await;
-        if !matches!(swapped, Ok(Swap::Lost(_))) {
-            let new = next.pair.as_ref().map(|stored| &stored.pair);
-            revoke_left_behind(session, seen.record(), false, new);
-        }
-        if let Swap::Swapped(_) = swapped? {
+        if write_over(session, seen, &next, seen.record(), false).await? {
             let now = session.store_now(seen.clock);
             session.adopt(&next, now, self.flight.epoch, None);
         }

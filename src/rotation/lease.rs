@@ -320,10 +320,8 @@ impl Rotation {
         session.lock().attempted(holder, attempt);
         match session.swap_timed(seen.revision(), &next).await {
             Ok((Swap::Swapped(revision), clock)) => {
-                let (ahead, behind) = match clock {
-                    Some(clock) => seen.clock.is_off_by(clock),
-                    None => (Duration::ZERO, Duration::ZERO),
-                };
+                let off_by = clock.map(|clock| seen.clock.is_off_by(clock));
+                let (ahead, behind) = off_by.unwrap_or_default();
                 let seen = Seen {
                     entry: Some((next.clone(), revision)),
                     clock: clock.unwrap_or(seen.clock),

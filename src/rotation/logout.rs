@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::begin::{displacing, seeded};
-use super::{Next, Rotation, STORE_PAUSE, STORE_TRIES, Seen, UNCHANGED_PAUSE, family};
+use super::{Next, Rotation, STORE_PAUSE, Seen, UNCHANGED_PAUSE, family, patiently};
 use crate::clock::Backoff;
 use crate::endpoint::EndpointError;
 use crate::error::{Causes, EndReason, Error};
@@ -35,14 +35,7 @@ pub(crate) async fn log_out(
     had: HeldAtLogout,
     progress: watch::Sender<LogoutProgress>,
 ) {
-    let mut stored = Err(StoreError::new("not tried"));
-    for tried in 0..STORE_TRIES {
-        stored = write(session, &had).await;
-        if stored.is_ok() {
-            break;
-        }
-        tokio::time::sleep(STORE_PAUSE * (tried + 1)).await;
-    }
+    let mut stored = patiently(|| write(session, &had)).await;
     let is_stored = stored.as_ref().map(drop).map_err(Clone::clone);
     progress.send_modify(|it| it.stored = Some(is_stored));
     let mut revoked = Ok(());

@@ -76,30 +76,29 @@ impl Session {
             return Ok(());
         };
         let is_news = current.end(reason.clone());
-        let error = state.ended(reason.clone(), moment.now);
-        self.report_end(state, reason, is_news, moment);
-        Err(error)
+        Err(self.report_end(state, reason, is_news, moment))
     }
 
-    /// Reports the end of the session once.
+    /// Reports the end of the session once, and returns it as an error.
     fn report_end(
         &self,
         state: MutexGuard<'_, State>,
         reason: EndReason,
         is_news: bool,
         moment: Moment,
-    ) {
+    ) -> Error {
         self.republish(&state, moment);
         let error = state.ended(reason.clone(), moment.now);
         drop(state);
         if is_news {
             tracing::warn!(key = %self.key, error = %Causes(&error), "the session has ended");
-            let source = match error {
-                Error::Ended { source, .. } => source,
+            let source = match &error {
+                Error::Ended { source, .. } => source.clone(),
                 _ => None,
             };
             self.send(Event::Ended { reason, source });
         }
+        error
     }
 
     pub(crate) fn close(&self) {

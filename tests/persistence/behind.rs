@@ -7,7 +7,7 @@ use evertoken::{
     TokenManager,
 };
 
-use crate::gate::Gate;
+use crate::Gate;
 use crate::support::{Caller, MINUTE, SECOND, World, drain, loaded, rotate, settle};
 
 /// The number of past tokens that a record names, as digests of 16 bytes in base64.
