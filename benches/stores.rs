@@ -144,30 +144,26 @@ impl Done {
 
 async fn through_or_behind(store: &Store) {
     let mut table = table(
-        "sessions | coordination | rotating | through: per s | p50, us | p99, us | behind: per s | p50, us | p99, us | per s, behind/through | p50, behind/through",
+        "sessions | rotating | through: per s | p50, us | p99, us | behind: per s | p50, us | p99, us | per s, behind/through | p50, behind/through",
     );
     for count in [1, 8, 64] {
-        for coordination in [Coordination::Lease, Coordination::None] {
-            for pace in [None, Some(PACE)] {
-                let persistences = [Persistence::write_through(), Persistence::write_behind(8)];
-                let [through, behind] =
-                    compared(store, count, coordination, pace, persistences).await;
-                let mut row = vec![
-                    count.to_string(),
-                    format!("{coordination:?}").to_lowercase(),
-                    pace.map_or("always".to_owned(), |pace| format!("every {pace:?}")),
-                ];
-                for done in [&through, &behind] {
-                    row.push(format!("{:.0}", done.per_second()));
-                    row.push(done.waits.value_at_quantile(0.5).to_string());
-                    row.push(done.waits.value_at_quantile(0.99).to_string());
-                }
-                row.push(format!("{:.2}", behind.per_second() / through.per_second()));
-                let [behind, through] =
-                    [&behind, &through].map(|done| done.waits.value_at_quantile(0.5));
-                row.push(format!("{:.2}", ratio(behind, through)));
-                table.add_row(row);
+        for pace in [None, Some(PACE)] {
+            let persistences = [Persistence::write_through(), Persistence::write_behind(8)];
+            let [through, behind] = compared(store, count, pace, persistences).await;
+            let mut row = vec![
+                count.to_string(),
+                pace.map_or("always".to_owned(), |pace| format!("every {pace:?}")),
+            ];
+            for done in [&through, &behind] {
+                row.push(format!("{:.0}", done.per_second()));
+                row.push(done.waits.value_at_quantile(0.5).to_string());
+                row.push(done.waits.value_at_quantile(0.99).to_string());
             }
+            row.push(format!("{:.2}", behind.per_second() / through.per_second()));
+            let [behind, through] =
+                [&behind, &through].map(|done| done.waits.value_at_quantile(0.5));
+            row.push(format!("{:.2}", ratio(behind, through)));
+            table.add_row(row);
         }
     }
     println!("PostgreSQL, at an endpoint that takes {EXCHANGE:?}.\n{table}");
@@ -177,7 +173,6 @@ async fn through_or_behind(store: &Store) {
 async fn compared(
     store: &Store,
     count: usize,
-    coordination: Coordination,
     pace: Option<Duration>,
     persistences: [Persistence; 2],
 ) -> [Done; 2] {
@@ -187,7 +182,7 @@ async fn compared(
     });
     for _ in 0..ROUNDS {
         for (done, persistence) in done.iter_mut().zip(&persistences) {
-            let sessions = sessions(store, count, EXCHANGE, coordination, persistence).await;
+            let sessions = sessions(store, count, EXCHANGE, Coordination::None, persistence).await;
             let started = Instant::now();
             let rotating = sessions.iter().map(|session| {
                 let session = session.clone();

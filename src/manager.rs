@@ -119,7 +119,9 @@ impl TokenManager {
         match self.decide() {
             Answer::Serve(token) => Ok(token),
             Answer::Join(waiter, _) => session.usable().ok_or_else(|| match waiter.report() {
-                Progress::Pausing(error, until) => session.still(&error, until),
+                Progress::Pausing(error, until) => {
+                    error.with_retry_after(until.since(session.now()))
+                }
                 _ => Error::Pending,
             }),
             Answer::Fail(error) => Err(error),
@@ -225,13 +227,8 @@ impl TokenManager {
             session.chores_done().await;
         };
         self.in_time(over).await?;
-        let retry_after = Duration::ZERO;
-        session.given_up().map_or(Ok(()), |source| {
-            Err(Error::Store {
-                source,
-                retry_after,
-            })
-        })
+        let given_up = session.lock().given_up.clone();
+        given_up.map_or(Ok(()), |source| Err(source.into()))
     }
 
     #[inline]

@@ -46,9 +46,7 @@
 //! - [`unclear`]: handles an answer that does not say whether the token is spent
 //! - [`failure`]: classifies a failure, and waits for the end of the pause after it
 //! - [`commit`], [`persist`]: store the issued pair and publish it, in the order that the settings ask for
-//! - [`begin`], [`logout`]: a seed, the pair of a new sign-in, and a logout
-//! - [`revoke`]: revokes pairs that are no longer used
-//! - [`user_code`]: the calls to the store and to the endpoint
+//! - [`begin`], [`logout`]: a seed, the pair of a new sign-in, a logout, and revoking pairs that are no longer used
 
 mod begin;
 mod commit;
@@ -57,11 +55,10 @@ mod lease;
 mod logout;
 mod persist;
 mod reconcile;
-mod revoke;
 mod spend;
 mod unclear;
-mod user_code;
 
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -74,17 +71,15 @@ pub(crate) use self::begin::{reopen, replace};
 use self::lease::Observed;
 pub(crate) use self::logout::log_out;
 use self::reconcile::Next;
-pub(crate) use self::user_code::is_inside;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::record::Record;
-use crate::session::{Flight, Seen, Session, StoreClock, Wake};
+use crate::session::{Flight, Seen, Session, StoreClock};
 use crate::settings::Coordination;
 use crate::snapshot::Token;
-use crate::state::{ClockReading, Notice, Progress};
+use crate::state::{ClockReading, Progress};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
-use crate::timer::{Seat, Sleeper};
-use crate::token::TokenFamily;
+use crate::token::{Digest, TokenFamily};
 
 /// The pause before the store is asked again after it showed the same record twice.
 const UNCHANGED_PAUSE: Duration = Duration::from_millis(20);
@@ -94,12 +89,16 @@ const UNCHANGED_PAUSE: Duration = Duration::from_millis(20);
 /// be wrong.
 const POLLS_WITHOUT_READ: u32 = 6;
 
+/// How often the store is asked again where one failure must not decide, and the first pause between the attempts.
+const STORE_TRIES: u32 = 3;
+const STORE_PAUSE: Duration = Duration::from_millis(100);
+
 /// Runs a rotation as a task on the manager's runtime. A panic of the task becomes an error for the callers.
 pub(crate) fn start(flight: Flight) {
-    let runtime = flight.session().shared.runtime.clone();
-    let id = user_code::id(flight.session());
-    let span = tracing::info_span!("rotation", key = %flight.session().key);
-    let task = user_code::INSIDE.scope(id, async move {
+    let runtime = flight.session.shared.runtime.clone();
+    let id = id(&flight.session);
+    let span = tracing::info_span!("rotation", key = %flight.session.key);
+    let task = INSIDE.scope(id, async move {
         let mut rotation = Rotation {
             flight,
             attempt: None,
@@ -117,39 +116,14 @@ pub(crate) fn start(flight: Flight) {
         let run = AssertUnwindSafe(rotation.run()).catch_unwind().await;
         let outcome = run.unwrap_or_else(|_| {
             tracing::error!("a rotation panicked: this is a bug in evertoken, please report it");
-            let died = Error::TaskDied {
-                retry_after: Duration::ZERO,
-            };
+            let retry_after = Duration::ZERO;
+            let died = Error::TaskDied { retry_after };
             Err(rotation.fail(died, 0).error)
         });
         rotation.release_unclear().await;
         rotation.flight.finish(outcome);
     });
     runtime.spawn(task.instrument(span));
-}
-
-/// Reads the record before subscribers get a notice that the session ends: another instance may have prolonged the
-/// session.
-pub(crate) async fn reconcile_before(session: &Session, notice: Notice) {
-    let (held, epoch) = {
-        let state = session.lock();
-        let Some(held) = state.pair_id() else {
-            return;
-        };
-        (held, state.epoch())
-    };
-    if let Ok(seen) = user_code::load(session).await
-        && let Some(record) = seen.record().filter(|record| record.pair.is_some())
-        && session.adopt(
-            record,
-            user_code::latest_store_now(session, seen.clock),
-            epoch,
-            Duration::ZERO,
-        )
-    {
-        return;
-    }
-    session.tell(notice, held, epoch);
 }
 
 /// One rotation under way, with what its steps have to remember from one attempt to the next.
@@ -190,7 +164,7 @@ enum Kind {
 
 impl Rotation {
     fn session(&self) -> &Arc<Session> {
-        self.flight.session()
+        &self.flight.session
     }
 
     /// Runs attempts until one succeeds, and retries failures of the store as long as a caller or the worker needs
@@ -217,17 +191,12 @@ impl Rotation {
 
     /// One attempt: repeats the four steps until a newer pair is held, or until a step fails.
     async fn attempt(&mut self) -> Result<Token, Error> {
-        // A pair that still waits to be stored is stored first: the lease has to be on the token that the store
-        // holds.
-        if self.uses_leases() {
-            persist::store_next(self.session()).await?;
-        }
         let mut before = None;
         self.answered = self.session().take_written();
         loop {
             let seen = match self.answered.take() {
                 Some(seen) => seen,
-                None => self.load().await?,
+                None => self.session().load().await?,
             };
             // A replica that lags behind may report a change, or a lost swap, and still show the same record. The
             // store is then not asked again without a pause.
@@ -248,18 +217,6 @@ impl Rotation {
                 }
             }
         }
-    }
-
-    async fn load(&self) -> Result<Seen, StoreError> {
-        user_code::load(self.session()).await
-    }
-
-    async fn swap(&self, seen: Option<Revision>, next: &Record) -> Result<Swap, StoreError> {
-        user_code::swap(self.session(), seen, next).await
-    }
-
-    fn store_now(&self, clock: StoreClock) -> StoreTime {
-        user_code::store_now(self.session(), clock)
     }
 
     /// Waits until the record may have changed, for `limit` at most. Waiters whose callers hold a valid token are
@@ -298,62 +255,129 @@ impl Rotation {
     }
 }
 
-fn store_failed(source: StoreError) -> Error {
-    Error::Store {
-        source,
-        retry_after: Duration::ZERO,
+/// The calls of the store. The store is user code, so each call notes when it was made.
+impl Session {
+    /// Loads the record. An answer that took longer than the store's timeout comes from before the machine was suspended.
+    /// A lease that is based on it would be too old to send under, so the record is loaded once more.
+    async fn load(&self) -> Result<Seen, StoreError> {
+        let seen = self.load_once().await?;
+        if seen.clock.lag() > self.settings().store_timeout {
+            return self.load_once().await;
+        }
+        Ok(seen)
+    }
+
+    async fn load_once(&self) -> Result<Seen, StoreError> {
+        let asked = self.now();
+        let loaded = self.shared.store.load(&self.key).await?;
+        let (read, at) = (loaded.now, self.now());
+        Ok(Seen {
+            entry: loaded.entry,
+            clock: StoreClock { read, asked, at },
+        })
+    }
+
+    /// Loads the record, and tries again after a failure.
+    async fn load_patiently(&self) -> Result<Seen, StoreError> {
+        patiently(|| self.load()).await
+    }
+
+    /// Whether the store knows this token as one of the session's, although the record that was read does not: past
+    /// tokens leave a record in time, and the store may keep their digests. The record may also have come to know the
+    /// token since it was read.
+    async fn was_ours(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let found = self.shared.store.find(digest).await?;
+        Ok(found.as_ref() == Some(&self.key))
+    }
+
+    async fn swap(&self, seen: Option<Revision>, next: &Record) -> Result<Swap, StoreError> {
+        let (swap, _) = self.swap_timed(seen, next).await?;
+        Ok(swap)
+    }
+
+    /// Swaps the record, and returns the store's clock if the store reports its time.
+    async fn swap_timed(
+        &self,
+        seen: Option<Revision>,
+        next: &Record,
+    ) -> Result<(Swap, Option<StoreClock>), StoreError> {
+        let asked = self.now();
+        let swapping = self.shared.store.swap_timed(&self.key, seen, next);
+        let (swap, read) = swapping.await?;
+        let at = self.now();
+        let clock = read.map(|read| StoreClock { read, asked, at });
+        // As in `load`, the answer may be from before the machine was suspended.
+        let limit = self.settings().store_timeout;
+        Ok((swap, clock.filter(|clock| clock.lag() <= limit)))
+    }
+
+    /// The store's time at least: a lease is never taken for older than it is.
+    fn store_now(&self, clock: StoreClock) -> StoreTime {
+        clock.read.after(self.now().since(clock.at))
+    }
+
+    /// The store's time at most: a token is never taken for younger than it is.
+    fn latest_store_now(&self, clock: StoreClock) -> StoreTime {
+        self.store_now(clock).after(clock.lag())
+    }
+
+    /// Runs work that no caller owns. A shutdown waits for its end.
+    fn in_background(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+        let chore = self.chore();
+        self.shared.runtime.spawn(async move {
+            work.await;
+            drop(chore);
+        });
+    }
+}
+
+async fn patiently<T, F>(mut call: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut tries = 0;
+    loop {
+        match call().await {
+            Err(_) if tries < STORE_TRIES => {
+                tries += 1;
+                tokio::time::sleep(STORE_PAUSE * tries).await;
+            }
+            answer => return answer,
+        }
     }
 }
 
 impl From<StoreError> for Error {
-    fn from(error: StoreError) -> Self {
-        store_failed(error)
+    fn from(source: StoreError) -> Self {
+        Self::Store {
+            source,
+            retry_after: Duration::ZERO,
+        }
     }
 }
 
-fn family() -> Result<TokenFamily, Error> {
+fn family() -> Result<TokenFamily, StoreError> {
     TokenFamily::random().map_err(no_random)
 }
 
-fn no_random(source: getrandom::Error) -> Error {
+fn no_random(source: getrandom::Error) -> StoreError {
     let gave_none =
         "the operating system's random source failed; check the sandbox of this process";
-    store_failed(StoreError::with_source(gave_none, source))
+    StoreError::with_source(gave_none, source)
 }
 
-/// The pause after a panic, because the cause would mostly make the next attempt panic at once.
-const AFTER_PANIC: Duration = Duration::from_secs(5);
-
-/// What a session does when its timer wakes it, whether or not a caller asks for a token. A panic does not stop the
-/// timer: a session without a timer would expire without a report.
-impl Sleeper for Session {
-    fn wake_up(self: Arc<Self>) {
-        if self.is_closing() {
-            return;
-        }
-        match self.wake() {
-            Wake::Rotate(flight) => start(flight),
-            Wake::Tell(notice) => {
-                let runtime = self.shared.runtime.clone();
-                runtime.spawn(announce(self, notice));
-            }
-            Wake::Sleep => {}
-        }
-    }
-
-    fn seat(&self) -> Option<&Seat> {
-        Self::seat(self)
-    }
+tokio::task_local! {
+    /// The session whose rotation runs in this task.
+    static INSIDE: usize;
 }
 
-async fn announce(session: Arc<Session>, notice: Notice) {
-    let announced = AssertUnwindSafe(reconcile_before(&session, notice)).catch_unwind();
-    if announced.await.is_err() {
-        tracing::error!(
-            key = %session.key,
-            "a session panicked before it could report its end: this is a bug in evertoken, please report it"
-        );
-        tokio::time::sleep(AFTER_PANIC).await;
-    }
-    session.reported();
+fn id(session: &Arc<Session>) -> usize {
+    Arc::as_ptr(session).addr()
+}
+
+/// Whether the calling task is the session's own rotation, which would wait for itself.
+pub(crate) fn is_inside(session: &Arc<Session>) -> bool {
+    INSIDE
+        .try_with(|inside| *inside == id(session))
+        .unwrap_or(false)
 }

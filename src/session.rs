@@ -4,16 +4,13 @@
 //! - [`pairs`]: how a pair comes to be held
 //! - [`ending`]: how a session ends
 //! - [`flight`]: a rotation in flight, and the answer for its waiters
-//! - [`outbox`]: a pair that callers have before it is stored
-//! - [`seen`]: a record as this process saw it last
+//! - [`outbox`]: a record as this process saw it last, and a pair that callers have before it is stored
 
 mod ending;
 mod flight;
 mod outbox;
 mod pairs;
-mod seen;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -21,15 +18,11 @@ use arc_swap::{ArcSwapOption, Guard};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::broadcast;
 
-use self::ending::Chore;
-use self::ending::Closing;
+use self::ending::{Chore, Closing};
 pub(crate) use self::flight::Flight;
-use self::outbox::Outbox;
-pub(crate) use self::outbox::Unstored;
-pub(crate) use self::pairs::OnRotated;
-pub(crate) use self::pairs::draw;
-use self::seen::LastWritten;
-pub(crate) use self::seen::{Seen, StoreClock};
+use self::outbox::{LastWritten, Outbox};
+pub(crate) use self::outbox::{Seen, StoreClock, Unstored};
+pub(crate) use self::pairs::{OnRotated, draw};
 use crate::clock::{Clock, Coarse, SystemClock, Timestamp};
 use crate::error::Error;
 use crate::event::{Event, Status};
@@ -37,7 +30,6 @@ use crate::record::lease::Owner;
 use crate::settings::Settings;
 use crate::snapshot::{Copies, Token};
 use crate::state::{Decided, Decision, Notice, Rejection, Room, State, Waiter};
-use crate::store::StoreError;
 use crate::timer::{Seat, Timer};
 use crate::token::{Key, PairId, TokenPair};
 use crate::user_code::{Moment, UserClock, UserEndpoint, UserStore, UserStrategy};
@@ -76,7 +68,7 @@ pub(crate) struct Session {
     /// The channel is made for the first subscriber.
     events: OnceLock<broadcast::Sender<Event>>,
     /// The session's entry at the runtime's timer, from the first planned moment on.
-    seat: OnceLock<Seat>,
+    pub(crate) seat: OnceLock<Seat>,
     this: Weak<Session>,
     closing: Closing,
     /// Logouts and sign-ins of the user are stored one after the other.
@@ -84,20 +76,14 @@ pub(crate) struct Session {
     /// The pair that callers have before it is stored.
     pub(crate) outbox: Outbox,
     last_written: LastWritten,
-    /// How many pairs the server issued to this manager that it serves, or has served.
-    rotations: AtomicU64,
-    /// How many attempts to store a pair failed.
-    store_failures: AtomicU64,
-    /// Why something was not stored, where the manager has given up storing it.
-    given_up: Mutex<Option<StoreError>>,
 }
 
 /// What a session has to do at a planned moment.
 #[derive(Debug)]
 pub(crate) enum Wake {
     Rotate(Flight),
-    /// Report this, and then call [`Session::reported`].
-    Tell(Notice),
+    /// Notify subscribers, and then call [`Session::notified`].
+    Notify(Notice),
     /// Nothing before the next planned moment.
     Sleep,
 }
@@ -117,16 +103,15 @@ impl Session {
         key: Key,
         owner: Owner,
         seed: Option<(TokenPair, Timestamp)>,
-        on_system_clock: bool,
     ) -> Arc<Self> {
         let can_sign_in = shared.endpoint.can_sign_in();
         Arc::new_cyclic(|this| Self {
+            on_system_clock: shared.clock.is_system(),
             shared,
             key,
             owner,
             state: Mutex::new(State::new(seed, can_sign_in)),
             snapshot: ArcSwapOption::empty(),
-            on_system_clock,
             events: OnceLock::new(),
             seat: OnceLock::new(),
             this: Weak::clone(this),
@@ -134,9 +119,6 @@ impl Session {
             order: OnceLock::new(),
             outbox: Outbox::default(),
             last_written: LastWritten::default(),
-            rotations: AtomicU64::new(0),
-            store_failures: AtomicU64::new(0),
-            given_up: Mutex::default(),
         })
     }
 
@@ -166,7 +148,7 @@ impl Session {
         let receiver = events.subscribe();
         // The session's end may have to be reported to the new subscriber.
         let moment = self.moment();
-        self.plan(&self.state.lock(), moment);
+        self.plan(&self.lock(), moment);
         receiver
     }
 
@@ -211,15 +193,15 @@ impl Session {
     fn lock_asking(&self) -> (MutexGuard<'_, State>, Moment) {
         let can_sign_in = self.shared.endpoint.can_sign_in();
         let moment = self.moment();
-        let mut state = self.state.lock();
-        state.set_can_sign_in(can_sign_in);
+        let mut state = self.lock();
+        state.can_sign_in = can_sign_in;
         (state, moment)
     }
 
     /// Decides for a caller. The caller of this function starts the flight that comes with the answer.
     pub(crate) fn decide(self: &Arc<Self>) -> (Answer, Option<Flight>) {
         let (mut state, moment) = self.lock_asking();
-        let Decided { decision, begins } = state.decide(self.settings(), moment.now, moment.wall);
+        let Decided { decision, begins } = state.decide(self.settings(), moment);
         let begun = begins.then(|| self.begin_flight(&mut state, moment));
         let (flight, waiter) = begun.unzip();
         let answer = match decision {
@@ -230,7 +212,7 @@ impl Session {
                 Answer::Serve(token)
             }
             Decision::Wait => match waiter.or_else(|| state.flight()) {
-                Some(waiter) => self.join(&state, moment, waiter),
+                Some(waiter) => Answer::Join(waiter, state.longest_wait(self.settings(), moment)),
                 None => Answer::Fail(Error::Pending),
             },
             Decision::Fail(error) => Answer::Fail(error),
@@ -241,7 +223,7 @@ impl Session {
     /// Decides for a caller that wants a newer pair than `seen`, whatever the plan says.
     pub(crate) fn renew(self: &Arc<Self>, seen: Option<PairId>) -> (Answer, Option<Flight>) {
         let moment = self.moment();
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         if let Some(waiter) = state.flight() {
             return (Answer::Join(waiter, None), None);
         }
@@ -256,16 +238,11 @@ impl Session {
         (Answer::Join(waiter, None), Some(flight))
     }
 
-    fn join(&self, state: &State, moment: Moment, waiter: Waiter) -> Answer {
-        let longest_wait = state.longest_wait(self.settings(), moment.now, moment.wall);
-        Answer::Join(waiter, longest_wait)
-    }
-
     /// What the session has to do at a planned moment that has come.
     pub(crate) fn wake(self: &Arc<Self>) -> Wake {
         let (mut state, moment) = self.lock_asking();
         let now = moment.now;
-        let rotate_at = state.wake_at(now, moment.wall);
+        let rotate_at = state.wake_at(moment);
         let notice = self.next_notice(&state);
         if rotate_at.is_some_and(|at| at <= now) {
             return Wake::Rotate(self.begin_flight(&mut state, moment).0);
@@ -276,31 +253,30 @@ impl Session {
             if notice == Notice::Over && state.flight().is_none() {
                 return Wake::Rotate(self.begin_flight(&mut state, moment).0);
             }
-            state.set_is_reporting(true);
-            return Wake::Tell(notice);
+            state.is_reporting = true;
+            return Wake::Notify(notice);
         }
         self.plan(&state, moment);
         Wake::Sleep
     }
 
-    /// The notice of the session's end was reported.
-    pub(crate) fn reported(&self) {
+    /// Subscribers were notified of the session's end.
+    pub(crate) fn notified(&self) {
         let moment = self.moment();
-        let mut state = self.state.lock();
-        state.set_is_reporting(false);
+        let mut state = self.lock();
+        state.is_reporting = false;
         self.plan(&state, moment);
     }
 
     /// The next notice of the session's end and its moment, if there is a subscriber.
     fn next_notice(&self, state: &State) -> Option<(Timestamp, Notice)> {
-        state
-            .next_notice(self.settings())
-            .filter(|_| self.has_subscribers())
+        let notice = state.next_notice(self.settings());
+        notice.filter(|_| self.has_subscribers())
     }
 
     /// Has the timer wake the session at the next moment at which there is something to do.
     fn plan(&self, state: &State, moment: Moment) {
-        let rotate_at = state.wake_at(moment.now, moment.wall);
+        let rotate_at = state.wake_at(moment);
         let notice_at = self.next_notice(state).map(|(at, _)| at);
         let at = rotate_at.into_iter().chain(notice_at).min();
         if at.is_some_and(|_| !self.is_closing()) {
@@ -308,11 +284,8 @@ impl Session {
                 let Shared { runtime, clock, .. } = &*self.shared;
                 Seat::new(Timer::of(runtime, clock))
             });
-            seat.plan(
-                || Weak::<Self>::clone(&self.this),
-                at,
-                self.settings().poll_interval,
-            );
+            let poll_interval = self.settings().poll_interval;
+            seat.plan(|| Weak::<Self>::clone(&self.this), at, poll_interval);
         } else {
             self.unplan();
         }
@@ -322,10 +295,6 @@ impl Session {
         if let Some(seat) = self.seat.get() {
             seat.plan(|| Weak::<Self>::clone(&self.this), None, Duration::MAX);
         }
-    }
-
-    pub(crate) fn seat(&self) -> Option<&Seat> {
-        self.seat.get()
     }
 
     fn begin_flight(self: &Arc<Self>, state: &mut State, moment: Moment) -> (Flight, Waiter) {
@@ -340,7 +309,7 @@ impl Session {
     /// Makes the snapshot from the state. Every change of the state ends with this call.
     fn republish(&self, state: &State, moment: Moment) {
         let copies = state.held().and_then(|held| held.served.as_ref());
-        let quiet_for = state.quiet_for(self.settings(), moment.now, moment.wall);
+        let quiet_for = state.quiet_for(self.settings(), moment);
         if let Some(copies) = copies {
             let quiet_until = quiet_for.map_or(Coarse::PAST, |quiet_for| moment.coarse + quiet_for);
             copies.set_quiet_until(quiet_until);
@@ -357,64 +326,49 @@ impl Session {
         let (mut state, moment) = self.lock_asking();
         let now = moment.now;
         let rejection = state.reject(pair_id, self.settings(), now);
-        let mut start = None;
-        let may_start = state.flight().is_none() && !state.cooling(now) && !state.is_closed();
-        if rejection == Rejection::Rotating && may_start {
-            let (flight, _) = self.begin_flight(&mut state, moment);
-            start = Some(flight);
-        }
+        let begins = rejection == Rejection::Rotating
+            && state.flight().is_none()
+            && !state.cooling(now)
+            && !state.is_closed;
+        let flight = begins.then(|| self.begin_flight(&mut state, moment).0);
         self.republish(&state, moment);
-        (rejection, start)
+        (rejection, flight)
     }
 
     /// An API accepted the token.
     pub(crate) fn accept(&self, token: &Token) {
+        // It reads first: a write for every response would have all threads contend for the cache line.
         if !token.accepted() {
             token.accept();
-            self.state.lock().accept(token.pair_id());
+            self.lock().accept(token.pair_id());
         }
     }
 
     /// See [`State::counts_behind_redirect`].
     pub(crate) fn counts_behind_redirect(&self, token: &Token) -> bool {
         let now = self.now();
-        let while_marked = self.settings().cool_down.longest;
-        let while_marked = while_marked.saturating_mul(BEHIND_REDIRECT);
-        let mut state = self.state.lock();
+        let longest = self.settings().cool_down.longest;
+        let while_marked = longest.saturating_mul(BEHIND_REDIRECT);
+        let mut state = self.lock();
         state.counts_behind_redirect(token.pair_id(), now, while_marked)
     }
 
     /// See [`State::rejected_behind_redirect`].
     pub(crate) fn rejected_behind_redirect(&self, token: &Token) {
         let now = self.now();
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.rejected_behind_redirect(token.pair_id(), now);
-    }
-
-    /// See [`State::accepted_behind_redirect`].
-    pub(crate) fn accepted_behind_redirect(&self) {
-        self.state.lock().accepted_behind_redirect();
-    }
-
-    /// One attempt to store a pair failed.
-    pub(crate) fn store_failed(&self) {
-        self.store_failures.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The error, with what is left of the pause after it.
-    pub(crate) fn still(&self, error: &Error, until: Timestamp) -> Error {
-        error.clone().with_retry_after(until.since(self.now()))
     }
 
     /// The token that is held, as long as it may be served.
     pub(crate) fn usable(&self) -> Option<Token> {
         let now = self.now();
-        self.state.lock().usable(now).cloned()
+        self.lock().usable(now).cloned()
     }
 
     pub(crate) fn status(&self) -> Status {
         let now = self.now();
-        let state = self.state.lock();
+        let state = self.lock();
         let held = state.held();
         let schedule = held.map(|held| &held.schedule);
         let left = |end: Option<Timestamp>| end.map(|end| end.since(now));
@@ -426,9 +380,9 @@ impl Session {
                 .and_then(|held| left(held.schedule.expires_at)),
             refresh_expires_in: left(schedule.and_then(|schedule| schedule.refresh_expires_at)),
             is_rotating: state.flight().is_some() && !state.is_pausing(),
-            is_unpersisted: state.is_unstored() || self.outbox.is_behind(),
-            rotations: self.rotations.load(Ordering::Relaxed),
-            store_failures: self.store_failures.load(Ordering::Relaxed),
+            is_unpersisted: state.is_unstored() || self.outbox.has_unstored(),
+            rotations: state.rotations,
+            store_failures: state.store_failures,
             failure: state.failure(now),
         }
     }

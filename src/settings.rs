@@ -109,7 +109,8 @@ macro_rules! settings {
 
             /// Sets whether callers wait until a new pair is stored. Default: [`Persistence::write_through`].
             ///
-            /// With write-behind, [`shutdown`](crate::TokenManager::shutdown) stores the pair that is not stored yet.
+            /// Write-behind needs [`Coordination::None`]. With it, [`shutdown`](crate::TokenManager::shutdown) stores the
+            /// pair that is not stored yet.
             /// Where the server revokes the old pair at the first use of the new one
             /// ([`OldPair::DiesAtFirstUse`](crate::OldPair::DiesAtFirstUse)), a pair is stored before a caller gets it in
             /// any case.
@@ -222,8 +223,12 @@ impl Settings {
         rule("lease_duration", self.lease_duration > least, &problem)?;
         let problem = "must be at least 1; to store without a queue, set `workers` to 0";
         rule("persistence.queue", self.persistence.has_queue(), problem)?;
-        let serves = self.on_store_failure == OnStoreFailure::Serve;
+        let without_leases = self.coordination == Coordination::None;
         let can_fail = self.persistence.is_write_through();
+        let problem = "must be 0 with leases, beside which write-behind gains nothing; set it to 0, or set \
+                       `coordination` to \"none\"";
+        rule("persistence.workers", without_leases || can_fail, problem)?;
+        let serves = self.on_store_failure == OnStoreFailure::Serve;
         let problem =
             "must be `serve` with write-behind, which serves a pair before the pair is stored";
         rule("on_store_failure", serves || can_fail, problem)?;

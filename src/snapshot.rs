@@ -77,19 +77,7 @@ impl Token {
 
     /// Notes that an API accepted the token.
     pub(crate) fn accept(&self) {
-        // It reads first: a write for every response would have all threads contend for the cache line.
-        if !self.accepted() {
-            self.copy.origin.accepted.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Another copy of the token, with counts of its own.
-    fn copied(&self) -> Self {
-        let origin = Arc::clone(&self.copy.origin);
-        let header = header(&origin.access);
-        Self {
-            copy: Arc::new(Copy { origin, header }),
-        }
+        self.copy.origin.accepted.store(true, Ordering::Relaxed);
     }
 }
 
@@ -124,28 +112,6 @@ struct Limit {
     wall: AtomicI64,
 }
 
-impl Limit {
-    fn new(limit: Coarse) -> Self {
-        Self {
-            monotonic: AtomicI64::new(limit.monotonic),
-            wall: AtomicI64::new(limit.wall),
-        }
-    }
-
-    fn set(&self, limit: Coarse) {
-        self.monotonic.store(limit.monotonic, Ordering::Release);
-        self.wall.store(limit.wall, Ordering::Release);
-    }
-
-    #[inline]
-    fn get(&self) -> Coarse {
-        Coarse {
-            monotonic: self.monotonic.load(Ordering::Acquire),
-            wall: self.wall.load(Ordering::Acquire),
-        }
-    }
-}
-
 /// A copy, with its header one pointer nearer.
 #[derive(Debug)]
 pub(crate) struct Ready {
@@ -154,44 +120,51 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    fn new(token: Token) -> Self {
-        Self {
-            header: token.copy.header.clone(),
-            token,
-        }
+    /// A copy of the token, with counts of its own.
+    fn new(origin: Arc<Origin>) -> Self {
+        let header = header(&origin.access);
+        let copy = Arc::new(Copy {
+            origin,
+            header: header.clone(),
+        });
+        let token = Token { copy };
+        Self { header, token }
     }
 }
 
 impl Copies {
     /// `access` becomes a part of the header's buffer: see [`access`](Self::access).
     pub(crate) fn new(access: &AccessToken, pair_id: PairId, prefix: &str) -> Arc<Self> {
-        let access = access.behind(prefix);
-        let header = header(&access);
         let origin = Arc::new(Origin {
-            access,
+            access: access.behind(prefix),
             pair_id,
             accepted: AtomicBool::new(false),
         });
-        let first = Token {
-            copy: Arc::new(Copy { origin, header }),
-        };
         Arc::new(Self {
-            quiet_until: Limit::new(Coarse::PAST),
+            quiet_until: Limit {
+                monotonic: AtomicI64::new(Coarse::PAST.monotonic),
+                wall: AtomicI64::new(Coarse::PAST.wall),
+            },
             first_for: AtomicUsize::new(UNCLAIMED),
-            first: Ready::new(first),
+            first: Ready::new(origin),
             others: OnceLock::new(),
         })
     }
 
     /// Sets until when nothing has to be decided.
     pub(crate) fn set_quiet_until(&self, limit: Coarse) {
-        self.quiet_until.set(limit);
+        let Limit { monotonic, wall } = &self.quiet_until;
+        monotonic.store(limit.monotonic, Ordering::Release);
+        wall.store(limit.wall, Ordering::Release);
     }
 
     /// Whether nothing has to be decided.
     #[inline]
     pub(crate) fn is_quiet(&self, now: Coarse) -> bool {
-        now.is_before(self.quiet_until.get())
+        now.is_before(Coarse {
+            monotonic: self.quiet_until.monotonic.load(Ordering::Acquire),
+            wall: self.quiet_until.wall.load(Ordering::Acquire),
+        })
     }
 
     /// The token, for code that does not serve it.
@@ -232,7 +205,8 @@ impl Copies {
             return first;
         }
         let others = others.get_or_init(|| (0..copies()).map(|_| OnceLock::new()).collect());
-        others[mine & (others.len() - 1)].get_or_init(|| Ready::new(first.token.copied()))
+        others[mine & (others.len() - 1)]
+            .get_or_init(|| Ready::new(Arc::clone(&first.token.copy.origin)))
     }
 }
 

@@ -19,7 +19,6 @@ mod cooldown;
 mod decision;
 mod epoch;
 mod held;
-mod ledger;
 mod waiting;
 
 use std::sync::Arc;
@@ -29,18 +28,21 @@ pub use self::cooldown::Rejection;
 pub(crate) use self::cooldown::{Cause, Failure, Timer};
 use self::cooldown::{Pause, Rejections};
 pub(crate) use self::decision::{Decided, Decision, Notice};
-pub(crate) use self::held::{Committed, HeldAtLogout, HeldPair, LogoutStage};
-pub(crate) use self::ledger::{ClockReading, UnclearRequest};
+use self::held::Attempts;
+pub(crate) use self::held::{
+    ClockReading, Committed, HeldAtLogout, HeldPair, LogoutStage, UnclearRequest,
+};
 pub(crate) use self::waiting::{Due as DeadlinePassed, Room, Waiter, Wakeups, timer as room_timer};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::record::Record;
-use crate::record::lease::Holder;
 use crate::schedule::Due;
 use crate::settings::Settings;
 use crate::snapshot::Token;
+use crate::store::StoreError;
 use crate::strategy::OnExpiry;
 use crate::token::{PairId, TokenFamily, TokenPair};
+use crate::user_code::Moment;
 
 /// What a rotation needs to know of the pair that it finds.
 #[derive(Debug, Clone)]
@@ -85,12 +87,6 @@ struct UnderWay {
     began: Timestamp,
 }
 
-impl UnderWay {
-    fn is_at(&self, is_it: impl FnOnce(&Progress) -> bool) -> bool {
-        self.room.peek(is_it)
-    }
-}
-
 /// A token that an API rejected behind a redirect, so that the manager replaced it.
 #[derive(Debug)]
 struct BehindRedirect {
@@ -112,35 +108,38 @@ pub(crate) struct State {
     rejections: Rejections,
     behind_redirect: Option<Box<BehindRedirect>>,
     /// The highest next number that was seen in a record.
-    next_number: u64,
+    pub(crate) next_number: u64,
     /// The highest count of sign-ins that was seen in a record.
-    sign_ins: u64,
-    /// Leases that this manager wrote, or may have written, and under which it sent nothing.
-    unsent: Vec<Holder>,
-    /// When the first of them was attempted.
-    attempted: Option<ClockReading>,
+    pub(crate) sign_ins: u64,
+    attempts: Attempts,
     /// The lease whose request is over, and whose answer was unclear.
     unclear: Option<Box<UnclearRequest>>,
     seed: Option<Box<(TokenPair, Timestamp)>>,
     /// How far a logout of this manager is, until another session takes the place of the one that was logged out of.
-    logout_stage: Option<LogoutStage>,
+    pub(crate) logout_stage: Option<LogoutStage>,
     /// The sessions that the user has logged out of here: a store that is set back may show one as active again.
     logged_out: Vec<TokenFamily>,
     /// How often the user logged out.
-    logouts: u64,
+    pub(crate) logouts: u64,
     /// Counts the user's logouts and sign-ins. What was read before the last of them is outdated.
-    epoch: u64,
+    pub(crate) epoch: u64,
     /// Whether subscribers were warned that the session ends if the pair that is held is not rotated.
     warned: bool,
     /// Whether a task is about to report the session's end, and reads the store first.
-    is_reporting: bool,
+    pub(crate) is_reporting: bool,
     /// When a rotation began last, which reads the store.
     reloaded: Option<Timestamp>,
     /// Whether the endpoint could sign in when it was asked last.
-    can_sign_in: bool,
-    closed: bool,
+    pub(crate) can_sign_in: bool,
+    pub(crate) is_closed: bool,
     /// Whether the manager's runtime was shut down: nothing can be rotated after that.
-    runtime_gone: bool,
+    pub(crate) is_runtime_gone: bool,
+    /// How many pairs the server issued to this manager that it serves, or has served.
+    pub(crate) rotations: u64,
+    /// How many attempts to store a pair failed.
+    pub(crate) store_failures: u64,
+    /// Why something was not stored, where the manager has given up storing it.
+    pub(crate) given_up: Option<StoreError>,
 }
 
 impl State {
@@ -155,8 +154,7 @@ impl State {
             behind_redirect: None,
             next_number: 1,
             sign_ins: 0,
-            unsent: Vec::new(),
-            attempted: None,
+            attempts: Attempts::default(),
             unclear: None,
             seed: seed.map(Box::new),
             logout_stage: None,
@@ -167,8 +165,11 @@ impl State {
             is_reporting: false,
             reloaded: None,
             can_sign_in,
-            closed: false,
-            runtime_gone: false,
+            is_closed: false,
+            is_runtime_gone: false,
+            rotations: 0,
+            store_failures: 0,
+            given_up: None,
         }
     }
 
@@ -182,18 +183,6 @@ impl State {
 
     pub(crate) fn forget_seed(&mut self) {
         self.seed = None;
-    }
-
-    pub(crate) fn close(&mut self) {
-        self.closed = true;
-    }
-
-    pub(crate) fn lose_runtime(&mut self) {
-        self.runtime_gone = true;
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed
     }
 
     pub(crate) fn flight(&self) -> Option<Waiter> {
@@ -224,15 +213,6 @@ impl State {
         self.held.as_ref().map(|held| held.pair_id)
     }
 
-    pub(crate) fn next_number(&self) -> u64 {
-        self.next_number
-    }
-
-    /// The highest count of sign-ins that was seen in a record.
-    pub(crate) fn sign_ins(&self) -> u64 {
-        self.sign_ins
-    }
-
     /// Notes the counts of a record, because a store that is set back does not show them again.
     pub(crate) fn saw(&mut self, record: &Record) {
         self.next_number = self.next_number.max(record.next_number);
@@ -252,21 +232,18 @@ impl State {
         held.token().filter(|_| in_time || self.pause.is_stall(now))
     }
 
-    pub(crate) fn set_can_sign_in(&mut self, can_sign_in: bool) {
-        self.can_sign_in = can_sign_in;
-    }
-
     /// Whether a rotation could bring a new pair.
     fn rotatable(&self, now: Timestamp) -> bool {
         let can_bring =
             self.can_sign_in || self.held.as_ref().is_none_or(|held| held.can_refresh(now));
-        can_bring && !self.runtime_gone
+        can_bring && !self.is_runtime_gone
     }
 
     /// What a rotation needs to know of the pair that it finds.
-    pub(crate) fn status(&self, now: Timestamp, wall: Duration) -> PairStatus {
+    pub(crate) fn status(&self, moment: Moment) -> PairStatus {
+        let now = moment.now;
         let held = self.held.as_ref();
-        let due = held.map_or(Due::Expired, |held| held.schedule.due(now, wall));
+        let due = held.map_or(Due::Expired, |held| held.due(moment));
         PairStatus {
             usable: self.usable(now).cloned(),
             due,
@@ -292,32 +269,39 @@ impl State {
     }
 
     /// When the timer has to begin a rotation, if no caller begins one before.
-    pub(crate) fn wake_at(&self, now: Timestamp, wall: Duration) -> Option<Timestamp> {
-        if self.closed || self.end.is_some() || self.flight.is_some() || !self.rotatable(now) {
+    pub(crate) fn wake_at(&self, moment: Moment) -> Option<Timestamp> {
+        let now = moment.now;
+        if self.is_closed || self.end.is_some() || self.flight.is_some() || !self.rotatable(now) {
             return None;
         }
         let schedule = &self.held.as_ref()?.schedule;
-        let late = schedule.at_the_latest(now, wall);
+        let late = schedule.at_the_latest(now, moment.wall);
         // The age is measured by the clock that ran further, and the result is a moment of our clock.
         let wake_at = now + schedule.wake_at?.since(late);
         self.pause.timer_from().map(|from| wake_at.max(from))
     }
 
     /// Whether the plan has the timer rotate the pair that is held by now.
-    pub(crate) fn timer_is_due(&self, now: Timestamp, wall: Duration) -> bool {
+    pub(crate) fn timer_is_due(&self, moment: Moment) -> bool {
+        let now = moment.now;
         let is_due = |held: &HeldPair| {
-            let late = held.schedule.at_the_latest(now, wall);
+            let late = held.schedule.at_the_latest(now, moment.wall);
             held.schedule.wake_at.is_some_and(|at| at <= late)
         };
-        let may = !self.closed && self.end.is_none() && self.rotatable(now);
+        let may = !self.is_closed && self.end.is_none() && self.rotatable(now);
         may && self.held().is_some_and(is_due)
             && self.pause.timer_from().is_some_and(|from| from <= now)
     }
 
+    /// Whether a rotation is in flight, and its last report is this one.
+    fn is_at(&self, is_it: impl FnOnce(&Progress) -> bool) -> bool {
+        let flight = self.flight.as_ref();
+        flight.is_some_and(|flight| flight.room.peek(is_it))
+    }
+
     /// Whether the rotation in flight waits for the end of a pause.
     pub(crate) fn is_pausing(&self) -> bool {
-        let flight = self.flight.as_ref();
-        flight.is_some_and(|flight| flight.is_at(|at| matches!(at, Progress::Pausing(..))))
+        self.is_at(|at| matches!(at, Progress::Pausing(..)))
     }
 
     /// Whether a caller waits for the rotation in flight.
@@ -330,7 +314,7 @@ impl State {
     pub(crate) fn next_notice(&self, settings: &Settings) -> Option<(Timestamp, Notice)> {
         let is_in_flight = self.flight.is_some() && !self.is_pausing();
         let is_busy = is_in_flight || self.is_reporting;
-        if self.closed || self.end.is_some() || is_busy || self.can_sign_in {
+        if self.is_closed || self.end.is_some() || is_busy || self.can_sign_in {
             return None;
         }
         let held = self.held.as_ref()?;
@@ -343,13 +327,8 @@ impl State {
         Some((self.pause.ends_at().map_or(at, |end| at.max(end)), notice))
     }
 
-    pub(crate) fn set_is_reporting(&mut self, is_reporting: bool) {
-        self.is_reporting = is_reporting;
-    }
-
     pub(crate) fn is_unstored(&self) -> bool {
-        let flight = self.flight.as_ref();
-        flight.is_some_and(|flight| flight.is_at(|at| matches!(at, Progress::Unstored(_))))
+        self.is_at(|at| matches!(at, Progress::Unstored(_)))
     }
 
     /// The last failure, if nothing has succeeded since.
@@ -372,10 +351,10 @@ impl State {
 
     /// Why a rotation that a caller asked for cannot begin now.
     pub(crate) fn obstacle(&self, now: Timestamp) -> Option<Error> {
-        if self.closed {
+        if self.is_closed {
             return Some(Error::ShutDown);
         }
-        if self.runtime_gone {
+        if self.is_runtime_gone {
             return Some(Error::RuntimeGone);
         }
         if let Some(reason) = self.end.as_ref().filter(|_| self.cooling(now)) {
@@ -409,7 +388,7 @@ impl State {
 
     /// Whether the server issued the pair that is held to this manager. Otherwise the manager found it in the store.
     pub(crate) fn was_issued(&self, pair_id: PairId) -> bool {
-        self.pair_id() == Some(pair_id) && self.rejections.issued_this()
+        self.pair_id() == Some(pair_id) && self.rejections.issued_this
     }
 
     /// An API rejected the token of this pair.

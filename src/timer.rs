@@ -5,7 +5,6 @@
 //! never waits for anything but time, so that one session does not delay another.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -51,6 +50,7 @@ pub(crate) struct Seat {
 const NEVER: i64 = i64::MAX;
 
 /// Wakes the sessions of one runtime that share one clock.
+#[derive(Debug)]
 pub(crate) struct Timer {
     runtime: Handle,
     clock: Arc<UserClock>,
@@ -60,7 +60,7 @@ pub(crate) struct Timer {
     sooner: Notify,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Agenda {
     entries: BTreeMap<(Timestamp, u64), Weak<dyn Sleeper>>,
     /// The shortest poll interval that a session has asked for since the agenda was last empty.
@@ -132,11 +132,8 @@ impl Timer {
             return Step::Idle;
         };
         let left = at.since(now);
-        Step::Sleep(
-            agenda
-                .poll_interval
-                .map_or(left, |poll_interval| left.min(poll_interval)),
-        )
+        let poll_interval = agenda.poll_interval.unwrap_or(Duration::MAX);
+        Step::Sleep(left.min(poll_interval))
     }
 
     /// Removes and returns entries that are due by now, at most [`BATCH`] of them.
@@ -206,10 +203,8 @@ impl Seat {
         }
         if let Some(at) = at {
             agenda.entries.insert((at, self.number), sleeper());
-            let shortest = agenda
-                .poll_interval
-                .map_or(poll_interval, |it| it.min(poll_interval));
-            agenda.poll_interval = Some(shortest);
+            let before = agenda.poll_interval.unwrap_or(Duration::MAX);
+            agenda.poll_interval = Some(before.min(poll_interval));
         }
         let first = agenda.entries.first_key_value().map(|(key, _)| *key);
         drop(agenda);
@@ -272,15 +267,6 @@ fn ahead_of(clock: &UserClock) -> i128 {
 
 fn nanos(span: Duration) -> i128 {
     span.as_nanos().try_into().unwrap_or(i128::MAX)
-}
-
-impl fmt::Debug for Timer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let entries = self.agenda.lock().entries.len();
-        f.debug_struct("Timer")
-            .field("entries", &entries)
-            .finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]

@@ -221,7 +221,7 @@ impl Joined {
                 if let Some(token) = wanted.valid(session) {
                     return Some(Some(Ok(token)));
                 }
-                let error = session.still(&error, until);
+                let error = error.with_retry_after(until.since(session.now()));
                 let left = error.retry_after();
                 let next = left.and_then(|left| Instant::now().checked_add(left));
                 if session.usable().is_some() || next.is_none_or(|next| next > self.deadline) {

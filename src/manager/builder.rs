@@ -196,7 +196,6 @@ impl Builder {
             return Err(BuildError::PausedTime);
         }
         let owner = Owner::random().map_err(|_| BuildError::NoRandomness)?;
-        let on_system_clock = self.clock.is_none();
         let panicked = |name| BuildError::Panicked { name };
         let clock = UserClock::of(self.clock);
         let Moment { now, wall, .. } = clock.first_moment().map_err(panicked)?;
@@ -231,7 +230,7 @@ impl Builder {
             prefix,
             runtime,
         };
-        let session = Session::new(Arc::new(shared), key, owner, seed, on_system_clock);
+        let session = Session::new(Arc::new(shared), key, owner, seed);
         Ok(TokenManager::new(session, api))
     }
 }

@@ -241,7 +241,7 @@ impl TokenManager {
             if answer.status().is_success() && reached != Reached::No {
                 self.session.accept(&token);
                 if reached == Reached::Perhaps {
-                    self.session.accepted_behind_redirect();
+                    self.session.lock().accepted_behind_redirect();
                 }
             }
             let pause = self.pause(asked, &route, &answer);

@@ -32,7 +32,7 @@ impl TokenManager {
         if pair.access.is_none() && pair.refresh.is_none() {
             return Err(Error::NoSession);
         }
-        let logouts = session.lock().logouts();
+        let logouts = session.lock().logouts;
         self.on_its_own(async move { rotation::replace(&session, pair, logouts).await })
             .await
     }
@@ -48,7 +48,7 @@ impl TokenManager {
             return Err(Error::NotRotatable);
         }
         let session = Arc::clone(&self.session);
-        let logouts = session.lock().logouts();
+        let logouts = session.lock().logouts;
         self.on_its_own(async move { rotation::reopen(&session, logouts).await })
             .await?;
         self.rotate().await
@@ -124,7 +124,7 @@ impl TokenManager {
         &self,
         work: impl Future<Output = Result<(), Error>> + Send + 'static,
     ) -> Result<(), Error> {
-        if self.session.lock().is_closed() {
+        if self.session.lock().is_closed {
             return Err(Error::ShutDown);
         }
         let chore = self.session.chore();

@@ -19,7 +19,7 @@ pub(crate) struct Commit {
     /// The token that was exchanged for the pair.
     pub(crate) predecessor: Digest,
     /// Tokens that were exchanged before the predecessor, and whose pairs were never stored.
-    pub(crate) passed: Vec<Digest>,
+    pub(crate) superseded: Vec<Digest>,
     /// The family of the pair: the family of `base`, or a new one after a sign-in.
     pub(crate) family: TokenFamily,
     /// The count of sign-ins of that family.
@@ -183,16 +183,16 @@ impl Commit {
 
     /// Notes the exchanged tokens as used, also if the record has moved on from them.
     fn forbid_used(&self, next: &mut Record, ours: Digest) {
-        for used in self.passed.iter().chain([&self.predecessor]) {
+        for used in self.superseded.iter().chain([&self.predecessor]) {
             next.forbid(*used, ours);
         }
     }
 
-    /// How many rotations this pair brings. Tokens in `passed` count as well, unless the record knows them.
+    /// How many rotations this pair brings. Tokens in `superseded` count as well, unless the record knows them.
     fn rotations(&self, record: Option<&Record>) -> u64 {
         let is_new =
             |used: &&Digest| record.is_none_or(|record| !record.retired().any(|it| it == *used));
-        (self.passed.iter().filter(is_new).count() as u64).saturating_add(1)
+        (self.superseded.iter().filter(is_new).count() as u64).saturating_add(1)
     }
 }
 

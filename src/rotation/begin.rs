@@ -6,9 +6,8 @@
 
 use std::sync::Arc;
 
-use super::revoke::{revoke_in_background, revoke_left_behind};
-use super::user_code::{load_patiently, patiently, store_now, swap, was_ours};
-use super::{Next, Rotation, Seen, family};
+use super::logout::{revoke_in_background, revoke_left_behind};
+use super::{Next, Rotation, Seen, UNCHANGED_PAUSE, family, patiently};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::event::Event;
@@ -17,7 +16,7 @@ use crate::record::{Origin, Record, RecordState, StoredPair};
 use crate::session::Session;
 use crate::settings::OnSeedConflict;
 use crate::state::LogoutStage;
-use crate::store::Swap;
+use crate::store::{StoreError, Swap};
 use crate::token::TokenPair;
 
 impl Rotation {
@@ -43,16 +42,9 @@ impl Rotation {
                 OnSeedConflict::Replace => next,
             },
         };
-        let swapped = self.swap(seen.revision(), &next).await;
-        if !matches!(swapped, Ok(Swap::Lost(_))) {
-            let new = next.pair.as_ref().map(|stored| &stored.pair);
-            revoke_left_behind(session, seen.record(), false, new);
-        }
-        if let Swap::Swapped(_) = swapped? {
-            // The pair is adopted from the record as another instance's pair would be, but without an event:
-            // subscribers know the seed.
-            let now = self.store_now(seen.clock);
-            session.begin_seeded(&next, now, self.flight.epoch());
+        if write_over(session, seen, &next, seen.record(), false).await? {
+            let now = session.store_now(seen.clock);
+            session.adopt(&next, now, self.flight.epoch, None);
         }
         Ok(Some(Next::Reload))
     }
@@ -65,8 +57,8 @@ pub(super) async fn seeded(
     seen: &Seen,
     pair: TokenPair,
     given_at: Timestamp,
-) -> Result<Seeding, Error> {
-    let now = store_now(session, seen.clock);
+) -> Result<Seeding, StoreError> {
+    let now = session.store_now(seen.clock);
     let pair = StoredPair {
         issued_at: now.before(session.now().since(given_at)),
         origin: Origin::Seed,
@@ -74,14 +66,14 @@ pub(super) async fn seeded(
     };
     let family = family()?;
     let digest = pair.pair.digest(&session.key);
-    let sign_ins = session.lock().sign_ins();
+    let sign_ins = session.lock().sign_ins;
     let seeding = Record::seeded(seen.record(), &session.key, family, pair, sign_ins, now);
     let is_kept_out = matches!(seeding, Seeding::Displaces(_))
         && session.settings().on_seed_conflict == OnSeedConflict::Keep;
     if seen.record().is_some()
         && !matches!(seeding, Seeding::Known)
         && !is_kept_out
-        && was_ours(session, &digest).await?
+        && session.was_ours(&digest).await?
     {
         return Ok(Seeding::KnownToStore);
     }
@@ -107,7 +99,7 @@ async fn displaced(
     session: &Session,
     seen: &Seen,
     seed: Option<(TokenPair, Timestamp)>,
-) -> Result<Option<Record>, Error> {
+) -> Result<Option<Record>, StoreError> {
     let Some((seed, given_at)) = seed else {
         return Ok(None);
     };
@@ -124,15 +116,15 @@ async fn write_over<'a>(
     next: &Record,
     records: impl IntoIterator<Item = &'a Record>,
     is_logging_out: bool,
-) -> Result<bool, Error> {
-    let swapped = swap(session, seen.revision(), next).await;
+) -> Result<bool, StoreError> {
+    let swapped = session.swap(seen.revision(), next).await;
     if !matches!(swapped, Ok(Swap::Lost(_))) {
         let new = next.pair.as_ref().map(|stored| &stored.pair);
         revoke_left_behind(session, records, is_logging_out, new);
     }
     let is_written = matches!(swapped?, Swap::Swapped(_));
     if !is_written {
-        tokio::time::sleep(super::UNCHANGED_PAUSE).await;
+        tokio::time::sleep(UNCHANGED_PAUSE).await;
     }
     Ok(is_written)
 }
@@ -146,28 +138,26 @@ pub(crate) async fn replace(
 ) -> Result<(), Error> {
     let given_at = session.now();
     let _turn = session.in_order().await;
-    let logged_out = || Error::ended(EndReason::LoggedOut);
-    if session.lock().logouts() != logouts {
+    if session.lock().logouts != logouts {
         revoke_in_background(session, pair);
-        return Err(logged_out());
+        return Err(Error::ended(EndReason::LoggedOut));
     }
     let digest = pair.digest(&session.key);
     // A logout that is not stored yet counts like one that is.
-    let is_logging_out = session.lock().logout_stage() == Some(LogoutStage::Asked);
+    let is_logging_out = session.lock().logout_stage == Some(LogoutStage::Asked);
     let mut is_known_to_store = false;
     loop {
-        let seen = load_patiently(session).await?;
-        let now = store_now(session, seen.clock);
+        let seen = session.load_patiently().await?;
+        let now = session.store_now(seen.clock);
         let is_known = |record: &&Record| is_known_to_store || record.knows(&digest);
         if let Some(record) = seen.record().filter(is_known) {
             if record.digest() == digest && record.state == RecordState::Active {
-                let begun = session.begin(record, now, logouts, None);
-                return if begun { Ok(()) } else { Err(logged_out()) };
+                return session.begin(record, now, logouts, None);
             }
             return Err(Error::AlreadyUsed);
         }
         if seen.record().is_some() && !is_known_to_store {
-            let asked = patiently(|| was_ours(session, &digest)).await;
+            let asked = patiently(|| session.was_ours(&digest)).await;
             is_known_to_store = asked?;
             if is_known_to_store {
                 // Another instance may have stored this very pair since the record was read.
@@ -184,9 +174,9 @@ pub(crate) async fn replace(
         let seed = seed.filter(|(seed, _)| seed.digest(&session.key) != digest);
         let before = displaced(session, &seen, seed).await?;
         let next = match before.as_ref().or(seen.record()) {
-            Some(record) => record.replaced(family, Some(stored), session.lock().sign_ins()),
+            Some(record) => record.replaced(family, Some(stored), session.lock().sign_ins),
             None => {
-                let sign_ins = session.lock().sign_ins().saturating_add(1);
+                let sign_ins = session.lock().sign_ins.saturating_add(1);
                 Record::first(session.key.clone(), family, stored, sign_ins)
             }
         };
@@ -194,10 +184,9 @@ pub(crate) async fn replace(
         if write_over(session, &seen, &next, records, is_logging_out).await? {
             let pair_id = next.pair_id();
             // The swap took time, so the store's time is computed again.
-            let now = store_now(session, seen.clock);
-            let begun = session.begin(&next, now, logouts, Some(Event::Replaced { pair_id }));
-            // If the session did not begin, a logout came first: it ends this record as soon as its turn comes.
-            return if begun { Ok(()) } else { Err(logged_out()) };
+            let now = session.store_now(seen.clock);
+            // If the session does not begin, a logout came first: it ends this record as soon as its turn comes.
+            return session.begin(&next, now, logouts, Some(Event::Replaced { pair_id }));
         }
     }
 }
@@ -205,9 +194,9 @@ pub(crate) async fn replace(
 /// Begins the session again without a pair, so that the next rotation signs in.
 pub(crate) async fn reopen(session: &Arc<Session>, logouts: u64) -> Result<(), Error> {
     let _turn = session.in_order().await;
-    let is_logging_out = session.lock().logout_stage() == Some(LogoutStage::Asked);
+    let is_logging_out = session.lock().logout_stage == Some(LogoutStage::Asked);
     loop {
-        let seen = load_patiently(session).await?;
+        let seen = session.load_patiently().await?;
         let seed = session.lock().seed().cloned().filter(|_| is_logging_out);
         let before = displaced(session, &seen, seed).await?;
         if let Some(record) = before
@@ -215,14 +204,14 @@ pub(crate) async fn reopen(session: &Arc<Session>, logouts: u64) -> Result<(), E
             .or(seen.record())
             .filter(|record| is_logging_out || record.state != RecordState::Active)
         {
-            let next = record.replaced(family()?, None, session.lock().sign_ins());
+            let next = record.replaced(family()?, None, session.lock().sign_ins);
             let records = before.iter().chain(seen.record());
             if !write_over(session, &seen, &next, records, is_logging_out).await? {
                 continue;
             }
         }
         let mut state = session.lock();
-        if state.logouts() != logouts {
+        if state.logouts != logouts {
             return Err(Error::ended(EndReason::LoggedOut));
         }
         state.reopen();

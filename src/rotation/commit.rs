@@ -9,16 +9,16 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::lease::Leased;
+use super::logout::revoke_in_background;
 use super::persist::{apply_outcome, call_on_rotated, persist, store_in_background};
 use super::spend::Answer;
 use super::{Kind, Rotation, Seen};
-use crate::clock::Backoff;
-use crate::clock::Timestamp;
+use crate::clock::{Backoff, Timestamp};
 use crate::endpoint::{OldPair, Predecessor};
 use crate::error::{Causes, Error};
 use crate::record::Origin;
-use crate::record::commit::Rival;
-use crate::session::Unstored;
+use crate::record::commit::{Commit, Rival};
+use crate::session::{Session, Unstored};
 use crate::settings::OnStoreFailure;
 use crate::snapshot::Token;
 use crate::state::{Committed, HeldPair, Progress};
@@ -57,30 +57,23 @@ impl Rotation {
         });
         let wall = session.wall();
         let pair = answer.issued.into_pair(predecessor, answer.took, wall);
-        let pair_id = PairId {
-            family: leased.family,
-            version: leased.record.version.saturating_add(1),
-        };
         // A seed that the server returns unchanged still stands in a configuration, so it keeps its origin. A token
         // of a new sign-in never stands in a configuration; with the origin of a seed, the record would keep its
         // digest for good.
         let is_echo = pair.digest(&session.key) == leased.record.digest();
         let before = leased.record.pair.as_ref().filter(|_| is_echo);
         let origin = before.map_or(Origin::Endpoint, |stored| stored.origin);
-        let highest = session.lock().sign_ins();
+        let highest = session.lock().sign_ins;
         let sign_ins = leased.sign_ins(highest);
-        let held = session.holding(
-            pair,
-            pair_id,
-            Committed {
-                number: leased.holder.number,
-                sign_ins,
-                origin,
-                may_be_repeat: first_sent.is_some(),
-                is_sign_in: leased.kind == Kind::SignIn,
-            },
-            answer.sent_at,
-        );
+        let committed = Committed {
+            number: leased.holder.number,
+            sign_ins,
+            origin,
+            may_be_repeat: first_sent.is_some(),
+            is_sign_in: leased.kind == Kind::SignIn,
+            sent_at: answer.sent_at,
+        };
+        let held = session.holding(pair, leased.pair_id(), committed);
         // A slow server or store does not make one rotation request pairs without end, and a rotation after one that
         // already stalled requests one pair only. A session that ends by itself at expiry takes its pair as it is: to
         // find that pair expired would be to take the session for idle.
@@ -94,9 +87,8 @@ impl Rotation {
         // The pair is stored even without an access token, because its refresh token is good. The missing access
         // token is reported afterwards.
         self.store(&leased, held, true).await?;
-        Err(Error::NoAccessToken {
-            retry_after: Duration::ZERO,
-        })
+        let retry_after = Duration::ZERO;
+        Err(Error::NoAccessToken { retry_after })
     }
 
     /// How old the leased pair was when its token was sent.
@@ -104,7 +96,9 @@ impl Rotation {
         let session = self.session();
         let held = {
             let state = session.lock();
-            let held = state.held().map(|held| (held.digest, held.sent_at));
+            let held = state
+                .held()
+                .map(|held| (held.digest, held.committed.sent_at));
             held.filter(|(digest, _)| *digest == leased.record.digest())
         };
         if let Some((_, since)) = held {
@@ -112,7 +106,7 @@ impl Rotation {
         }
         // The user has begun another session meanwhile, so the record's own time is used.
         let issued_at = leased.record.pair.as_ref().map(|stored| stored.issued_at);
-        let now = self.store_now(leased.seen.clock);
+        let now = self.session().store_now(leased.seen.clock);
         let age = issued_at.map_or(Duration::ZERO, |issued_at| now.since(issued_at));
         age.saturating_sub(session.now().since(sent_at))
     }
@@ -128,7 +122,7 @@ impl Rotation {
         };
         // In a session that ends by itself at expiry, an expired pair would count as idle.
         let is_repeat = leased.kind == Kind::Refresh && !ends_itself;
-        let age = self.store_now(leased.seen.clock).since(since);
+        let age = self.session().store_now(leased.seen.clock).since(since);
         let half = leased.pair().and_then(|pair| pair.lifetime.access.total());
         let longest = half.map_or(LONGEST_GRACE, |total| LONGEST_GRACE.min(total / 2));
         let first = session.now().before(age).min(sent_at);
@@ -146,76 +140,80 @@ impl Rotation {
     ) -> Result<Option<Token>, Error> {
         let session = Arc::clone(self.session());
         let mut unstored = self.unstored(leased, held, is_last);
-        if let Some(room) = self.room_behind(&unstored.held) {
-            call_on_rotated(&session, &unstored.held, unstored.epoch).await;
-            if session.publish(unstored.held.clone(), unstored.epoch, is_last) {
-                let token = unstored.held.token().cloned();
-                unstored.is_published = true;
-                if unstored.rival == Rival::WinsWhileGood {
-                    unstored.rival = Rival::Loses;
-                }
-                store_in_background(&session, unstored, room);
-                return Ok(token);
+        if let Some(room) = self.room_behind(&unstored.held)
+            && publish_unstored(&session, &mut unstored).await
+        {
+            let token = unstored.held.token().cloned();
+            if unstored.commit.rival == Rival::WinsWhileGood {
+                unstored.commit.rival = Rival::Loses;
             }
+            store_in_background(&session, unstored, room);
+            return Ok(token);
         }
         let mut backoff = STORE_BACKOFF;
         loop {
             let error = match persist(&session, &mut unstored).await {
-                Ok(outcome) => return apply_outcome(&session, unstored, outcome).await,
+                Ok(Some(outcome)) => return apply_outcome(&session, unstored, outcome).await,
+                Ok(None) => {
+                    revoke_in_background(&session, unstored.held.pair);
+                    let retry_after = Duration::ZERO;
+                    return Err(Error::Collision { retry_after });
+                }
                 Err(error) => error,
             };
             tracing::warn!(key = %session.key, error = %Causes(&error), "a new pair could not be stored; the manager tries again");
-            if !unstored.is_told {
+            if !unstored.is_reported {
                 session.unpersisted(&error, unstored.epoch);
-                unstored.is_told = true;
+                unstored.is_reported = true;
             }
             if self.may_publish_unstored() && !unstored.is_published {
-                call_on_rotated(&session, &unstored.held, unstored.epoch).await;
-                unstored.is_published =
-                    session.publish(unstored.held.clone(), unstored.epoch, is_last);
+                publish_unstored(&session, &mut unstored).await;
             }
             let pause = backoff.next_pause();
-            self.flight.report(Progress::Unstored(Error::Store {
-                source: error.clone(),
-                retry_after: pause,
-            }));
+            let failed = Error::from(error.clone()).with_retry_after(pause);
+            self.flight.report(Progress::Unstored(failed));
             // Once the lease is stale, other instances treat the token as spent. A manager that is no longer used may
             // then stop.
             if session.is_closing()
                 && session.now().since(leased.since) >= session.settings().lease_duration
             {
-                session.gave_up(error.clone());
+                session.lock().given_up = Some(error.clone());
                 return Err(error.into());
             }
             tokio::time::sleep(pause).await;
             // If the record cannot be read either, the next attempt goes against the record that was read last.
-            if let Ok(newer) = self.load().await {
-                unstored.read = (newer.clock.read, newer.clock.at);
-                unstored.seen = newer.entry;
+            if let Ok(newer) = session.load().await {
+                unstored.seen = newer;
             }
         }
     }
 
     fn unstored(&self, leased: &Leased, held: HeldPair, is_last: bool) -> Unstored {
+        let session = self.session();
         let is_rivalry = leased.kind == Kind::SignIn && !self.uses_leases();
-        Unstored {
-            held,
+        let commit = Commit {
             holder: leased.holder,
             base: leased.record.pair_id(),
             predecessor: leased.record.digest(),
-            passed: Vec::new(),
+            superseded: Vec::new(),
+            family: held.pair_id.family,
+            sign_ins: held.committed.sign_ins,
             rival: if is_rivalry {
                 Rival::WinsWhileGood
             } else {
                 Rival::Wins
             },
-            seen: leased.seen.entry.clone(),
-            read: (leased.seen.clock.read, leased.seen.clock.at),
+            pair: session.stored(&held, session.store_now(leased.seen.clock)),
+        };
+        Unstored {
+            held,
+            commit,
+            seen: leased.seen.clone(),
             since: leased.since,
-            epoch: self.flight.epoch(),
+            epoch: self.flight.epoch,
             is_last,
             is_published: false,
-            is_told: false,
+            is_reported: false,
         }
     }
 
@@ -247,15 +245,13 @@ impl Rotation {
             ..leased.clone()
         };
         let session = self.session();
-        let spare = session.take_spare(leased.record.family, self.flight.epoch());
+        let spare = session.take_spare(leased.record.family, self.flight.epoch);
         // The spare is not used if its token is the rejected one, or if it was committed and rotated since. An
         // expired spare is not used either, because the record forgets the digests of expired tokens.
         let now = session.now();
         let is_good = |spare: &HeldPair| {
-            spare
-                .schedule
-                .refresh_expires_at
-                .is_none_or(|end| now < end)
+            let expires_at = spare.schedule.refresh_expires_at;
+            expires_at.is_none_or(|end| now < end)
         };
         let is_new = |spare: &HeldPair| !leased.record.knows(&spare.digest) && is_good(spare);
         let Some(spare) = spare.filter(is_new) else {
@@ -263,21 +259,23 @@ impl Rotation {
         };
         let pair_id = PairId {
             family: leased.record.family,
-            version: leased.record.version.saturating_add(1),
+            ..leased.pair_id()
         };
-        let held = session.holding(
-            spare.pair.clone(),
-            pair_id,
-            Committed {
-                number: leased.holder.number,
-                sign_ins: leased.record.sign_ins,
-                origin: spare.origin,
-                may_be_repeat: spare.may_be_repeat,
-                is_sign_in: spare.is_sign_in,
-            },
-            spare.sent_at,
-        );
+        let committed = Committed {
+            number: leased.holder.number,
+            sign_ins: leased.record.sign_ins,
+            ..spare.committed
+        };
+        let held = session.holding(spare.pair, pair_id, committed);
         self.store(&leased, held, true).await?;
         Ok(true)
     }
+}
+
+/// Publishes a pair that is not stored yet. Returns whether callers have it.
+async fn publish_unstored(session: &Session, unstored: &mut Unstored) -> bool {
+    let Unstored { held, epoch, .. } = unstored;
+    call_on_rotated(session, held, *epoch).await;
+    unstored.is_published = session.publish(held.clone(), *epoch, unstored.is_last);
+    unstored.is_published
 }

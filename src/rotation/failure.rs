@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Kind, Rotation, Seen, store_failed};
+use super::{Kind, Rotation, Seen};
 use crate::endpoint::{EndpointError, ResendAfterSilence};
 use crate::error::{Causes, Error};
 use crate::record::{Class, NotBefore, cut};
@@ -187,7 +187,7 @@ impl Rotation {
             .retry_after_limit
             .max(cool_down.longest)
             .max(settings.lease_duration);
-        let store_now = self.store_now(seen.clock);
+        let store_now = self.session().store_now(seen.clock);
         let recorded = seen
             .record()
             .and_then(|record| record.remaining_pause(store_now, longest));
@@ -204,13 +204,10 @@ impl Rotation {
             }),
             Some(own) => Some(own),
             None => {
+                let error = recorded_failure(pause).with_retry_after(remaining);
                 let failure = Failure {
-                    error: recorded_failure(pause).with_retry_after(remaining),
-                    pause: remaining,
-                    until,
-                    count: pause.failures,
-                    is_told: true,
-                    is_final: false,
+                    is_of_another: true,
+                    ..Failure::new(error, remaining, now, pause.failures)
                 };
                 let timer = cause(&failure.error, 0, session.settings()).timer;
                 self.flight.learn_of_failure(&failure, timer);
@@ -226,14 +223,14 @@ impl Rotation {
         failure: Failure,
         watched: Option<Option<Revision>>,
     ) -> Result<(), Error> {
-        if !failure.is_told && !passes(&failure.error, self.has_worked) {
+        if !failure.is_of_another && !passes(&failure.error, self.has_worked) {
             self.is_counted = true;
             return Err(failure.error);
         }
         self.check_epoch()?;
         let progress = Progress::Pausing(failure.error.clone(), failure.until);
         self.flight.report(progress);
-        let session = self.flight.session();
+        let session = &self.flight.session;
         let poll_interval = session.settings().poll_interval;
         let changed = async {
             match watched {
@@ -269,7 +266,7 @@ impl Rotation {
     /// still has something to store.
     pub(super) async fn wait_for_store(&mut self, error: StoreError) -> Result<(), Error> {
         self.check_epoch()?;
-        let failure = self.fail(store_failed(error), 0);
+        let failure = self.fail(error.into(), 0);
         self.flight
             .report(Progress::Pausing(failure.error, failure.until));
         let session = self.session();
@@ -284,15 +281,14 @@ impl Rotation {
     /// Returns [`Error::Pending`] once the user has logged out or signed in: the rotation no longer waits on behalf
     /// of the former session.
     fn check_epoch(&self) -> Result<(), Error> {
-        let is_left = self.session().lock().epoch() != self.flight.epoch();
+        let is_left = self.session().lock().epoch != self.flight.epoch;
         if is_left { Err(Error::Pending) } else { Ok(()) }
     }
 
     /// Whether a caller or the worker needs a newer token.
     fn is_needed(&self) -> bool {
-        let session = self.session();
-        let (now, wall) = (session.now(), session.wall());
-        let state = session.lock();
-        state.has_waiters() || state.timer_is_due(now, wall)
+        let moment = self.session().moment();
+        let state = self.session().lock();
+        state.has_waiters() || state.timer_is_due(moment)
     }
 }

@@ -6,14 +6,14 @@
 
 use std::time::Duration;
 
-use super::{Kind, Next, Rotation, Seen, StoreClock, family, no_random, store_failed, user_code};
+use super::{Kind, Rotation, Seen, StoreClock, family, no_random};
 use crate::clock::Timestamp;
 use crate::error::{Causes, Error};
 use crate::record::lease::{Candidate, DoubtfulBy, Holder, Lease, LeaseStatus, Permit};
 use crate::record::{Record, RecordState};
 use crate::state::{ClockReading, UnclearRequest};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
-use crate::token::{TokenFamily, TokenPair};
+use crate::token::{PairId, TokenFamily, TokenPair};
 
 /// By how much the store's clock may differ from its expected time when a lease is written. This tolerance is a part
 /// of the time between the end of the send window and the moment at which the lease goes stale.
@@ -40,24 +40,9 @@ pub(super) struct Leased {
 /// A lease of another instance, and since when this instance has seen it, by the session's own clock.
 #[derive(Debug)]
 pub(super) struct Observed {
-    holder: Holder,
-    /// When the lease was written: a store that lost writes may show one number twice.
-    since: StoreTime,
+    /// The holder, and when the lease was written: a store that lost writes may show one number twice.
+    lease: (Holder, StoreTime),
     at: Timestamp,
-}
-
-impl Observed {
-    fn new(lease: &Lease, at: Timestamp) -> Self {
-        Self {
-            holder: lease.holder(),
-            since: lease.since,
-            at,
-        }
-    }
-
-    fn is_of(&self, lease: &Lease) -> bool {
-        lease.is_of(self.holder) && lease.since == self.since
-    }
 }
 
 impl Leased {
@@ -92,15 +77,21 @@ impl Leased {
         }
     }
 
+    /// The id of the pair that the token is exchanged for.
+    pub(super) fn pair_id(&self) -> PairId {
+        PairId {
+            family: self.family,
+            version: self.record.version.saturating_add(1),
+        }
+    }
+
     pub(super) fn pair(&self) -> Option<&TokenPair> {
         self.record.pair.as_ref().map(|stored| &stored.pair)
     }
 
     pub(super) fn lease(&self) -> Option<&Lease> {
-        self.record
-            .lease
-            .as_ref()
-            .filter(|lease| lease.is_of(self.holder))
+        let lease = self.record.lease.as_ref();
+        lease.filter(|lease| lease.is_of(self.holder))
     }
 }
 
@@ -122,7 +113,7 @@ impl Rotation {
         let session = self.session();
         let lease_duration = session.settings().lease_duration;
         let by = self.candidate()?;
-        let now = self.store_now(seen.clock);
+        let now = self.session().store_now(seen.clock);
         // This instance knows that the token may be spent, and the record does not say so: the store refused that
         // write, or lost it.
         let unclear = session.lock().unclear();
@@ -135,41 +126,33 @@ impl Rotation {
         // Without coordination, instances do not lease a token before they send it.
         if !self.uses_leases() && record.lease.is_none() {
             let holder = by.holder(record.next_number);
-            return Leased::new(record.clone(), seen.clone(), holder, kind, session.now())
-                .map(Some);
+            let (record, seen) = (record.clone(), seen.clone());
+            return Leased::new(record, seen, holder, kind, session.now()).map(Some);
         }
-        let (our_now, wall) = (session.now(), session.wall());
-        let status = {
-            let state = session.lock();
-            record.lease_status(state.own(our_now, wall), now, lease_duration)
-        };
+        let moment = session.moment();
+        let status = record.lease_status(session.lock().own(moment), now, lease_duration);
         let digest = match kind {
             Kind::Refresh => record.digest(),
             Kind::SignIn => session.key.digest(),
         };
-        let next = match (status, record.lease.as_ref()) {
-            (LeaseStatus::Live { stale_in }, Some(lease)) => {
-                if !self.is_abandoned(lease).await {
-                    let limit = stale_in.max(Duration::from_millis(1));
-                    self.wait_for_change(seen.revision(), limit).await?;
-                    return Ok(None);
-                }
-                match self.take_over(record, lease, seen).await? {
-                    Some(next) => next,
-                    None => return Ok(None),
-                }
+        let next = match (status, &record.lease) {
+            (LeaseStatus::Live { stale_in }, Some(lease)) if !self.is_abandoned(lease).await => {
+                let limit = stale_in.max(Duration::from_millis(1));
+                self.wait_for_change(seen.revision(), limit).await?;
+                None
             }
+            (LeaseStatus::Live { .. }, Some(lease)) => self.take_over(record, lease, seen).await?,
             (LeaseStatus::Stale | LeaseStatus::Unclear, Some(lease)) if kind == Kind::Refresh => {
-                match self.take_over(record, lease, seen).await? {
-                    Some(next) => next,
-                    None => return Ok(None),
-                }
+                self.take_over(record, lease, seen).await?
             }
             // A lease that was attempted for the other grant is not written again: its token may have expired since,
             // for example.
-            (LeaseStatus::Unsent, Some(lease)) if lease.digest == digest => record.retaken(by, now),
-            _ => record.leased(by, digest, now),
+            (LeaseStatus::Unsent, Some(lease)) if lease.digest == digest => {
+                Some(record.retaken(by, now))
+            }
+            _ => Some(record.leased(by, digest, now)),
         };
+        let Some(next) = next else { return Ok(None) };
         self.write_lease(next, status == LeaseStatus::Unsent, seen, kind)
             .await
     }
@@ -182,7 +165,7 @@ impl Rotation {
         by: Candidate,
         seen: &Seen,
     ) -> Result<Option<Leased>, Error> {
-        let now = self.store_now(seen.clock);
+        let now = self.session().store_now(seen.clock);
         let mut noted = record.leased(by, unclear.digest, now);
         let Some(lease) = &mut noted.lease else {
             return Ok(None);
@@ -213,20 +196,25 @@ impl Rotation {
     /// Whether a lease that seems live by the store's clock may be taken over: its holder is proven dead, or the
     /// lease has lasted its whole duration by the session's own clock.
     pub(super) async fn is_abandoned(&mut self, lease: &Lease) -> bool {
-        let session = self.flight.session();
-        let now = session.now();
-        let since = match &self.observed {
-            Some(observed) if observed.is_of(lease) => observed.at,
-            _ => {
-                self.observed = Some(Observed::new(lease, now));
-                now
-            }
-        };
+        let now = self.session().now();
+        let since = self.observed_since(lease).unwrap_or_else(|| {
+            let lease = (lease.holder(), lease.since);
+            self.observed = Some(Observed { lease, at: now });
+            now
+        });
+        let session = self.session();
         if now.since(since) >= lease.duration_for(session.settings().lease_duration) {
             return true;
         }
         let store = &session.shared.store;
         store.holder_is_dead(&session.key, lease).await
+    }
+
+    /// Since when this rotation has observed the lease.
+    fn observed_since(&self, lease: &Lease) -> Option<Timestamp> {
+        let observed = self.observed.as_ref();
+        let observed = observed.filter(|it| it.lease == (lease.holder(), lease.since));
+        observed.map(|observed| observed.at)
     }
 
     /// The token may be spent. Prepares what the profile permits. Returns `None` if that was to end the session or to
@@ -276,7 +264,7 @@ impl Rotation {
     /// have to know the doubt, and need not wait for this one.
     async fn share_doubt(&self, noted: &Record, lease: &Lease, seen: &Seen) -> Result<(), Error> {
         if let Some(released) = noted.released(lease.holder(), None) {
-            self.swap(seen.revision(), &released).await?;
+            self.session().swap(seen.revision(), &released).await?;
         }
         Ok(())
     }
@@ -290,13 +278,10 @@ impl Rotation {
     /// The store's time for judging a lease. A lease that this instance has watched does not become younger if the
     /// store's clock is stepped back.
     fn store_now_for(&self, lease: &Lease, clock: StoreClock) -> StoreTime {
-        let now = self.store_now(clock);
-        match &self.observed {
-            Some(observed) if observed.is_of(lease) => {
-                now.max(lease.since.after(self.session().now().since(observed.at)))
-            }
-            _ => now,
-        }
+        let now = self.session().store_now(clock);
+        self.observed_since(lease).map_or(now, |at| {
+            now.max(lease.since.after(self.session().now().since(at)))
+        })
     }
 
     pub(super) async fn end_unknown(
@@ -305,9 +290,9 @@ impl Rotation {
         revision: Option<Revision>,
     ) -> Result<(), Error> {
         let digest = record.digest();
-        self.end(record, revision, RecordState::OutcomeUnknown { digest })
-            .await
-            .map(|_: Next| ())
+        let unknown = RecordState::OutcomeUnknown { digest };
+        self.end(record, revision, unknown).await?;
+        Ok(())
     }
 
     /// Writes the lease of this instance. A swap without an answer may have been applied, so the holder is remembered
@@ -323,7 +308,7 @@ impl Rotation {
             return Ok(None);
         };
         let number = holder.number;
-        let session = self.flight.session();
+        let session = &self.flight.session;
         // The other instances measure the age of the lease by the store's clock, which may be ahead by this lag.
         let now = session.now().before(seen.clock.lag());
         let since = match self.attempt {
@@ -331,14 +316,12 @@ impl Rotation {
             _ => now,
         };
         self.attempt = Some((number, since));
-        let attempt = ClockReading::new(session.now(), session.wall());
+        let attempt = ClockReading::new(session.moment());
         session.lock().attempted(holder, attempt);
-        match user_code::swap_timed(session, seen.revision(), &next).await {
+        match session.swap_timed(seen.revision(), &next).await {
             Ok((Swap::Swapped(revision), clock)) => {
-                let (ahead, behind) = match clock {
-                    Some(clock) => seen.clock.is_off_by(clock),
-                    None => (Duration::ZERO, Duration::ZERO),
-                };
+                let off_by = clock.map(|clock| seen.clock.is_off_by(clock));
+                let (ahead, behind) = off_by.unwrap_or_default();
                 let seen = Seen {
                     entry: Some((next.clone(), revision)),
                     clock: clock.unwrap_or(seen.clock),
@@ -352,7 +335,7 @@ impl Rotation {
                          check the clock of the store's server";
                     return match self.clock_jumps < CLOCK_JUMPS_LIMIT {
                         true => Ok(None),
-                        false => Err(store_failed(StoreError::new(jumps))),
+                        false => Err(StoreError::new(jumps).into()),
                     };
                 }
                 self.clock_jumps = 0;
@@ -365,7 +348,7 @@ impl Rotation {
             }
             Err(error) => {
                 tracing::warn!(key = %self.session().key, error = %Causes(&error), "writing a lease failed; the store may hold the lease all the same");
-                Err(store_failed(error))
+                Err(error.into())
             }
         }
     }

@@ -2,6 +2,9 @@
 //!
 //! A logout never waits for a rotation. A rotation that commits later finds the record ended; its pair is revoked and
 //! never published.
+//!
+//! This module also revokes pairs that another pair replaced. A server that cannot be reached now is tried again later.
+//! Only a logout waits for a revocation, and only for its first attempt: no token of a session in use depends on one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +12,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::begin::{displacing, seeded};
-use super::revoke::{
-    ToRevoke, clear, revoke_in_background, revoke_left_behind, revoke_now_or_later,
-};
-use super::user_code::{STORE_PAUSE, STORE_TRIES, load, store_now, swap};
-use super::{Next, Rotation, Seen, family};
+use super::{Next, Rotation, STORE_PAUSE, Seen, UNCHANGED_PAUSE, family, patiently};
 use crate::clock::Backoff;
-use crate::clock::Timestamp;
+use crate::endpoint::EndpointError;
 use crate::error::{Causes, EndReason, Error};
 use crate::event::LogoutProgress;
 use crate::record::commit::Seeding;
@@ -36,14 +35,7 @@ pub(crate) async fn log_out(
     had: HeldAtLogout,
     progress: watch::Sender<LogoutProgress>,
 ) {
-    let mut stored = Err(StoreError::new("not tried"));
-    for tried in 0..STORE_TRIES {
-        stored = write(session, &had).await;
-        if stored.is_ok() {
-            break;
-        }
-        tokio::time::sleep(STORE_PAUSE * (tried + 1)).await;
-    }
+    let mut stored = patiently(|| write(session, &had)).await;
     let is_stored = stored.as_ref().map(drop).map_err(Clone::clone);
     progress.send_modify(|it| it.stored = Some(is_stored));
     let mut revoked = Ok(());
@@ -78,7 +70,7 @@ pub(crate) async fn log_out(
     }
     if let Err(error) = stored {
         tracing::error!(key = %session.key, error = %Causes(&error), "a logout could not be stored, and the manager gives up: other instances may still serve the session");
-        session.gave_up(error);
+        session.lock().given_up = Some(error);
     }
 }
 
@@ -86,87 +78,58 @@ pub(crate) async fn log_out(
 async fn write(session: &Arc<Session>, had: &HeldAtLogout) -> Result<Option<Seen>, StoreError> {
     let _turn = session.in_order().await;
     loop {
-        let mut seen = load(session).await?;
-        if session.lock().logout_stage() != Some(LogoutStage::Asked) {
+        let mut seen = session.load().await?;
+        if session.lock().logout_stage != Some(LogoutStage::Asked) {
             return Ok(None);
         }
-        if let Some((seed, given_at)) = &had.seed
-            && conflicts(session, &seen, seed, *given_at).await?
-        {
-            // The stored session belongs to another seed, and this manager never held it.
-            revoke_in_background(session, seed.clone());
-            session.lock().logout_stored(family().map_err(store_error)?);
-            return Ok(None);
+        let mut displacing_seed = None;
+        if let Some((seed, given_at)) = &had.seed {
+            let seeding = seeded(session, &seen, seed.clone(), *given_at).await?;
+            let is_refused = session.settings().on_seed_conflict == OnSeedConflict::Error;
+            if is_refused && matches!(seeding, Seeding::Displaces(_)) {
+                // The stored session belongs to another seed, and this manager never held it.
+                revoke_in_background(session, seed.clone());
+                session.lock().logout_stored(family()?);
+                return Ok(None);
+            }
+            displacing_seed = displacing(session, seeding);
         }
-        let last = last(session, had, &seen).await?;
-        let is_same = |record: &&Record| record.family == last.family;
+        let last = match displacing_seed {
+            Some(record) => record,
+            None => last(session, had, &seen)?,
+        };
         let before = seen.record();
-        if before
-            .filter(is_same)
-            .is_some_and(|record| record.state == RecordState::LoggedOut)
-        {
-            session.logout_stored(before);
+        let is_same = |record: &&Record| record.family == last.family;
+        let is_over = |record: &&Record| record.state == RecordState::LoggedOut;
+        if let Some(record) = before.filter(is_same).filter(is_over) {
+            session.logout_stored(record);
             return Ok(Some(seen));
         }
         let ended = last.ended(RecordState::LoggedOut);
-        match swap(session, seen.revision(), &ended).await? {
+        match session.swap(seen.revision(), &ended).await? {
             Swap::Swapped(revision) => {
                 // A session that the seed displaces is logged out as well.
                 revoke_left_behind(session, before.filter(|it| !is_same(it)), true, None);
-                session.logout_stored(Some(&ended));
+                session.logout_stored(&ended);
                 seen.entry = Some((ended, revision));
                 return Ok(Some(seen));
             }
-            Swap::Lost(_) => tokio::time::sleep(super::UNCHANGED_PAUSE).await,
+            Swap::Lost(_) => tokio::time::sleep(UNCHANGED_PAUSE).await,
         }
     }
-}
-
-/// The error as one of the store. Seeds and families fail only with errors of the store.
-fn store_error(error: Error) -> StoreError {
-    match error {
-        Error::Store { source, .. } => source,
-        error => StoreError::with_source("the logout could not be prepared", error),
-    }
-}
-
-/// Whether the settings refuse the seed because the stored session goes on.
-async fn conflicts(
-    session: &Session,
-    seen: &Seen,
-    seed: &TokenPair,
-    given_at: Timestamp,
-) -> Result<bool, StoreError> {
-    let seeding = seeded(session, seen, seed.clone(), given_at)
-        .await
-        .map_err(store_error)?;
-    let is_refused = session.settings().on_seed_conflict == OnSeedConflict::Error;
-    Ok(is_refused && matches!(seeding, Seeding::Displaces(_)))
 }
 
 /// The record that the logout ends. If the store has none, a record is made up: it keeps a seed of the next start
 /// from undoing the logout.
-async fn last(session: &Session, had: &HeldAtLogout, seen: &Seen) -> Result<Record, StoreError> {
-    let now = store_now(session, seen.clock);
-    let family = family().map_err(store_error)?;
-    if let Some((pair, given_at)) = &had.seed {
-        let seeding = seeded(session, seen, pair.clone(), *given_at)
-            .await
-            .map_err(store_error)?;
-        if let Some(record) = displacing(session, seeding) {
-            return Ok(record);
-        }
-    }
+fn last(session: &Session, had: &HeldAtLogout, seen: &Seen) -> Result<Record, StoreError> {
+    let key = &session.key;
     Ok(match (seen.record(), &had.held) {
         (Some(record), _) => record.clone(),
-        (None, Some(held)) => Record::forwarded(
-            None,
-            &session.key,
-            held.summary(),
-            session.stored(held, now),
-            0,
-        ),
-        (None, None) => Record::vacant(session.key.clone(), family),
+        (None, Some(held)) => {
+            let pair = session.stored(held, session.store_now(seen.clock));
+            Record::forwarded(None, key, held.summary(), pair, 0)
+        }
+        (None, None) => Record::vacant(key.clone(), family()?),
     })
 }
 
@@ -195,7 +158,7 @@ impl Rotation {
     /// back shows it as active: the record is ended again. Returns `None` if the record is another session, or says
     /// logged out itself.
     pub(super) async fn enforce_logout(&self, seen: &Seen) -> Result<Option<Next>, Error> {
-        let stage = self.session().lock().logout_stage();
+        let stage = self.session().lock().logout_stage;
         let Some(record) = seen.record().filter(|_| stage != Some(LogoutStage::Asked)) else {
             return match stage {
                 Some(_) => Err(Error::ended(EndReason::LoggedOut)),
@@ -207,16 +170,172 @@ impl Rotation {
             // The user has signed in since: that session is written over this record.
             let is_past = state
                 .held()
-                .is_some_and(|held| held.sign_ins > record.sign_ins);
+                .is_some_and(|held| held.committed.sign_ins > record.sign_ins);
             // The user had replaced this session by another one before the logout.
-            let is_older = stage.is_some() && record.sign_ins < state.sign_ins();
+            let is_older = stage.is_some() && record.sign_ins < state.sign_ins;
             state.is_logged_out(record.family) && !is_past || is_older
         };
         if !is_logged_out || record.state == RecordState::LoggedOut {
             return Ok(None);
         }
-        self.swap(seen.revision(), &record.ended(RecordState::LoggedOut))
+        self.session()
+            .swap(seen.revision(), &record.ended(RecordState::LoggedOut))
             .await?;
         Ok(Some(Next::Reload))
     }
+}
+
+/// The pauses between attempts to reach the server.
+const REVOCATION_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+
+/// How long a revocation is tried.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What is to be revoked.
+#[derive(Debug)]
+pub(super) enum ToRevoke {
+    Pair(TokenPair),
+    /// The pair of an ended record, which is removed from the record afterwards.
+    Record(Box<Seen>),
+}
+
+impl ToRevoke {
+    fn pair(&self) -> Option<&TokenPair> {
+        match self {
+            Self::Pair(pair) => Some(pair),
+            Self::Record(seen) => Some(&seen.record()?.pair.as_ref()?.pair),
+        }
+    }
+
+    async fn revoke(&self, session: &Session) -> Result<(), EndpointError> {
+        match self {
+            Self::Pair(pair) => revoke(session, pair).await,
+            Self::Record(seen) => clear(session, seen).await,
+        }
+    }
+
+    /// Whether this revocation is no longer needed: a later logout revokes the record's pair, or a sign-in has
+    /// brought one of its tokens again.
+    fn is_obsolete(&self, session: &Session, logouts: u64) -> bool {
+        let state = session.lock();
+        let is_held = |pair: &TokenPair| {
+            let held = state.held();
+            held.is_some_and(|held| shares_a_token(&held.pair, pair))
+        };
+        matches!(self, Self::Record(_)) && state.logouts != logouts
+            || self.pair().is_some_and(is_held)
+    }
+}
+
+/// Revokes a pair that another one replaced. Only a shutdown waits for this task, and only for one attempt.
+pub(super) fn revoke_in_background(session: &Arc<Session>, pair: TokenPair) {
+    in_background(session, ToRevoke::Pair(pair), None);
+}
+
+/// Revokes what a logout leaves, and returns the result of the first attempt. A server that could not be reached is
+/// tried again in the background.
+pub(super) async fn revoke_now_or_later(
+    session: &Arc<Session>,
+    to_revoke: ToRevoke,
+) -> Result<(), EndpointError> {
+    let revoked = to_revoke.revoke(session).await;
+    if is_unheard(&revoked) {
+        in_background(session, to_revoke, Some(revoked.clone()));
+    }
+    revoked
+}
+
+/// Revokes for as long as the manager lives. `tried` is the result of an attempt that was already made.
+fn in_background(
+    session: &Arc<Session>,
+    to_revoke: ToRevoke,
+    tried: Option<Result<(), EndpointError>>,
+) {
+    let began = session.now();
+    let logouts = session.lock().logouts;
+    let revoking = Arc::clone(session);
+    session.in_background(async move {
+        let session = revoking;
+        let mut revoked = match tried {
+            Some(revoked) => revoked,
+            None => to_revoke.revoke(&session).await,
+        };
+        let mut backoff = REVOCATION_BACKOFF;
+        while is_unheard(&revoked) && session.now().since(began) < GIVE_UP_AFTER {
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next_pause()) => {}
+                () = session.closing() => break,
+            }
+            if to_revoke.is_obsolete(&session, logouts) {
+                break;
+            }
+            revoked = tokio::select! {
+                revoked = to_revoke.revoke(&session) => revoked,
+                () = session.closing() => break,
+            };
+        }
+    });
+}
+
+/// Revokes the pair of an ended record and removes it from the record.
+pub(super) async fn clear(session: &Session, seen: &Seen) -> Result<(), EndpointError> {
+    let Some((record, revision)) = &seen.entry else {
+        return Ok(());
+    };
+    let Some(stored) = &record.pair else {
+        return Ok(());
+    };
+    let revoked = revoke(session, &stored.pair).await;
+    // The pair stays in the record while the revocation can be tried again. A server that refuses revocations is no
+    // reason to keep the pair: that would help only a thief.
+    if is_unheard(&revoked) {
+        return revoked;
+    }
+    let cleared = record.cleared();
+    if let Err(error) = session.swap(Some(*revision), &cleared).await {
+        tracing::warn!(key = %session.key, error = %Causes(&error), "a revoked pair could not be removed from the store after the logout");
+    }
+    revoked
+}
+
+/// Whether the server may not know of the revocation, so that another attempt makes sense.
+fn is_unheard(revoked: &Result<(), EndpointError>) -> bool {
+    !matches!(
+        revoked,
+        Ok(()) | Err(EndpointError::Refused { .. } | EndpointError::Rejected { .. })
+    )
+}
+
+/// Revokes the pairs of logged-out sessions that a `new` pair removes from the store.
+pub(super) fn revoke_left_behind<'a>(
+    session: &Arc<Session>,
+    records: impl IntoIterator<Item = &'a Record>,
+    is_logging_out: bool,
+    new: Option<&TokenPair>,
+) {
+    for record in records {
+        let is_logged_out = is_logging_out || record.state == RecordState::LoggedOut;
+        let Some(stored) = record.pair.as_ref().filter(|_| is_logged_out) else {
+            continue;
+        };
+        if !new.is_some_and(|new| shares_a_token(new, &stored.pair)) {
+            revoke_in_background(session, stored.pair.clone());
+        }
+    }
+}
+
+/// Whether two pairs have a token in common. Some servers answer two sign-ins with one token: to revoke it would end
+/// the other session too.
+pub(super) fn shares_a_token(one: &TokenPair, other: &TokenPair) -> bool {
+    one.access.is_some() && one.access == other.access
+        || one.refresh.is_some() && one.refresh == other.refresh
+}
+
+async fn revoke(session: &Session, pair: &TokenPair) -> Result<(), EndpointError> {
+    let limit = session.settings().endpoint_timeout;
+    let result = session.shared.endpoint.revoke(pair, limit).await;
+    if let Err(error) = &result {
+        tracing::warn!(key = %session.key, error = %Causes(error), "the endpoint could not revoke a pair");
+    }
+    result
 }

@@ -1,15 +1,24 @@
 //! Compares a record that was read with the held pair, updates the one that is older, and decides the next step of
-//! the rotation.
+//! the rotation. What a session does when its timer wakes it is here as well: it may compare the record before a notice.
 //!
 //! This step sends no token. The comparison itself is a pure function, [`reconcile`]; this module acts on its result.
 
-use super::{Kind, Rotation, Seen, family, logout, user_code};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use super::{Kind, Rotation, Seen, family, logout, start};
 use crate::error::{EndReason, Error};
 use crate::record::reconcile::{Reconciled, reconcile};
 use crate::record::{Record, RecordState};
 use crate::schedule::Due;
+use crate::session::{Session, Wake};
 use crate::snapshot::Token;
+use crate::state::Notice;
 use crate::store::Revision;
+use crate::timer::{Seat, Sleeper};
 
 /// The next step after a record was read.
 pub(super) enum Next {
@@ -33,70 +42,63 @@ impl Rotation {
             let state = self.session().lock();
             // The user has logged out or signed in since this rotation began. Each waiter decides again: a session
             // that began meanwhile must not be judged by the pair of the former one.
-            if state.epoch() != self.flight.epoch() {
+            if state.epoch != self.flight.epoch {
                 return Err(Error::Pending);
             }
             state.held().cloned()
         };
         let was_committed = |record: &Record| record.committed_number > 0;
         self.has_worked = seen.record().is_some_and(was_committed);
-        let now = self.store_now(seen.clock);
-        match reconcile(seen.record(), held.as_ref().map(|held| held.summary())) {
-            Reconciled::Vacant if self.session().shared.endpoint.can_sign_in() => {
+        let now = self.session().store_now(seen.clock);
+        let reconciled = reconcile(seen.record(), held.as_ref().map(|held| held.summary()));
+        match (reconciled, seen.record()) {
+            (Reconciled::Vacant, _) if self.session().shared.endpoint.can_sign_in() => {
                 let vacant = Record::vacant(self.session().key.clone(), family()?);
                 // Without leases, no record has to exist before the sign-in.
                 if !self.uses_leases() {
                     return Ok(Next::Lease(Kind::SignIn, Box::new(vacant)));
                 }
-                self.swap(None, &vacant).await?;
+                self.session().swap(None, &vacant).await?;
                 Ok(Next::Reload)
             }
-            Reconciled::Vacant => Err(Error::NoSession),
-            Reconciled::LoggedOut => {
-                if let Some(record) = seen.record() {
-                    let epoch = self.flight.epoch();
+            (Reconciled::Vacant, _) => Err(Error::NoSession),
+            (Reconciled::LoggedOut, record) => {
+                let epoch = self.flight.epoch;
+                if let Some(record) = record {
                     logout::clean_up(self.session(), record, seen, held.as_ref(), epoch).await;
                 }
-                self.ended(EndReason::LoggedOut)
-            }
-            Reconciled::Forward => {
-                if let Some(held) = &held {
-                    let session = self.session();
-                    let next_number = session.lock().next_number();
-                    let pair = session.stored(held, now);
-                    let next = Record::forwarded(
-                        seen.record(),
-                        &session.key,
-                        held.summary(),
-                        pair,
-                        next_number,
-                    );
-                    // The held pair is already waiting to be stored.
-                    if !self.uses_leases() && session.outbox.is_behind() {
-                        return self.judge(&next, seen).await;
-                    }
-                    self.swap(seen.revision(), &next).await?;
-                }
+                self.session().end_seen(EndReason::LoggedOut, epoch)?;
                 Ok(Next::Reload)
             }
-            Reconciled::Adopt => match seen.record() {
-                Some(record) => {
-                    let (epoch, took) = (self.flight.epoch(), self.flight.took());
-                    let latest = user_code::latest_store_now(self.session(), seen.clock);
-                    if !self.session().adopt(record, latest, epoch, took) {
-                        return Ok(Next::Reload);
-                    }
-                    self.judge(record, seen).await
+            (Reconciled::Forward, record) => {
+                let Some(held) = &held else {
+                    return Ok(Next::Reload);
+                };
+                let session = self.session();
+                let next_number = session.lock().next_number;
+                let pair = session.stored(held, now);
+                let key = &session.key;
+                let next = Record::forwarded(record, key, held.summary(), pair, next_number);
+                // The held pair is already waiting to be stored.
+                if session.outbox.has_unstored() {
+                    return self.judge(&next, seen).await;
                 }
-                None => Ok(Next::Reload),
-            },
-            Reconciled::Current => match seen.record() {
-                Some(record) => {
-                    self.session().lock().saw(record);
-                    self.judge(record, seen).await
+                session.swap(seen.revision(), &next).await?;
+                Ok(Next::Reload)
+            }
+            (Reconciled::Adopt, Some(record)) => {
+                let (epoch, took) = (self.flight.epoch, self.flight.took());
+                let latest = self.session().latest_store_now(seen.clock);
+                if !self.session().adopt(record, latest, epoch, Some(took)) {
+                    return Ok(Next::Reload);
                 }
-                None => Ok(Next::Reload),
-            },
+                self.judge(record, seen).await
+            }
+            (Reconciled::Current, Some(record)) => {
+                self.session().lock().saw(record);
+                self.judge(record, seen).await
+            }
+            (Reconciled::Adopt | Reconciled::Current, None) => Ok(Next::Reload),
         }
     }
 
@@ -106,27 +108,25 @@ impl Rotation {
         let session = self.session();
         let revision = seen.revision();
         let can_sign_in = session.shared.endpoint.can_sign_in();
+        let lease = |kind| Ok(Next::Lease(kind, Box::new(record.clone())));
         if let Some(reason) = record.state.end() {
             if can_sign_in && reason != EndReason::Idle {
-                return Ok(Next::Lease(Kind::SignIn, Box::new(record.clone())));
+                return lease(Kind::SignIn);
             }
-            let Some(error) = session.end_seen(reason, self.flight.epoch()) else {
-                return Ok(Next::Reload);
-            };
             // Callers that can go on with the held token do not wait for this rotation; a caller that asked for a
             // newer token gets the error.
-            return Err(error);
+            session.end_seen(reason, self.flight.epoch)?;
+            return Ok(Next::Reload);
         }
         if record.pair.is_none() {
-            return if can_sign_in {
-                Ok(Next::Lease(Kind::SignIn, Box::new(record.clone())))
-            } else {
-                Err(Error::NoSession)
+            return match can_sign_in {
+                true => lease(Kind::SignIn),
+                false => Err(Error::NoSession),
             };
         }
-        let (now, wall) = (session.now(), session.wall());
-        let status = session.lock().status(now, wall);
-        if status.pair_id != self.flight.seen()
+        let moment = session.moment();
+        let status = session.lock().status(moment);
+        if status.pair_id != self.flight.seen
             && status.due < Due::Mandatory
             && let Some(token) = status.usable
         {
@@ -136,24 +136,15 @@ impl Rotation {
             return self.end(record, revision, RecordState::Idle).await;
         }
         if status.refresh_is_good {
-            return Ok(Next::Lease(Kind::Refresh, Box::new(record.clone())));
+            return lease(Kind::Refresh);
         }
         if can_sign_in {
-            return Ok(Next::Lease(Kind::SignIn, Box::new(record.clone())));
+            return lease(Kind::SignIn);
         }
         if status.usable.is_some() {
             return Err(Error::NotRotatable);
         }
         self.end(record, revision, RecordState::Expired).await
-    }
-
-    /// The record says that the session has ended. Reports that end, unless the user has logged out or signed in
-    /// since.
-    fn ended(&self, reason: EndReason) -> Result<Next, Error> {
-        match self.session().end_seen(reason, self.flight.epoch()) {
-            Some(error) => Err(error),
-            None => Ok(Next::Reload),
-        }
     }
 
     /// Writes an end into the record. The next load shows this end, or the record of an instance that was faster.
@@ -163,7 +154,66 @@ impl Rotation {
         revision: Option<Revision>,
         state: RecordState,
     ) -> Result<Next, Error> {
-        self.swap(revision, &record.ended(state)).await?;
+        self.session().swap(revision, &record.ended(state)).await?;
         Ok(Next::Reload)
     }
+}
+
+/// Reads the record before subscribers get a notice that the session ends: another instance may have prolonged the
+/// session.
+async fn reconcile_before(session: &Session, notice: Notice) {
+    let (held, epoch) = {
+        let state = session.lock();
+        (state.pair_id(), state.epoch)
+    };
+    let Some(held) = held else { return };
+    if let Ok(seen) = session.load().await
+        && let Some(record) = seen.record().filter(|record| record.pair.is_some())
+        && session.adopt(
+            record,
+            session.latest_store_now(seen.clock),
+            epoch,
+            Some(Duration::ZERO),
+        )
+    {
+        return;
+    }
+    session.notify(notice, held, epoch);
+}
+
+/// The pause after a panic, because the cause would mostly make the next attempt panic at once.
+const AFTER_PANIC: Duration = Duration::from_secs(5);
+
+/// What a session does when its timer wakes it, whether or not a caller asks for a token. A panic does not stop the
+/// timer: a session without a timer would expire without a report.
+impl Sleeper for Session {
+    fn wake_up(self: Arc<Self>) {
+        if self.is_closing() {
+            return;
+        }
+        match self.wake() {
+            Wake::Rotate(flight) => start(flight),
+            Wake::Notify(notice) => {
+                let runtime = self.shared.runtime.clone();
+                runtime.spawn(notify(self, notice));
+            }
+            Wake::Sleep => {}
+        }
+    }
+
+    fn seat(&self) -> Option<&Seat> {
+        self.seat.get()
+    }
+}
+
+async fn notify(session: Arc<Session>, notice: Notice) {
+    let notified = AssertUnwindSafe(reconcile_before(&session, notice)).catch_unwind();
+    if notified.await.is_err() {
+        tracing::error!(
+            key = %session.key,
+            "a session panicked before it could report its end: this is a bug in evertoken, please report it"
+        );
+        tokio::time::sleep(AFTER_PANIC).await;
+    }
+    session.notified();
 }

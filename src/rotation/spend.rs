@@ -8,14 +8,12 @@ use std::time::Duration;
 use super::failure::endpoint_failed;
 use super::lease::Leased;
 use super::persist::store_next;
-use super::user_code::{STORE_PAUSE, STORE_TRIES, load_patiently};
-use super::{Kind, Rotation, store_failed};
+use super::{Kind, Rotation, STORE_PAUSE, STORE_TRIES};
 use crate::clock::{LATE, Timestamp};
 use crate::endpoint::{EndpointError, Grant, Issued, SendWindow};
 use crate::error::{Causes, Error};
-use crate::record::RecordState;
-use crate::record::cut;
 use crate::record::lease::{LeaseStatus, Own};
+use crate::record::{RecordState, cut};
 use crate::snapshot::Token;
 use crate::state::{ClockReading, Failure};
 use crate::store::{StoreError, Swap};
@@ -76,18 +74,18 @@ impl Rotation {
         self.missed = 0;
         let slow = "the store is too slow: the time to send a token had passed when its lease was written, 3 times in a \
              row; make the store faster, or raise the lease duration";
-        Err(store_failed(StoreError::new(slow)))
+        Err(StoreError::new(slow).into())
     }
 
     /// Sends the grant once. Returns `None` if nothing was sent because the send window had passed or the session has
     /// changed.
     async fn send(&mut self, leased: &Leased) -> Option<Result<Answer, EndpointError>> {
-        let session = self.flight.session();
+        let session = &self.flight.session;
         let shared = &session.shared;
         let window_ends = leased.since + session.settings().send_window();
         let window = SendWindow::new(shared.clock.clone(), window_ends);
         // After a logout or a sign-in, no token of the former session is spent.
-        if !window.is_open() || session.lock().epoch() != self.flight.epoch() {
+        if !window.is_open() || session.lock().epoch != self.flight.epoch {
             return None;
         }
         let refresh: Option<RefreshToken> = leased.pair().and_then(|pair| pair.refresh.clone());
@@ -100,8 +98,9 @@ impl Rotation {
         };
         // From here on the token may be sent, so the lease no longer counts as one without a request.
         session.lock().sending(&grant);
-        let sent_at = session.now();
-        self.sent = Some(ClockReading::new(sent_at, session.wall()));
+        let moment = session.moment();
+        let sent_at = moment.now;
+        self.sent = Some(ClockReading::new(moment));
         let timeout = session.settings().endpoint_timeout;
         let limit = timeout + TIMEOUT_SLACK;
         let result = shared.endpoint.exchange(grant, limit).await;
@@ -135,14 +134,12 @@ impl Rotation {
         let ours = leased.record.digest();
         // A pair that is still waiting to be stored is stored first. Otherwise the record would show an older token,
         // and the rejected one would be taken for a token that another instance has replaced.
-        if !self.uses_leases() {
-            // The rotation does not give up here: a new rotation would send the dead token again.
-            while let Err(error) = store_next(self.session()).await {
-                self.wait_for_store(error).await?;
-            }
+        // The rotation does not give up here: a new rotation would send the dead token again.
+        while let Err(error) = store_next(self.session()).await {
+            self.wait_for_store(error).await?;
         }
         loop {
-            let seen = match load_patiently(self.session()).await {
+            let seen = match self.session().load_patiently().await {
                 Ok(seen) => seen,
                 Err(error) => {
                     self.wait_for_store(error).await?;
@@ -155,16 +152,14 @@ impl Rotation {
             if record.digest() != ours || record.state != RecordState::Active {
                 return Ok(None);
             }
-            let theirs = record
-                .lease
-                .as_ref()
-                .filter(|lease| !lease.is_of(leased.holder));
-            if let Some(lease) = theirs.filter(|lease| lease.digest == ours) {
-                let now = self.store_now(seen.clock);
+            let theirs = record.lease.as_ref();
+            let theirs = theirs.filter(|it| !it.is_of(leased.holder) && it.digest == ours);
+            if let Some(lease) = theirs {
+                let now = self.session().store_now(seen.clock);
                 let lease_duration = self.session().settings().lease_duration;
-                if let LeaseStatus::Live { stale_in } =
-                    record.lease_status(Own::default(), now, lease_duration)
-                    && !self.is_abandoned(&lease.clone()).await
+                let status = record.lease_status(Own::default(), now, lease_duration);
+                if let LeaseStatus::Live { stale_in } = status
+                    && !self.is_abandoned(lease).await
                 {
                     self.wait_for_change(seen.revision(), stale_in).await?;
                     continue;
@@ -184,18 +179,15 @@ impl Rotation {
                 code: error.code().map(|code| cut(code).to_owned()),
                 description: error.description().map(|text| cut(text).to_owned()),
             });
-            let reason = ended.state.end();
-            match self.swap(seen.revision(), &ended).await {
+            match self.session().swap(seen.revision(), &ended).await {
                 Ok(Swap::Lost(_)) => {}
-                Ok(Swap::Swapped(_)) if self.session().shared.endpoint.can_sign_in() => {
-                    return Ok(None);
-                }
                 Ok(Swap::Swapped(_)) => {
-                    let Some(reason) = reason else {
-                        return Ok(None);
-                    };
-                    let ended = self.session().end_seen(reason, self.flight.epoch());
-                    return ended.map_or(Ok(None), Err);
+                    if !self.session().shared.endpoint.can_sign_in()
+                        && let Some(reason) = ended.state.end()
+                    {
+                        self.session().end_seen(reason, self.flight.epoch)?;
+                    }
+                    return Ok(None);
                 }
                 // The rotation keeps the verdict until it is stored: after a new load, the dead token would be sent
                 // again.
@@ -210,7 +202,7 @@ impl Rotation {
         if leased.lease().is_none() {
             return;
         }
-        let now = self.store_now(leased.seen.clock);
+        let now = self.session().store_now(leased.seen.clock);
         let pause = failure.and_then(|failure| Self::not_before(failure, now));
         let mut record = leased.record.clone();
         let mut revision = leased.seen.revision();
@@ -219,7 +211,7 @@ impl Rotation {
                 self.session().lock().forget_lease(leased.holder);
                 return;
             };
-            match self.swap(revision, &next).await {
+            match self.session().swap(revision, &next).await {
                 Ok(Swap::Swapped(_)) => {
                     self.session().lock().forget_lease(leased.holder);
                     return;
@@ -231,7 +223,7 @@ impl Rotation {
         }
         // Nothing was sent under this lease, so the next rotation of this instance may use it as its own.
         let session = self.session();
-        let attempt = ClockReading::new(session.now(), session.wall());
+        let attempt = ClockReading::new(session.moment());
         session.lock().attempted(leased.holder, attempt);
         tracing::warn!(key = %self.session().key, "a lease could not be released; other instances wait until the lease expires");
     }

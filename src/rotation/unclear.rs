@@ -9,8 +9,7 @@ use std::time::Duration;
 use super::failure::{cause, endpoint_failed};
 use super::lease::Leased;
 use super::persist::store_next;
-use super::user_code::{STORE_TRIES, load_patiently};
-use super::{Kind, Rotation, Seen, store_failed};
+use super::{Kind, Rotation, STORE_TRIES, Seen};
 use crate::endpoint::EndpointError;
 use crate::error::Error;
 use crate::record::lease::{Candidate, DoubtfulBy, Permit, permits};
@@ -39,8 +38,8 @@ impl Rotation {
         // A machine may have been copied while the request was out; the copy reads a broken connection although the
         // request goes on elsewhere. A process that was merely suspended cannot tell itself from such a copy, so both
         // treat the lease as another instance's. A page, by contrast, was read by the process that it was meant for.
-        let (now, wall) = (self.session().now(), self.session().wall());
-        let was_awake = self.sent.is_none_or(|sent| sent.was_awake(now, wall));
+        let moment = self.session().moment();
+        let was_awake = self.sent.is_none_or(|sent| sent.was_awake(moment));
         if by == DoubtfulBy::Silence && !was_awake && self.uses_leases() {
             let failed = endpoint_failed(error, leased.kind);
             self.fail(failed, leased.record.failures());
@@ -66,14 +65,14 @@ impl Rotation {
         let failure = self.fail_with(failed, cause);
         let lease_duration = self.session().settings().lease_duration;
         for _ in 0..STORE_TRIES {
-            let now = self.store_now(leased.seen.clock);
+            let now = self.session().store_now(leased.seen.clock);
             let Some(pause) = Self::not_before(&failure, now) else {
                 break;
             };
             let doubted = leased
                 .record
                 .doubted(leased.holder, by, pause, lease_duration, now);
-            match self.swap(leased.seen.revision(), &doubted).await {
+            match self.session().swap(leased.seen.revision(), &doubted).await {
                 Ok(Swap::Swapped(revision)) => {
                     let seen = Seen {
                         entry: Some((doubted.clone(), revision)),
@@ -87,7 +86,7 @@ impl Rotation {
                 // The lease stays in the record without the doubt. An instance that finds it stale is as careful.
                 Err(_) if self.uses_leases() => break,
                 // There is no lease in the record: to load the record again would be to send the token again.
-                Err(error) => return Err(store_failed(error)),
+                Err(error) => return Err(error.into()),
             }
             // Without coordination, another instance may have written at the same time what became of the token.
             if self.uses_leases() || !self.lease_after_sending(&mut leased, by).await? {
@@ -110,7 +109,7 @@ impl Rotation {
         };
         let mut state = self.session().lock();
         // After a logout or a sign-in, the state belongs to the rotations of another session.
-        if state.epoch() == self.flight.epoch() {
+        if state.epoch == self.flight.epoch {
             state.sent(unclear);
         }
     }
@@ -125,7 +124,7 @@ impl Rotation {
             // The lease is given up, so that other instances find out at once that nothing more can be tried.
             Permit::Nothing => {
                 if let Some(released) = doubted.released(lease.holder(), None) {
-                    self.swap(seen.revision(), &released).await?;
+                    self.session().swap(seen.revision(), &released).await?;
                     self.session().lock().lost(lease.holder());
                 }
                 Ok(())
@@ -155,13 +154,10 @@ impl Rotation {
         let unsure = EndpointError::unknown(
             "the refresh token may be spent, and the server's profile does not permit sending it again",
         );
+        let error = endpoint_failed(unsure, Kind::Refresh);
         let failure = Failure {
-            error: endpoint_failed(unsure, Kind::Refresh),
-            pause: until.since(now),
-            until,
-            count: record.failures(),
-            is_told: false,
             is_final: true,
+            ..Failure::new(error, until.since(now), now, record.failures())
         };
         self.flight.learn_of_failure(&failure, Timer::AfterPause);
         // The rotation wakes at every poll interval, because an API may reject the token meanwhile.
@@ -185,7 +181,7 @@ impl Rotation {
         // The record may have changed meanwhile, also by a pair that was waiting to be stored.
         store_next(self.session()).await?;
         for _ in 0..STORE_TRIES {
-            leased.seen = load_patiently(self.session()).await?;
+            leased.seen = self.session().load_patiently().await?;
             match leased.seen.record() {
                 Some(record)
                     if record.state == RecordState::Active
@@ -210,7 +206,7 @@ impl Rotation {
                 return Ok(false);
             }
             let noted = leased.record.noted(by);
-            let swap = self.swap(leased.seen.revision(), &noted).await;
+            let swap = self.session().swap(leased.seen.revision(), &noted).await;
             if let Swap::Swapped(_) = swap? {
                 break;
             }
@@ -221,7 +217,7 @@ impl Rotation {
     /// Leases a token that was sent without a lease.
     fn lease_backdated(&self, leased: &mut Leased) {
         let session = self.session();
-        let now = self.store_now(leased.seen.clock);
+        let now = self.session().store_now(leased.seen.clock);
         // The lease begins when the token was sent, because its doubt is true since then.
         let since = now.before(session.now().since(leased.since));
         let by = Candidate {
@@ -242,18 +238,18 @@ impl Rotation {
         let unclear = {
             let state = session.lock();
             let unclear = state.unclear().filter(|unclear| unclear.is_held);
-            unclear.filter(|_| state.epoch() == self.flight.epoch())
+            unclear.filter(|_| state.epoch == self.flight.epoch)
         };
         let Some(UnclearRequest { holder, by, .. }) = unclear else {
             return;
         };
-        let Ok(seen) = load_patiently(session).await else {
+        let Ok(seen) = session.load_patiently().await else {
             return;
         };
         let now = session.now();
         let pause = session.lock().pause(now);
-        let pause =
-            pause.and_then(|failure| Self::not_before(&failure, self.store_now(seen.clock)));
+        let pause = pause
+            .and_then(|failure| Self::not_before(&failure, self.session().store_now(seen.clock)));
         let next = seen.record().cloned().and_then(|mut record| {
             // The store may not have taken the doubt; the token may be spent all the same.
             if let Some(lease) = record.lease.as_mut().filter(|lease| lease.is_of(holder)) {
@@ -263,7 +259,7 @@ impl Rotation {
         });
         let is_gone = match next {
             Some(next) => matches!(
-                self.swap(seen.revision(), &next).await,
+                self.session().swap(seen.revision(), &next).await,
                 Ok(Swap::Swapped(_))
             ),
             None => true,

@@ -17,14 +17,14 @@ use crate::user_code::Moment;
 /// A rotation in flight. Whatever becomes of its task, each waiter gets an answer.
 #[derive(Debug)]
 pub(crate) struct Flight {
-    session: Arc<Session>,
+    pub(crate) session: Arc<Session>,
     /// The pair that was held when the rotation began. The rotation is to bring a newer one.
-    seen: Option<PairId>,
+    pub(crate) seen: Option<PairId>,
     /// The epoch in which the rotation began. After another logout or sign-in its outcome answers no waiter.
-    epoch: u64,
+    pub(crate) epoch: u64,
     began: Timestamp,
     room: Arc<Room>,
-    resolved: bool,
+    is_resolved: bool,
     _chore: Chore,
 }
 
@@ -38,24 +38,12 @@ impl Flight {
         Self {
             session: Arc::clone(session),
             seen: state.pair_id(),
-            epoch: state.epoch(),
+            epoch: state.epoch,
             began,
             room,
-            resolved: false,
+            is_resolved: false,
             _chore: session.chore(),
         }
-    }
-
-    pub(crate) fn session(&self) -> &Arc<Session> {
-        &self.session
-    }
-
-    pub(crate) fn seen(&self) -> Option<PairId> {
-        self.seen
-    }
-
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch
     }
 
     /// How long the rotation has been in flight.
@@ -66,8 +54,8 @@ impl Flight {
     /// Reports to the waiters how far the rotation is.
     pub(crate) fn report(&self, progress: Progress) {
         let moment = self.session.moment();
-        let mut state = self.session.state.lock();
-        // Otherwise the waiters have been told to decide again, and some may not have read that yet.
+        let mut state = self.session.lock();
+        // Otherwise the waiters have been woken to decide again, and some may not have read that yet.
         if let Some(current) = state.in_epoch(self.epoch) {
             let wakeups = self.room.report(progress);
             self.session.republish(&current, moment);
@@ -78,26 +66,15 @@ impl Flight {
 
     /// Counts a failure of this rotation, reports it and begins the pause after it.
     pub(crate) fn fail(&self, error: Error, cause: Cause) -> Failure {
-        let session = &self.session;
-        let moment = session.moment();
-        let mut state = session.state.lock();
-        let failure = self.count(&mut state, moment, error, cause);
-        drop(state);
-        failure
+        let moment = self.session.moment();
+        self.count(&mut self.session.lock(), moment, error, cause)
     }
 
     fn count(&self, state: &mut State, moment: Moment, error: Error, cause: Cause) -> Failure {
         let session = &self.session;
         let now = moment.now;
         let Some(mut current) = state.in_epoch(self.epoch) else {
-            return Failure {
-                error,
-                pause: Duration::ZERO,
-                until: now,
-                count: 0,
-                is_told: false,
-                is_final: false,
-            };
+            return Failure::new(error, Duration::ZERO, now, 0);
         };
         let is_refusal = matches!(error.endpoint(), Some(EndpointError::Rejected { .. }));
         let quietly = session.settings().coordination == Coordination::None
@@ -110,20 +87,13 @@ impl Flight {
             let error = error.clone();
             session.send(Event::Failed { error });
         }
-        Failure {
-            error,
-            pause,
-            until: now + pause,
-            count,
-            is_told: false,
-            is_final: false,
-        }
+        Failure::new(error, pause, now, count)
     }
 
     /// Another instance failed and noted that in the record: this manager tries nothing before that pause is over.
     pub(crate) fn learn_of_failure(&self, failure: &Failure, timer: Timer) {
         let moment = self.session.moment();
-        let mut state = self.session.state.lock();
+        let mut state = self.session.lock();
         if let Some(mut current) = state.in_epoch(self.epoch) {
             current.learn_of_failure(failure, timer, self.session.settings(), moment.now);
             self.session.republish(&current, moment);
@@ -152,13 +122,12 @@ impl Flight {
         moment: Moment,
         outcome: Result<Token, Error>,
     ) -> Wakeups {
-        self.resolved = true;
-        let session = &self.session;
+        self.is_resolved = true;
         let Some(mut current) = state.in_epoch(self.epoch) else {
             return Wakeups::default();
         };
         current.clear_flight();
-        session.republish(&current, moment);
+        self.session.republish(&current, moment);
         let is_unstored = self.room.peek(|at| matches!(at, Progress::Unstored(_)));
         self.room.report(match outcome {
             _ if is_unstored => Progress::Retry,
@@ -170,7 +139,7 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        if self.resolved {
+        if self.is_resolved {
             return;
         }
         // A destructor must not call user code.
@@ -182,7 +151,7 @@ impl Drop for Flight {
             let retry_after = Duration::ZERO;
             Error::TaskDied { retry_after }
         } else {
-            state.lose_runtime();
+            state.is_runtime_gone = true;
             Error::RuntimeGone
         };
         let failure = self.count(&mut state, moment, error, Cause::default());

@@ -1,31 +1,104 @@
-//! A pair that callers have before it is stored, where they do not wait for the store.
+//! What the session knows of its record: as this process saw it last, and the pair that callers have before it is stored.
+//!
+//! A record that this manager wrote is kept for its next rotation, which leases its token without loading it and so saves a
+//! round trip. A swap against it is lost where another instance was faster, and brings what the store holds then.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::clock::Timestamp;
-use crate::record::commit::{Commit, Rival};
-use crate::record::lease::Holder;
-use crate::record::{Record, StoredPair};
+use super::Session;
+use crate::clock::{StoreTime, Timestamp};
+use crate::record::Record;
+use crate::record::commit::Commit;
+use crate::settings::Coordination;
 use crate::state::HeldPair;
-use crate::store::{Revision, StoreTime};
-use crate::token::{Digest, PairId};
+use crate::store::Revision;
+
+/// A record as it was read, and the store's clock at that time.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) entry: Option<(Record, Revision)>,
+    pub(crate) clock: StoreClock,
+}
+
+impl Seen {
+    pub(crate) fn record(&self) -> Option<&Record> {
+        self.entry.as_ref().map(|(record, _)| record)
+    }
+
+    pub(crate) fn revision(&self) -> Option<Revision> {
+        self.entry.as_ref().map(|(_, revision)| *revision)
+    }
+}
+
+/// The store's time, carried on by the clock of this process. The store read it at some moment between the request (`asked`)
+/// and the answer (`at`).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StoreClock {
+    pub(crate) read: StoreTime,
+    pub(crate) asked: Timestamp,
+    pub(crate) at: Timestamp,
+}
+
+impl StoreClock {
+    /// By how much the store's time may be ahead of the assumed time.
+    pub(crate) fn lag(self) -> Duration {
+        self.at.since(self.asked)
+    }
+
+    /// By how much the store's time is ahead of the assumed time, and behind it, as a `later` reading shows: the clocks
+    /// of two machines run at different rates, and the store's may have been stepped.
+    pub(crate) fn is_off_by(self, later: Self) -> (Duration, Duration) {
+        let taken = self.read.after(later.at.since(self.at));
+        let (ahead, behind) = (later.read.since(taken), taken.since(later.read));
+        (
+            ahead.saturating_sub(self.lag()),
+            behind.saturating_sub(later.lag()),
+        )
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct LastWritten(Mutex<Option<Box<Seen>>>);
+
+impl Session {
+    /// This manager wrote the record, and the store reported when.
+    pub(crate) fn wrote(&self, written: Seen) {
+        if self.settings().coordination == Coordination::Lease {
+            *self.last_written.0.lock() = Some(Box::new(written));
+        }
+    }
+
+    /// Forgets the record: another session begins here, or the session has ended.
+    pub(super) fn forget_written(&self) {
+        *self.last_written.0.lock() = None;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_written(&self) -> bool {
+        self.last_written.0.lock().is_some()
+    }
+
+    /// The record that was written last, as long as its pair is the one that is held. It is handed out once; after that, the
+    /// store is read.
+    pub(crate) fn take_written(&self) -> Option<Seen> {
+        let written = self.last_written.0.lock().take()?;
+        let state = self.lock();
+        let is_held = state.pair_id() == written.record().map(Record::pair_id);
+        (is_held && !state.has_ended()).then_some(*written)
+    }
+}
 
 /// A pair that the server issued, with everything that is needed to store it after its rotation is over.
 #[derive(Debug)]
 pub(crate) struct Unstored {
     pub(crate) held: HeldPair,
-    /// The lease under which the pair was fetched.
-    pub(crate) holder: Holder,
-    pub(crate) base: PairId,
-    pub(crate) predecessor: Digest,
-    pub(crate) passed: Vec<Digest>,
-    pub(crate) rival: Rival,
-    /// What the store held when it was read last, and the store's time then.
-    pub(crate) seen: Option<(Record, Revision)>,
-    pub(crate) read: (StoreTime, Timestamp),
+    pub(crate) commit: Commit,
+    /// What the store held when it was read last.
+    pub(crate) seen: Seen,
     /// When the token was leased.
     pub(crate) since: Timestamp,
     /// The epoch in which the rotation read the store.
@@ -34,39 +107,25 @@ pub(crate) struct Unstored {
     pub(crate) is_last: bool,
     /// Whether callers have the pair already.
     pub(crate) is_published: bool,
-    /// Whether subscribers were told that the pair could not be stored.
-    pub(crate) is_told: bool,
+    /// Whether a failure to store the pair was reported to subscribers.
+    pub(crate) is_reported: bool,
 }
 
 impl Unstored {
-    /// The commit, with the pair's times in store time.
-    pub(crate) fn commit(&self, pair: StoredPair) -> Commit {
-        Commit {
-            holder: self.holder,
-            base: self.base,
-            predecessor: self.predecessor,
-            passed: self.passed.clone(),
-            family: self.held.pair_id.family,
-            sign_ins: self.held.sign_ins,
-            rival: self.rival,
-            pair,
-        }
-    }
-
     /// Takes the place of an `earlier` pair, which is not stored any more.
     fn follow(&mut self, earlier: Self) {
         // A pair of another session is not a predecessor of this one.
-        if earlier.held.pair_id.family != self.held.pair_id.family {
+        if earlier.commit.family != self.commit.family {
             return;
         }
-        self.passed
-            .splice(..0, earlier.passed.into_iter().chain([earlier.predecessor]));
-        self.base = earlier.base;
-        self.rival = earlier.rival;
+        let superseded = earlier.commit.superseded.into_iter();
+        let superseded = superseded.chain([earlier.commit.predecessor]);
+        self.commit.superseded.splice(..0, superseded);
+        self.commit.base = earlier.commit.base;
+        self.commit.rival = earlier.commit.rival;
         self.seen = earlier.seen;
-        self.read = earlier.read;
         self.since = earlier.since;
-        self.is_told |= earlier.is_told;
+        self.is_reported |= earlier.is_reported;
     }
 }
 
@@ -134,23 +193,18 @@ impl Outbox {
         let mut content = self.tray().content.lock();
         content.is_writing = false;
         let is_empty = content.waiting.is_none();
-        if is_empty {
-            content.permit = None;
-        }
+        content.permit.take_if(|_| is_empty);
         is_empty
     }
 
     /// Drops the pair that waits, if its token was leased at this moment at the latest. Returns whether a pair was dropped.
     pub(crate) fn give_up(&self, leased_by: Timestamp) -> bool {
-        let mut content = self.tray().content.lock();
-        let dropped = content
-            .waiting
-            .take_if(|waiting| waiting.since <= leased_by);
-        dropped.is_some()
+        let waiting = &mut self.tray().content.lock().waiting;
+        waiting.take_if(|it| it.since <= leased_by).is_some()
     }
 
     /// Whether the last pair that callers have is not stored yet.
-    pub(crate) fn is_behind(&self) -> bool {
+    pub(crate) fn has_unstored(&self) -> bool {
         self.0.get().is_some_and(|tray| {
             let content = tray.content.lock();
             content.is_writing || content.waiting.is_some()

@@ -3,11 +3,11 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Session;
 use crate::clock::Timestamp;
+use crate::error::{EndReason, Error};
 use crate::event::Event;
 use crate::record::reconcile::{Reconciled, reconcile};
 use crate::record::{Record, StoredPair};
@@ -25,9 +25,9 @@ impl Session {
         mut pair: TokenPair,
         pair_id: PairId,
         committed: Committed,
-        sent_at: Timestamp,
     ) -> HeldPair {
         let settings = self.settings();
+        let sent_at = committed.sent_at;
         let life = pair.lifetime;
         let plan = self.shared.strategy.plan(&life);
         let pacing = Pacing {
@@ -41,62 +41,47 @@ impl Session {
         let served = served.map(|access| Copies::new(access, pair_id, prefix));
         // The pair and the token that is served share one buffer.
         pair.access = served.as_ref().map(|served| served.access());
+        let can_refresh = pair.refresh.is_some();
         HeldPair {
             digest: pair.digest(&self.key),
-            schedule: Schedule::new(
-                &plan,
-                &life,
-                pacing,
-                pair.refresh.is_some(),
-                sent_at,
-                sent_wall,
-            ),
+            schedule: Schedule::new(&plan, &life, pacing, can_refresh, sent_at, sent_wall),
             served,
             pair,
             pair_id,
-            number: committed.number,
-            sign_ins: committed.sign_ins,
-            origin: committed.origin,
-            may_be_repeat: committed.may_be_repeat,
-            is_sign_in: committed.is_sign_in,
-            sent_at,
+            committed,
         }
     }
 
     /// Makes a held pair of the record's pair.
     fn stored_pair(&self, record: &Record, store_now: StoreTime) -> Option<HeldPair> {
         let stored = record.pair.clone()?;
-        let sent_at = self.now().before(store_now.since(stored.issued_at));
-        Some(self.holding(
-            stored.pair,
-            record.pair_id(),
-            Committed {
-                number: record.committed_number,
-                sign_ins: record.sign_ins,
-                origin: stored.origin,
-                may_be_repeat: false,
-                is_sign_in: false,
-            },
-            sent_at,
-        ))
+        let committed = Committed {
+            number: record.committed_number,
+            sign_ins: record.sign_ins,
+            origin: stored.origin,
+            may_be_repeat: false,
+            is_sign_in: false,
+            sent_at: self.now().before(store_now.since(stored.issued_at)),
+        };
+        Some(self.holding(stored.pair, record.pair_id(), committed))
     }
 
-    /// Holds the record's pair, which another instance rotated or an earlier process stored. Returns `false` for a pair of a
-    /// session that was logged out of, which does not come back, and for one that was read before the user logged out or signed
-    /// in.
+    /// Holds the record's pair, which another instance rotated, an earlier process stored, or the seed brought. Subscribers know
+    /// the seed, so the seed's pair has not been `waited` for and is no event. Returns `false` for a pair of a session that was
+    /// logged out of, which does not come back, and for one that was read before the user logged out or signed in.
     pub(crate) fn adopt(
         &self,
         record: &Record,
         store_now: StoreTime,
         epoch: u64,
-        waited: Duration,
+        waited: Option<Duration>,
     ) -> bool {
         let Some(held) = self.stored_pair(record, store_now) else {
             return true;
         };
         let pair_id = held.pair_id;
         let moment = self.moment();
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.saw(record);
         let Some(mut current) = state.in_epoch(epoch) else {
             return false;
@@ -107,29 +92,14 @@ impl Session {
         let held = current.hold(held);
         self.republish(&current, moment);
         drop(state);
-        if held {
+        if held && let Some(waited) = waited {
             tracing::debug!(key = %self.key, version = pair_id.version, "the manager adopted a pair from the store");
             self.send(Event::Adopted { pair_id, waited });
         }
         held
     }
 
-    /// Holds the seed's pair, from the record that it was written into, unless the user has logged out or signed in since that
-    /// record was read.
-    pub(crate) fn begin_seeded(&self, record: &Record, store_now: StoreTime, epoch: u64) {
-        let Some(held) = self.stored_pair(record, store_now) else {
-            return;
-        };
-        let moment = self.moment();
-        let mut state = self.state.lock();
-        state.saw(record);
-        if let Some(mut current) = state.in_epoch(epoch) {
-            current.begin_seeded(held);
-            self.republish(&current, moment);
-        }
-    }
-
-    /// Holds the record's pair, which the user gave to this manager after logging out `logouts` times. Returns `false` if the
+    /// Holds the record's pair, which the user gave to this manager after logging out `logouts` times. It is an error if the
     /// user has logged out since, because the later logout wins.
     pub(crate) fn begin(
         &self,
@@ -137,15 +107,15 @@ impl Session {
         store_now: StoreTime,
         logouts: u64,
         news: Option<Event>,
-    ) -> bool {
+    ) -> Result<(), Error> {
         let held = self.stored_pair(record, store_now);
         let moment = self.moment();
-        let mut state = self.state.lock();
-        if state.logouts() != logouts {
-            return false;
+        let mut state = self.lock();
+        if state.logouts != logouts {
+            return Err(Error::ended(EndReason::LoggedOut));
         }
         let Some(held) = held else {
-            return true;
+            return Ok(());
         };
         self.forget_written();
         state.saw(record);
@@ -155,7 +125,7 @@ impl Session {
         if let Some(event) = news {
             self.send(event);
         }
-        true
+        Ok(())
     }
 
     /// Publishes a pair that the server issued to this manager. Returns `false` if the user has logged out or signed in since the
@@ -167,27 +137,29 @@ impl Session {
         let pair_id = held.pair_id;
         let moment = self.moment();
         let now = moment.now;
-        let took = now.since(held.sent_at);
-        let is_sign_in = held.is_sign_in;
-        let judged_at = if is_last { now } else { held.sent_at };
-        let mut state = self.state.lock();
+        let Committed {
+            sent_at,
+            is_sign_in,
+            may_be_repeat,
+            ..
+        } = held.committed;
+        let took = now.since(sent_at);
+        let judged_at = if is_last { now } else { sent_at };
+        let mut state = self.lock();
         let Some(mut current) = state.in_epoch(epoch) else {
             return false;
         };
-        let stalled = current
-            .held()
-            .is_some_and(|old| brought_nothing(old, &held, now));
+        let old = current.held();
+        let stalled = old.is_some_and(|old| brought_nothing(old, &held, now));
         let stalls = current.stalls();
-        let may_be_old = held.may_be_repeat;
         if !current.hold(held) {
             return false;
         }
-        current.issued(now, may_be_old);
+        current.issued(now, may_be_repeat);
         let expired = current.usable(judged_at).is_none();
         if stalled || expired {
             current.stall(stalls, self.settings(), now);
         }
-        self.rotations.fetch_add(1, Ordering::Relaxed);
         self.republish(&current, moment);
         drop(state);
         tracing::info!(key = %self.key, version = pair_id.version, ?took, is_sign_in, "the server issued a new pair");
@@ -201,30 +173,29 @@ impl Session {
 
     /// Keeps a pair of this manager over which another instance committed its own, for as long as its epoch lasts.
     pub(crate) fn keep_spare(&self, spare: HeldPair, epoch: u64) {
-        if let Some(mut current) = self.state.lock().in_epoch(epoch) {
+        if let Some(mut current) = self.lock().in_epoch(epoch) {
             current.keep_spare(spare);
         }
     }
 
     /// The spare, if it is of this family and the epoch lasts.
     pub(crate) fn take_spare(&self, family: TokenFamily, epoch: u64) -> Option<HeldPair> {
-        self.state.lock().in_epoch(epoch)?.take_spare(family)
+        self.lock().in_epoch(epoch)?.take_spare(family)
     }
 
     /// Reports that a pair could not be stored yet. The pair is served, or kept.
     pub(crate) fn unpersisted(&self, error: &StoreError, epoch: u64) {
-        if self.state.lock().epoch() == epoch {
-            self.send(Event::Unpersisted {
-                error: error.clone(),
-            });
+        if self.lock().epoch == epoch {
+            let error = error.clone();
+            self.send(Event::Unpersisted { error });
         }
     }
 
     /// The pair as it is stored: its times are the store's.
     pub(crate) fn stored(&self, held: &HeldPair, store_now: StoreTime) -> StoredPair {
         StoredPair {
-            issued_at: store_now.before(self.now().since(held.sent_at)),
-            origin: held.origin,
+            issued_at: store_now.before(self.now().since(held.committed.sent_at)),
+            origin: held.committed.origin,
             pair: held.pair.clone(),
         }
     }

@@ -18,10 +18,11 @@ const RETRIES: u32 = 5;
 /// *Write-through*, the default, stores a pair before a caller gets it. If the process dies, every pair that was used
 /// is in the store.
 ///
-/// *Write-behind* gives callers the pair at once and stores the pair in the background. It saves waiting callers the
-/// time of the store, and nothing else: the lease is still stored first, and stays until the pair is stored. In return,
-/// a process that dies in between loses the pair, and on a strict server the session too. Use write-behind only where
-/// the store is slow, rotations are frequent, and a new sign-in is possible. `benches/stores.rs` measures both.
+/// *Write-behind* gives callers the pair at once and stores the pair in the background, so that callers do not wait for
+/// the store. In return, a process that dies in between loses the pair, and on a strict server the session too. Use
+/// write-behind only where the store is slow, rotations are frequent, and a new sign-in is possible. It needs
+/// [`Coordination::None`](crate::Coordination::None): with leases it gains nothing, because a lease is stored before
+/// each rotation in any case, and building a manager fails. `benches/stores.rs` measures both.
 ///
 /// Clones share workers and queue: give clones of one value to all managers of a process that share a store.
 ///

@@ -29,7 +29,7 @@ struct Last {
     /// The failure's error; `None` if the server issued a pair that is not newer than the one before.
     error: Option<Error>,
     /// Whether another instance failed, and not this one.
-    is_told: bool,
+    is_of_another: bool,
 }
 
 /// A failure that was counted.
@@ -42,9 +42,23 @@ pub(crate) struct Failure {
     /// How many failures there were in a row.
     pub(crate) count: u32,
     /// Whether another instance failed, whose configuration may be wrong where this one's is right.
-    pub(crate) is_told: bool,
+    pub(crate) is_of_another: bool,
     /// Whether nothing can be tried before the access token is over. An API that rejects the token may end it earlier.
     pub(crate) is_final: bool,
+}
+
+impl Failure {
+    /// A failure of this instance, `count` failures in a row, with a pause from `now` on.
+    pub(crate) fn new(error: Error, pause: Duration, now: Timestamp, count: u32) -> Self {
+        Self {
+            error,
+            pause,
+            until: now + pause,
+            count,
+            is_of_another: false,
+            is_final: false,
+        }
+    }
 }
 
 /// What the length of a pause depends on, besides the number of failures before it.
@@ -111,8 +125,8 @@ impl Pause {
 
     /// The error for callers that need a token during the pause.
     pub(super) fn error(&self, now: Timestamp) -> Option<Error> {
-        let error = self.last.as_ref()?.error.clone()?;
-        Some(error.with_retry_after(self.remaining(now)?))
+        self.last_error(now)
+            .filter(|_| self.remaining(now).is_some())
     }
 
     /// The last error, with what is left of its pause.
@@ -123,11 +137,7 @@ impl Pause {
 
     /// Whether the pause is there because the server issued nothing new.
     pub(super) fn is_stall(&self, now: Timestamp) -> bool {
-        let stalled = self
-            .last
-            .as_ref()
-            .is_some_and(|failure| failure.error.is_none());
-        stalled && self.remaining(now).is_some()
+        self.stalls() > 0 && self.remaining(now).is_some()
     }
 
     /// Whether nothing can be tried before the access token is over.
@@ -143,7 +153,7 @@ impl Pause {
                 pause: Duration::ZERO,
                 until: last.until,
                 count: last.count,
-                is_told: last.is_told,
+                is_of_another: last.is_of_another,
                 is_final: false,
             })
         });
@@ -157,12 +167,8 @@ impl Pause {
         })
     }
 
-    /// How many failures in a row there were.
-    pub(super) fn count(&self) -> u32 {
-        self.last.as_ref().map_or(0, |failure| failure.count)
-    }
-
-    /// Begins the pause after an error; `early` says whether the access token is still valid. Returns how long the pause is.
+    /// Begins the pause after an error; `early` says whether the access token is still valid. Returns how long the pause is,
+    /// and how many failures there were in a row.
     pub(super) fn after_error(
         &mut self,
         error: Error,
@@ -171,16 +177,16 @@ impl Pause {
         next_need: Option<Timestamp>,
         cool_down: CoolDown,
         now: Timestamp,
-    ) -> Duration {
+    ) -> (Duration, u32) {
         // The pause does not double where there is no session: a user may sign in at another instance any moment.
         let lasts = !matches!(error, Error::NoSession);
         let before = match &self.last {
+            _ if !lasts => 0,
             // Once the token has expired, the failures before that do not make the pause longer.
             Some(failure) if failure.early != early => 0,
             Some(failure) => failure.count.max(cause.recorded),
             None => cause.recorded,
         };
-        let before = if lasts { before } else { 0 };
         let count = before.saturating_add(1);
         let asked = error.endpoint().and_then(|error| error.retry_after());
         let usual = match cause.is_longest {
@@ -206,20 +212,13 @@ impl Pause {
             until,
             timer_from,
             error: Some(error.clone()),
-            is_told: false,
+            is_of_another: false,
         }));
         let pause = until.since(now);
         if error.endpoint().is_some() {
-            self.answer = Some(Box::new(Failure {
-                error,
-                pause,
-                until,
-                count,
-                is_told: false,
-                is_final: false,
-            }));
+            self.answer = Some(Box::new(Failure::new(error, pause, now, count)));
         }
-        pause
+        (pause, count)
     }
 
     /// When the timer tries again after one more failure. After a refused sign-in it does not, until a pair is held or the user
@@ -246,7 +245,7 @@ impl Pause {
             until: failure.until,
             timer_from: self.timer_from_after(timer.from(failure.until, longest), true),
             error: Some(failure.error.clone()),
-            is_told: true,
+            is_of_another: true,
         }));
         self.answer = Some(Box::new(failure.clone()));
     }
@@ -278,7 +277,7 @@ impl Pause {
             until,
             timer_from: Some(until),
             error: None,
-            is_told: false,
+            is_of_another: false,
         }));
     }
 }
@@ -315,7 +314,7 @@ pub(super) struct Rejections {
     /// When the server last issued a new pair to this manager.
     issued_at: Option<Timestamp>,
     /// Whether that pair is the one that is held.
-    issued_this: bool,
+    pub(super) issued_this: bool,
 }
 
 impl Rejections {
@@ -324,10 +323,6 @@ impl Rejections {
         self.current = false;
         self.too_soon = false;
         self.issued_this = false;
-    }
-
-    pub(super) fn issued_this(&self) -> bool {
-        self.issued_this
     }
 
     /// The server issued a pair: the next one is not fetched at once, even if an API rejects this one. A pair that may be older

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{LogoutStage, Progress, State};
+use super::{HeldPair, LogoutStage, Progress, State};
 use crate::clock::Timestamp;
 use crate::endpoint::OldPair;
 use crate::error::Error;
@@ -11,6 +11,7 @@ use crate::schedule::{Due, Ending, Schedule};
 use crate::settings::{OnStoreFailure, Settings};
 use crate::snapshot::Token;
 use crate::strategy::WhileRotating;
+use crate::user_code::Moment;
 
 /// What a caller has to do.
 #[derive(Debug)]
@@ -49,30 +50,25 @@ impl Decision {
 
 impl State {
     /// Decides what a caller has to do now.
-    pub(crate) fn decide(&self, settings: &Settings, now: Timestamp, wall: Duration) -> Decided {
-        if self.closed {
+    pub(crate) fn decide(&self, settings: &Settings, moment: Moment) -> Decided {
+        if self.is_closed {
             return Decision::Fail(Error::ShutDown).only();
         }
-        match self.usable(now) {
-            Some(token) => self.decide_with_token(token, settings, now, wall),
-            None => self.decide_without_token(settings, now),
+        match self.usable(moment.now) {
+            Some(token) => self.decide_with_token(token, settings, moment),
+            None => self.decide_without_token(settings, moment.now),
         }
     }
 
-    fn decide_with_token(
-        &self,
-        token: &Token,
-        settings: &Settings,
-        now: Timestamp,
-        wall: Duration,
-    ) -> Decided {
+    fn decide_with_token(&self, token: &Token, settings: &Settings, moment: Moment) -> Decided {
+        let now = moment.now;
         let serve = Decision::Serve(token.clone());
         let Some(held) = self.held.as_ref().filter(|_| self.end.is_none()) else {
             return serve.only();
         };
-        let due = held.schedule.due(now, wall);
+        let due = held.due(moment);
         if let Some(flight) = &self.flight {
-            let running = flight.is_at(|at| matches!(at, Progress::Running));
+            let running = self.is_at(|at| matches!(at, Progress::Running));
             // After a failure of this rotation, a token that is held is worth more to the caller than the next attempt.
             let is_worth_it = !self.pause.has_failed()
                 || settings.server.old_pair == OldPair::AccessDiesAtRotation;
@@ -99,7 +95,7 @@ impl State {
         if let Some(reason) = &self.end {
             let error = self.ended(reason.clone(), now);
             let is_logging_out = self.logout_stage == Some(LogoutStage::Asked);
-            let cannot_look = self.cooling(now) || self.runtime_gone;
+            let cannot_look = self.cooling(now) || self.is_runtime_gone;
             return if self.flight.is_some() || cannot_look || is_logging_out {
                 Decision::Fail(error).only()
             } else {
@@ -116,11 +112,8 @@ impl State {
             return failed.map_or(Decision::Wait, Decision::Fail).only();
         }
         // A pause forbids sending a token. Reading the store is allowed.
-        let may_look = !self.runtime_gone
-            && self
-                .reloaded
-                .is_none_or(|at| now.since(at) >= settings.poll_interval);
-        if may_look {
+        let is_over = |at| now.since(at) >= settings.poll_interval;
+        if !self.is_runtime_gone && self.reloaded.is_none_or(is_over) {
             return Decision::Wait.and_begin();
         }
         match self.obstacle(now) {
@@ -130,16 +123,12 @@ impl State {
     }
 
     /// How long a caller waits for a newer token, if it could go on with the one that is held.
-    pub(crate) fn longest_wait(
-        &self,
-        settings: &Settings,
-        now: Timestamp,
-        wall: Duration,
-    ) -> Option<Duration> {
+    pub(crate) fn longest_wait(&self, settings: &Settings, moment: Moment) -> Option<Duration> {
+        let now = moment.now;
         self.usable(now)?;
-        let schedule = &self.held.as_ref()?.schedule;
-        let longest_wait = schedule.longest_wait(now);
-        if needs_newer(settings, schedule.due(now, wall)) {
+        let held = self.held.as_ref()?;
+        let longest_wait = held.schedule.longest_wait(now);
+        if needs_newer(settings, held.due(moment)) {
             return Some(longest_wait);
         }
         let began = self.flight.as_ref().map_or(now, |flight| flight.began);
@@ -147,30 +136,24 @@ impl State {
     }
 
     /// For how long from now the decision for every caller stays "serve, and begin nothing"; `None` if it is another one now.
-    pub(crate) fn quiet_for(
-        &self,
-        settings: &Settings,
-        now: Timestamp,
-        wall: Duration,
-    ) -> Option<Duration> {
-        let decided = self.decide(settings, now, wall);
-        if decided.begins || !matches!(decided.decision, Decision::Serve(_)) {
+    pub(crate) fn quiet_for(&self, settings: &Settings, moment: Moment) -> Option<Duration> {
+        let now = moment.now;
+        let Decided {
+            decision: Decision::Serve(_),
+            begins: false,
+        } = self.decide(settings, moment)
+        else {
             return None;
-        }
-        let held = self.held.as_ref()?;
-        let latest = held.schedule.at_the_latest(now, wall);
-        let change = held.schedule.next_change(latest).map(|at| at.since(latest));
+        };
+        let HeldPair { schedule, .. } = self.held()?;
+        let latest = schedule.at_the_latest(now, moment.wall);
+        let change = schedule.next_change(latest).map(|at| at.since(latest));
         let pause = self.pause.remaining(now);
         // The token expires by the monotonic clock: a wall clock that runs ahead is past that moment already.
-        let expiry = held.schedule.expires_at.filter(|end| now < *end);
-        Some(
-            change
-                .into_iter()
-                .chain(pause)
-                .chain(expiry.map(|end| end.since(now)))
-                .min()
-                .unwrap_or(Duration::MAX),
-        )
+        let expiry = schedule.expires_at.filter(|end| now < *end);
+        let expiry = expiry.map(|end| end.since(now));
+        let next = change.into_iter().chain(pause).chain(expiry).min();
+        Some(next.unwrap_or(Duration::MAX))
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use super::cooldown::{Cause, Failure, Timer};
-use super::{HeldAtLogout, HeldPair, LogoutStage, Pause, Progress, State};
+use super::{Committed, HeldAtLogout, HeldPair, LogoutStage, Pause, Progress, State};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::settings::Settings;
@@ -47,11 +47,6 @@ impl Current<'_> {
         true
     }
 
-    /// The seed begins its session.
-    pub(crate) fn begin_seeded(&mut self, held: HeldPair) {
-        self.0.begin(held);
-    }
-
     /// Keeps a pair of this manager over which another instance committed its own, until an API has accepted that one once.
     pub(crate) fn keep_spare(&mut self, spare: HeldPair) {
         self.0.spare = Some(Box::new(spare));
@@ -88,12 +83,11 @@ impl Current<'_> {
         now: Timestamp,
     ) -> (Duration, u32) {
         let early = self.usable(now).is_some();
-        let schedule = self.held.as_ref().map(|held| &held.schedule);
-        let need = schedule.and_then(|schedule| schedule.next_need(now));
+        let held = self.held.as_ref();
+        let need = held.and_then(|held| held.schedule.next_need(now));
         let cool_down = settings.cool_down;
         let pause = &mut self.0.pause;
-        let left = pause.after_error(error, cause, early, need, cool_down, now);
-        (left, pause.count())
+        pause.after_error(error, cause, early, need, cool_down, now)
     }
 
     /// Another instance failed: this manager tries nothing before that instance's pause is over.
@@ -120,6 +114,7 @@ impl Current<'_> {
     /// older than it seems.
     pub(crate) fn issued(&mut self, now: Timestamp, may_be_old: bool) {
         self.0.rejections.issued(now, may_be_old);
+        self.0.rotations += 1;
     }
 }
 
@@ -138,8 +133,11 @@ impl State {
 
     /// Holds this pair instead of the one that is held, whose token is not served any more.
     pub(super) fn begin(&mut self, held: HeldPair) {
-        self.next_number = self.next_number.max(held.number.saturating_add(1));
-        self.sign_ins = self.sign_ins.max(held.sign_ins);
+        let Committed {
+            number, sign_ins, ..
+        } = held.committed;
+        self.next_number = self.next_number.max(number.saturating_add(1));
+        self.sign_ins = self.sign_ins.max(sign_ins);
         // A spare of another session is of no use in this one.
         self.spare
             .take_if(|spare| spare.pair_id.family != held.pair_id.family);
@@ -160,13 +158,14 @@ impl State {
         let is_over = self.end.is_some() || self.logout_stage.is_some();
         let is_same = |old: &HeldPair| {
             old.pair_id.family == held.pair_id.family
-                && (old.number, old.digest) == (held.number, held.digest)
+                && (old.committed.number, old.digest) == (held.committed.number, held.digest)
                 && old.pair.access == held.pair.access
         };
         match self.held.as_mut().filter(|old| !is_over && is_same(old)) {
             Some(old) => {
                 old.pair_id = held.pair_id;
-                old.sign_ins = old.sign_ins.max(held.sign_ins);
+                let sign_ins = &mut old.committed.sign_ins;
+                *sign_ins = held.committed.sign_ins.max(*sign_ins);
                 old.served.clone_from(&held.served);
                 old.pair.access.clone_from(&held.pair.access);
                 true
@@ -195,38 +194,20 @@ impl State {
         self.pause = Pause::default();
     }
 
-    pub(crate) fn logout_stage(&self) -> Option<LogoutStage> {
-        self.logout_stage
-    }
-
-    pub(crate) fn logouts(&self) -> u64 {
-        self.logouts
-    }
-
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
     /// The user logs out. Returns what the manager held, and whether the session had not ended before.
     pub(crate) fn log_out(&mut self) -> (HeldAtLogout, bool) {
         self.logouts += 1;
         self.next_epoch();
         self.logout_stage = Some(LogoutStage::Asked);
-        let held = self
-            .held
-            .as_deref()
-            .into_iter()
-            .chain(self.spare.as_deref());
-        let families: Vec<TokenFamily> = held.map(|held| held.pair_id.family).collect();
-        families
-            .into_iter()
-            .for_each(|family| self.remember_logged_out(family));
         let had = HeldAtLogout {
-            held: self.held.take().map(|held| *held),
-            spare: self.spare.take().map(|spare| *spare),
+            held: self.held.take(),
+            spare: self.spare.take(),
             // The seed stays until the logout is stored, so that a second logout knows it too.
             seed: self.seed.as_deref().cloned(),
         };
+        for held in had.held.iter().chain(&had.spare) {
+            self.remember_logged_out(held.pair_id.family);
+        }
         (had, self.set_end(EndReason::LoggedOut))
     }
 

@@ -1,12 +1,20 @@
-//! The pair that a manager holds, with what follows from it: its schedule, and its token ready to be served.
+//! What a manager holds: a pair with what follows from it, and leases. The leases are those that it may have written without
+//! sending anything under them, and the one under which it sent a token and read an unclear answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::clock::Timestamp;
-use crate::record::{Origin, reconcile};
-use crate::schedule::Schedule;
+use tokio::time::Instant;
+
+use super::State;
+use crate::clock::{LATE, Timestamp};
+use crate::endpoint::Grant;
+use crate::record::lease::{Holder, Own};
+use crate::record::{DoubtfulBy, Origin, reconcile};
+use crate::schedule::{Due, Schedule};
 use crate::snapshot::{Copies, Token};
 use crate::token::{Digest, PairId, TokenFamily, TokenPair};
+use crate::user_code::Moment;
 
 /// The pair that a manager holds.
 #[derive(Debug, Clone)]
@@ -14,14 +22,7 @@ pub(crate) struct HeldPair {
     pub(crate) pair: TokenPair,
     pub(crate) pair_id: PairId,
     pub(crate) digest: Digest,
-    /// The number of the lease under which the pair was committed.
-    pub(crate) number: u64,
-    /// The count of sign-ins of the pair's family.
-    pub(crate) sign_ins: u64,
-    pub(crate) origin: Origin,
-    pub(crate) may_be_repeat: bool,
-    pub(crate) is_sign_in: bool,
-    pub(crate) sent_at: Timestamp,
+    pub(crate) committed: Committed,
     pub(crate) schedule: Schedule,
     /// The access token as it is served; `None` if the pair has none.
     pub(crate) served: Option<Arc<Copies>>,
@@ -34,6 +35,10 @@ impl HeldPair {
         self.pair.refresh.is_some() && in_time
     }
 
+    pub(super) fn due(&self, moment: Moment) -> Due {
+        self.schedule.due(moment.now, moment.wall)
+    }
+
     /// The access token, if the pair has one.
     pub(crate) fn token(&self) -> Option<&Token> {
         self.served.as_ref().map(|served| served.token())
@@ -43,28 +48,18 @@ impl HeldPair {
         reconcile::Summary {
             pair_id: self.pair_id,
             digest: self.digest,
-            number: self.number,
-            sign_ins: self.sign_ins,
-        }
-    }
-
-    pub(crate) fn committed(&self) -> Committed {
-        Committed {
-            number: self.number,
-            sign_ins: self.sign_ins,
-            origin: self.origin,
-            may_be_repeat: self.may_be_repeat,
-            is_sign_in: self.is_sign_in,
+            number: self.committed.number,
+            sign_ins: self.committed.sign_ins,
         }
     }
 }
 
-/// How a pair is committed to its record.
+/// How a pair was requested, and is committed to its record.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Committed {
-    /// The number of the lease.
+    /// The number of the lease under which the pair is committed.
     pub(crate) number: u64,
-    /// The count of sign-ins.
+    /// The count of sign-ins of the pair's family.
     pub(crate) sign_ins: u64,
     pub(crate) origin: Origin,
     /// Whether the server may have issued the pair to an earlier sending of the same token, so that it may be older than it
@@ -72,6 +67,7 @@ pub(crate) struct Committed {
     pub(crate) may_be_repeat: bool,
     /// Whether this manager got the pair by signing in.
     pub(crate) is_sign_in: bool,
+    pub(crate) sent_at: Timestamp,
 }
 
 /// How far a logout of this manager is.
@@ -86,8 +82,8 @@ pub(crate) enum LogoutStage {
 /// What a manager held when the user logged out.
 #[derive(Debug)]
 pub(crate) struct HeldAtLogout {
-    pub(crate) held: Option<HeldPair>,
-    pub(crate) spare: Option<HeldPair>,
+    pub(crate) held: Option<Box<HeldPair>>,
+    pub(crate) spare: Option<Box<HeldPair>>,
     pub(crate) seed: Option<(TokenPair, Timestamp)>,
 }
 
@@ -95,5 +91,116 @@ impl HeldAtLogout {
     /// The pairs that the server may still accept, as far as this manager knows.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = &TokenPair> {
         self.held.iter().chain(&self.spare).map(|held| &held.pair)
+    }
+}
+
+/// A lease whose request is over. Its holder may send the token again soon, because the holder knows that none of its own
+/// requests is in flight.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UnclearRequest {
+    pub(crate) holder: Holder,
+    /// The token that was sent.
+    pub(crate) digest: Digest,
+    pub(crate) by: DoubtfulBy,
+    pub(crate) sent: ClockReading,
+    /// Whether the lease may still be in the record. The token is as doubtful without it, if a store that lost writes shows the
+    /// token without any lease.
+    pub(crate) is_held: bool,
+}
+
+/// The moment at which a token was sent, or a lease attempted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClockReading {
+    /// By the clock that counts the time in which the machine sleeps.
+    at: Timestamp,
+    wall: Duration,
+    /// By the clock that stands still while the machine sleeps.
+    awake: Instant,
+}
+
+impl ClockReading {
+    pub(crate) fn new(moment: Moment) -> Self {
+        Self {
+            at: moment.now,
+            wall: moment.wall,
+            awake: Instant::now(),
+        }
+    }
+
+    /// Whether the process has been awake since. A copy of a machine that was made while the request was in flight takes the
+    /// broken connection for the end of the request, which goes on in the original.
+    pub(crate) fn was_awake(&self, moment: Moment) -> bool {
+        let awake = self.awake.elapsed() + SLACK;
+        moment.now.since(self.at) <= awake && moment.wall.saturating_sub(self.wall) <= awake
+    }
+}
+
+/// By how much the clocks may drift apart, or the wall clock may be set, while the process is awake.
+const SLACK: Duration = Duration::from_secs(5).saturating_add(LATE);
+
+/// Attempts to write a lease. Each may have succeeded even if the store's answer is lost, and nothing was sent under any.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    holders: Vec<Holder>,
+    /// When the first of them was made.
+    began: Option<ClockReading>,
+}
+
+impl State {
+    /// This manager's own leases, as the judgement of a record's lease needs them.
+    pub(crate) fn own(&self, moment: Moment) -> Own<'_> {
+        let Attempts { holders, began } = &self.attempts;
+        let unclear = self.unclear();
+        let unclear = unclear.filter(|unclear| unclear.sent.was_awake(moment));
+        // A copy of this machine that was made meanwhile remembers the same attempts.
+        let is_one = began.is_some_and(|began| began.was_awake(moment));
+        Own {
+            unsent: if is_one { holders } else { &[] },
+            unclear: unclear.map(|unclear| unclear.holder),
+        }
+    }
+
+    /// Notes a lease that is about to be written.
+    pub(crate) fn attempted(&mut self, lease: Holder, at: ClockReading) {
+        let Attempts { holders, began } = &mut self.attempts;
+        if holders.is_empty() {
+            *began = Some(at);
+        }
+        if !holders.contains(&lease) {
+            holders.push(lease);
+        }
+    }
+
+    /// A grant is about to be sent. From here on no lease attempted before counts as one under which nothing was sent, if a store
+    /// that lost a write shows it again. A sign-in leaves the doubt about the token in place, because the sign-in may fail.
+    pub(crate) fn sending(&mut self, grant: &Grant<'_>) {
+        self.attempts = Attempts::default();
+        if matches!(grant, Grant::Refresh { .. }) {
+            self.unclear = None;
+        }
+    }
+
+    /// The request under a lease is over, and its answer was unclear.
+    pub(crate) fn sent(&mut self, unclear: UnclearRequest) {
+        self.unclear = Some(Box::new(unclear));
+    }
+
+    /// The lease whose request is over, if there is one.
+    pub(crate) fn unclear(&self) -> Option<UnclearRequest> {
+        self.unclear.as_deref().copied()
+    }
+
+    /// The lease whose request is over does not belong to this manager any more.
+    pub(crate) fn lost(&mut self, lease: Holder) {
+        let unclear = self.unclear.as_mut();
+        if let Some(unclear) = unclear.filter(|unclear| unclear.holder == lease) {
+            unclear.is_held = false;
+        }
+    }
+
+    /// Forgets a lease that is known to be gone from the record.
+    pub(crate) fn forget_lease(&mut self, lease: Holder) {
+        self.attempts.holders.retain(|attempt| *attempt != lease);
+        self.unclear.take_if(|unclear| unclear.holder == lease);
     }
 }

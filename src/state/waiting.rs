@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
 use parking_lot::Mutex;
+use slab::Slab;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Progress;
@@ -33,7 +34,9 @@ struct Inside {
     report: Progress,
     /// How many reports there were.
     version: u32,
-    seats: Seats,
+    seats: Slab<Sitter>,
+    /// How many of the seats callers have.
+    callers: usize,
     /// The deadlines, each with the seat of its caller.
     deadlines: BTreeSet<(Instant, usize)>,
     has_timer: bool,
@@ -41,7 +44,7 @@ struct Inside {
     timer: Option<Waker>,
 }
 
-/// A caller that waits.
+/// A waiter, as the room sees it.
 #[derive(Debug)]
 struct Sitter {
     /// `None` after the waker was called, until the caller polls again.
@@ -49,70 +52,6 @@ struct Sitter {
     deadline: Option<Instant>,
     /// Whether the deadline has passed without the caller knowing it yet.
     is_due: bool,
-    /// Whether this is a caller. A task of the rotation waits here as well, and the rotation does not go on for its sake.
-    is_caller: bool,
-}
-
-#[derive(Debug, Default)]
-struct Seats {
-    seats: Vec<Seat>,
-    /// The first of the free seats.
-    free: Option<usize>,
-    callers: usize,
-}
-
-#[derive(Debug)]
-enum Seat {
-    Taken(Sitter),
-    Free { next: Option<usize> },
-}
-
-impl Seats {
-    fn sit(&mut self, sitter: Sitter) -> usize {
-        self.callers += usize::from(sitter.is_caller);
-        if let Some(at) = self.free
-            && let Some(seat) = self.seats.get_mut(at)
-            && let Seat::Free { next } = *seat
-        {
-            self.free = next;
-            *seat = Seat::Taken(sitter);
-            return at;
-        }
-        self.seats.push(Seat::Taken(sitter));
-        self.seats.len() - 1
-    }
-
-    fn get(&mut self, at: usize) -> Option<&mut Sitter> {
-        match self.seats.get_mut(at)? {
-            Seat::Taken(sitter) => Some(sitter),
-            Seat::Free { .. } => None,
-        }
-    }
-
-    fn stand_up(&mut self, at: usize) -> Option<Sitter> {
-        let seat = self.seats.get_mut(at)?;
-        let free = Seat::Free { next: self.free };
-        match std::mem::replace(seat, free) {
-            Seat::Taken(sitter) => {
-                self.free = Some(at);
-                self.callers -= usize::from(sitter.is_caller);
-                Some(sitter)
-            }
-            // The seat was free, and stays where it is in the list.
-            was @ Seat::Free { .. } => {
-                *seat = was;
-                None
-            }
-        }
-    }
-
-    /// Takes all wakers out, in the order of the seats.
-    fn wakers(&mut self) -> impl Iterator<Item = Waker> {
-        self.seats.iter_mut().filter_map(|seat| match seat {
-            Seat::Taken(sitter) => sitter.waker.take(),
-            Seat::Free { .. } => None,
-        })
-    }
 }
 
 /// Wakers that are to be called. They are called when this is dropped at the latest, and the room is not locked then.
@@ -141,7 +80,8 @@ impl Room {
             inside: Mutex::new(Inside {
                 report: Progress::Running,
                 version: 0,
-                seats: Seats::default(),
+                seats: Slab::new(),
+                callers: 0,
                 deadlines: BTreeSet::new(),
                 has_timer: false,
                 timer: None,
@@ -156,7 +96,7 @@ impl Room {
 
     /// Whether a caller waits.
     pub(crate) fn has_callers(&self) -> bool {
-        self.inside.lock().seats.callers > 0
+        self.inside.lock().callers > 0
     }
 
     /// Reports how far the rotation is. The report that the rotation is over is the last one; later reports are ignored.
@@ -169,10 +109,13 @@ impl Room {
             }
             inside.version = inside.version.wrapping_add(1);
             let before = std::mem::replace(&mut inside.report, report);
-            let mut wakers: Vec<Waker> = inside.seats.wakers().collect();
+            let sitters = inside.seats.iter_mut();
+            let wakers = sitters.filter_map(|(_, sitter)| sitter.waker.take());
+            let mut wakers: Vec<Waker> = wakers.collect();
             let gone = is_last.then(|| {
                 wakers.extend(inside.timer.take());
                 let seats = std::mem::take(&mut inside.seats);
+                inside.callers = 0;
                 self.is_closed.store(true, Ordering::Release);
                 (seats, std::mem::take(&mut inside.deadlines))
             });
@@ -191,7 +134,7 @@ impl Room {
             && at <= now
         {
             inside.deadlines.pop_first();
-            if let Some(sitter) = inside.seats.get(seat) {
+            if let Some(sitter) = inside.seats.get_mut(seat) {
                 sitter.deadline = None;
                 sitter.is_due = true;
                 due.0.extend(sitter.waker.take());
@@ -240,27 +183,26 @@ pub(crate) struct Waiter {
     seat: usize,
     /// How many reports the waiter has read. The room begins with [`Progress::Running`], to which a caller need not react.
     seen: u32,
+    /// Whether this is a caller. A task of the rotation waits here as well, and the rotation does not go on for its sake.
     is_caller: bool,
 }
 
 impl Waiter {
     /// A caller, for which the rotation goes on.
     pub(crate) fn new(room: &Arc<Room>) -> Self {
-        Self::sitting(room, true)
-    }
-
-    /// A waiter that is not a caller.
-    pub(crate) fn uncounted(room: &Arc<Room>) -> Self {
-        Self::sitting(room, false)
-    }
-
-    fn sitting(room: &Arc<Room>, is_caller: bool) -> Self {
         Self {
             room: Arc::clone(room),
             seat: NO_SEAT,
             seen: 0,
-            is_caller,
+            is_caller: true,
         }
+    }
+
+    /// A waiter that is not a caller.
+    pub(crate) fn uncounted(room: &Arc<Room>) -> Self {
+        let mut waiter = Self::new(room);
+        waiter.is_caller = false;
+        waiter
     }
 
     /// The pair that was held when the rotation began. A token of another pair is newer.
@@ -282,28 +224,28 @@ impl Waiter {
         start: impl FnOnce(&Arc<Room>),
     ) -> Poll<Result<Progress, Due>> {
         let mut inside = self.room.inside.lock();
-        if inside.version != self.seen {
-            self.seen = inside.version;
-            return Poll::Ready(Ok(inside.report.clone()));
-        }
-        if self.room.is_closed.load(Ordering::Relaxed) {
-            // The waiter has read the last report, and asks again.
+        let is_news = inside.version != self.seen;
+        self.seen = inside.version;
+        // Of a closed room, a waiter may ask for the last report once more.
+        if is_news || self.room.is_closed.load(Ordering::Relaxed) {
             return Poll::Ready(Ok(inside.report.clone()));
         }
         let Inside {
-            seats, deadlines, ..
+            seats,
+            callers,
+            deadlines,
+            ..
         } = &mut *inside;
-        let is_caller = self.is_caller;
         if self.seat == NO_SEAT {
-            self.seat = seats.sit(Sitter {
+            *callers += usize::from(self.is_caller);
+            self.seat = seats.insert(Sitter {
                 waker: None,
                 deadline: None,
                 is_due: false,
-                is_caller,
             });
         }
         let at = self.seat;
-        let Some(sitter) = seats.get(at) else {
+        let Some(sitter) = seats.get_mut(at) else {
             self.seat = NO_SEAT;
             return Poll::Ready(Ok(inside.report.clone()));
         };
@@ -363,7 +305,8 @@ impl Drop for Waiter {
         if self.room.is_closed.load(Ordering::Relaxed) {
             return;
         }
-        let sitter = inside.seats.stand_up(self.seat);
+        let sitter = inside.seats.try_remove(self.seat);
+        inside.callers -= usize::from(self.is_caller && sitter.is_some());
         if let Some(deadline) = sitter.as_ref().and_then(|sitter| sitter.deadline) {
             inside.deadlines.remove(&(deadline, self.seat));
         }

@@ -8,7 +8,7 @@ use evertoken::testing::{
     CallFault, Fault, FaultyStore, GraceAnswer, InProcessEndpoint, Reuse, StoreCall,
 };
 use evertoken::{
-    EndpointError, Error, Grant, Issued, Key, OnRequest, OnStoreFailure, Persistence,
+    Coordination, EndpointError, Error, Grant, Issued, Key, OnRequest, OnStoreFailure, Persistence,
     TokenEndpoint, TokenManager, TokenPair, TokenStore, async_trait,
 };
 use parking_lot::Mutex;
@@ -181,6 +181,7 @@ async fn a_pair_of_the_former_session_is_not_given_to_the_callback_for_new_pairs
         saving.lock().push(access(&pair).to_owned());
         std::future::ready(())
     });
+    let builder = builder.coordination(Coordination::None);
     let tokens = loaded(builder.persistence(Persistence::write_behind(1))).await;
     world.clock.advance(600 * SECOND).await;
     let (hold, caller) = world.call_in_flight(&tokens).await;

@@ -7,7 +7,7 @@ use evertoken::{
     TokenManager,
 };
 
-use crate::gate::Gate;
+use crate::Gate;
 use crate::support::{Caller, MINUTE, SECOND, World, drain, loaded, rotate, settle};
 
 /// The number of past tokens that a record names, as digests of 16 bytes in base64.
@@ -32,6 +32,7 @@ impl Scene {
 
     fn builder(&self) -> evertoken::Builder {
         let builder = self.world.shared(OnRequest::default());
+        let builder = builder.coordination(Coordination::None);
         builder.persistence(self.persistence.clone())
     }
 
@@ -48,8 +49,8 @@ impl Scene {
     }
 }
 
-/// A caller whose exchange has arrived and whose lease is stored. `meets` prepares the store for the swap that follows.
-async fn after_the_lease(
+/// A caller whose exchange has arrived. `meets` prepares the store for the swap that follows.
+async fn after_the_exchange(
     scene: &Scene,
     tokens: &TokenManager,
     meets: impl FnOnce(&Gate),
@@ -62,27 +63,25 @@ async fn after_the_lease(
 }
 
 /// Returns the token that the caller gets although the store does not accept the pair.
-async fn closes_after_the_lease(scene: &Scene, tokens: &TokenManager) -> evertoken::Token {
-    let caller = after_the_lease(scene, tokens, |store| store.set_open(false)).await;
+async fn closes_after_the_exchange(scene: &Scene, tokens: &TokenManager) -> evertoken::Token {
+    let caller = after_the_exchange(scene, tokens, |store| store.set_open(false)).await;
     caller.await.unwrap().unwrap()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_is_returned_before_it_is_stored_and_its_lease_stays_until_the_pair_is_stored() {
+async fn a_pair_is_returned_before_it_is_stored() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
     scene.expire().await;
-    let token = closes_after_the_lease(&scene, &tokens).await;
+    let token = closes_after_the_exchange(&scene, &tokens).await;
     assert!(scene.world.is_live(&token));
     let before = scene.stored(&tokens).await;
     assert_ne!(before["pair"]["access_token"], token.expose());
-    assert!(before["lease"].is_object(), "the lease stays");
     assert!(tokens.status().is_unpersisted);
     scene.world.store.set_open(true);
     settle().await;
     let after = scene.stored(&tokens).await;
     assert_eq!(after["pair"]["access_token"], token.expose());
-    assert!(after["lease"].is_null());
     assert!(!tokens.status().is_unpersisted);
     assert_eq!(tokens.token().await.unwrap().pair_id(), token.pair_id());
     scene.world.assert_exchanges(1);
@@ -94,7 +93,7 @@ async fn w11_shutdown_stores_what_is_not_stored_yet() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
     scene.expire().await;
-    let token = closes_after_the_lease(&scene, &tokens).await;
+    let token = closes_after_the_exchange(&scene, &tokens).await;
     let shutdown = tokio::spawn({
         let tokens = tokens.clone();
         async move { tokens.shutdown().await }
@@ -117,7 +116,7 @@ async fn w11_shutdown_reports_a_pair_that_could_not_be_stored() {
         };
         let tokens = scene.manager().await;
         scene.expire().await;
-        closes_after_the_lease(&scene, &tokens).await;
+        closes_after_the_exchange(&scene, &tokens).await;
         // After that time other instances treat the token as spent, and this instance does not try to store the pair.
         scene.world.clock.advance(2 * MINUTE).await;
         let error = tokens.shutdown().await.unwrap_err();
@@ -132,7 +131,7 @@ async fn w11_a_failure_of_the_store_is_reported_once_counted_and_retried() {
     let tokens = scene.manager().await;
     let mut events = tokens.subscribe();
     scene.expire().await;
-    let token = closes_after_the_lease(&scene, &tokens).await;
+    let token = closes_after_the_exchange(&scene, &tokens).await;
     scene.world.store.set_down(true);
     scene.world.store.set_open(true);
     // The attempts follow after 50, 100, 200, 400 and 800 ms, and then every 5 s.
@@ -172,33 +171,30 @@ async fn w11_a_failure_of_the_store_is_reported_once_counted_and_retried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_rotation_stores_the_pair_before_it_leases() {
+async fn the_next_rotation_spends_the_pair_that_is_not_stored_yet() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
     scene.expire().await;
-    closes_after_the_lease(&scene, &tokens).await;
+    closes_after_the_exchange(&scene, &tokens).await;
     scene.world.store.set_down(true);
     scene.world.store.set_open(true);
     scene.expire().await;
-    let error = tokens.token().await.unwrap_err();
-    assert!(matches!(error, Error::Store { .. }), "{error:?}");
-    scene.world.assert_exchanges(1);
-    scene.world.store.set_down(false);
-    tokio::time::sleep(error.retry_after().unwrap()).await;
     let token = tokens.token().await.unwrap();
     assert!(scene.world.is_live(&token));
+    scene.world.store.set_down(false);
+    scene.world.clock.advance(5 * SECOND).await;
     let stored = scene.stored(&tokens).await;
     assert_eq!(stored["version"], 3);
     assert_eq!(past(&stored), 2);
     scene.world.assert_exchanges(2);
 }
 
-/// Without coordination only the latest of the pairs that wait is stored.
+/// Only the latest of the pairs that wait is stored.
 #[tokio::test(start_paused = true)]
-async fn w12_without_coordination_only_the_latest_of_the_waiting_pairs_is_stored() {
+async fn w12_only_the_latest_of_the_waiting_pairs_is_stored() {
     let mut scene = Scene::new();
     scene.persistence = Persistence::write_behind(8);
-    let tokens = loaded(scene.builder().coordination(Coordination::None)).await;
+    let tokens = scene.manager().await;
     scene.world.store.set_open(false);
     let before = scene.world.store.swaps();
     let mut given = Vec::new();
@@ -230,16 +226,16 @@ async fn a_rotation_waits_for_its_pair_to_be_stored_when_the_queue_is_full() {
     let key = one.key().clone().label("another session");
     let other = scene.builder().key(key).seed(scene.world.server.issue());
     let other = loaded(other).await;
-    let given = after_the_lease(&scene, &one, Gate::hold_next).await;
+    let given = after_the_exchange(&scene, &one, Gate::hold_next).await;
     assert!(scene.world.is_live(&given.await.unwrap().unwrap()));
-    let waits = after_the_lease(&scene, &other, Gate::hold_next).await;
+    let waits = after_the_exchange(&scene, &other, Gate::hold_next).await;
     assert!(!waits.is_finished());
     scene.world.store.let_go();
     scene.world.store.let_go();
     assert!(scene.world.is_live(&waits.await.unwrap().unwrap()));
     settle().await;
     // The queue has room again.
-    let given = after_the_lease(&scene, &other, Gate::hold_next).await;
+    let given = after_the_exchange(&scene, &other, Gate::hold_next).await;
     assert!(given.is_finished());
     scene.world.store.let_go();
     scene.world.assert_unharmed();
@@ -253,9 +249,10 @@ async fn a_pair_is_stored_first_when_the_old_pair_dies_at_first_use() {
     let tokens = scene.world.builder_at(endpoint, OnRequest::default());
     let tokens = tokens
         .store(scene.world.store.clone())
+        .coordination(Coordination::None)
         .persistence(scene.persistence.clone());
     let tokens = loaded(tokens).await;
-    let waits = after_the_lease(&scene, &tokens, Gate::hold_next).await;
+    let waits = after_the_exchange(&scene, &tokens, Gate::hold_next).await;
     assert!(!waits.is_finished());
     scene.world.store.let_go();
     let token = waits.await.unwrap().unwrap();
@@ -268,7 +265,7 @@ async fn a_pair_is_stored_first_when_the_old_pair_dies_at_first_use() {
 async fn w11_shutdown_does_not_wait_for_the_next_attempt() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
-    let given = after_the_lease(&scene, &tokens, |store| store.set_down(true)).await;
+    let given = after_the_exchange(&scene, &tokens, |store| store.set_down(true)).await;
     let token = given.await.unwrap().unwrap();
     // All attempts with short pauses are over, so the next attempt is late.
     scene.world.clock.advance(2 * SECOND).await;
@@ -283,9 +280,9 @@ async fn w11_shutdown_does_not_wait_for_the_next_attempt() {
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_is_stored_late_does_not_take_the_place_of_a_later_one() {
     let scene = Scene::new();
-    let tokens = loaded(scene.builder().coordination(Coordination::None)).await;
+    let tokens = scene.manager().await;
     let mut events = tokens.subscribe();
-    after_the_lease(&scene, &tokens, Gate::hold_next)
+    after_the_exchange(&scene, &tokens, Gate::hold_next)
         .await
         .await
         .unwrap()
@@ -307,7 +304,7 @@ async fn a_pair_that_is_stored_late_does_not_take_the_place_of_a_later_one() {
 async fn a_pair_that_gave_way_to_a_new_sign_in_is_not_served_on() {
     let scene = Scene::new();
     let (here, there) = (scene.manager().await, scene.manager().await);
-    let given = after_the_lease(&scene, &here, Gate::hold_next).await;
+    let given = after_the_exchange(&scene, &here, Gate::hold_next).await;
     let ours = given.await.unwrap().unwrap();
     there.replace(scene.world.server.issue()).await.unwrap();
     scene.world.store.let_go();
@@ -320,10 +317,10 @@ async fn a_pair_that_gave_way_to_a_new_sign_in_is_not_served_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_coordination_a_refused_token_that_waits_to_be_stored_is_sent_once() {
+async fn a_refused_token_that_waits_to_be_stored_is_sent_once() {
     let scene = Scene::new();
-    let tokens = loaded(scene.builder().coordination(Coordination::None)).await;
-    let given = after_the_lease(&scene, &tokens, |store| store.set_down(true)).await;
+    let tokens = scene.manager().await;
+    let given = after_the_exchange(&scene, &tokens, |store| store.set_down(true)).await;
     given.await.unwrap().unwrap();
     scene.world.server.revoke_all();
     scene.expire().await;
@@ -342,7 +339,7 @@ async fn a_logout_revokes_a_pair_that_was_not_stored_yet() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
     scene.expire().await;
-    let token = closes_after_the_lease(&scene, &tokens).await;
+    let token = closes_after_the_exchange(&scene, &tokens).await;
     let logout = tokio::spawn({
         let tokens = tokens.clone();
         async move { tokens.logout().await }
@@ -364,7 +361,7 @@ async fn a_manager_whose_last_handle_is_dropped_stores_its_pair() {
     let tokens = scene.manager().await;
     let key = tokens.key().clone();
     scene.expire().await;
-    let token = closes_after_the_lease(&scene, &tokens).await;
+    let token = closes_after_the_exchange(&scene, &tokens).await;
     drop(tokens);
     scene.world.clock.advance(20 * SECOND).await;
     scene.world.store.set_open(true);
@@ -374,9 +371,15 @@ async fn a_manager_whose_last_handle_is_dropped_stores_its_pair() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn write_behind_with_the_policy_fail_or_without_a_queue_is_refused() {
+async fn write_behind_with_leases_with_the_policy_fail_or_without_a_queue_is_refused() {
     let scene = Scene::new();
     let refused = |builder: evertoken::Builder| builder.build().unwrap_err().to_string();
+    let leases = refused(scene.builder().coordination(Coordination::Lease));
+    assert!(leases.contains("persistence.workers"), "{leases}");
+    assert!(
+        leases.contains("set `coordination` to \"none\""),
+        "{leases}"
+    );
     let fail = scene.builder().on_store_failure(OnStoreFailure::Fail);
     assert!(refused(fail).contains("on_store_failure"));
     let none = scene
@@ -386,16 +389,14 @@ async fn write_behind_with_the_policy_fail_or_without_a_queue_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_that_is_being_stored_is_waited_for_and_its_token_is_not_spent_again() {
+async fn a_pair_that_is_being_stored_is_rotated_and_its_token_is_not_spent_again() {
     let scene = Scene::new();
     let tokens = scene.manager().await;
-    let given = after_the_lease(&scene, &tokens, Gate::hold_next).await;
+    let given = after_the_exchange(&scene, &tokens, Gate::hold_next).await;
     given.await.unwrap().unwrap();
-    let next = rotate(&tokens);
-    settle().await;
-    assert!(!next.is_finished());
+    let next = rotate(&tokens).await;
+    next.unwrap().unwrap();
     scene.world.store.let_go();
-    next.await.unwrap().unwrap();
     scene.world.assert_exchanges(2);
     scene.world.server.revoke_all();
     scene.expire().await;

@@ -10,7 +10,7 @@ use evertoken::{
     TokenEndpoint, TokenManager, TokenPair, TokenStore as _, async_trait,
 };
 
-use crate::gate::Gate;
+use crate::Gate;
 use crate::support::{MINUTE, SECOND, World, call, settle};
 
 type Site = World<Gate>;

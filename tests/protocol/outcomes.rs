@@ -221,6 +221,10 @@ async fn answered_again(
     let node = cluster
         .node_builder()
         .wait(seconds(3_000))
+        .coordination(match persistence.is_write_through() {
+            true => Coordination::Lease,
+            false => Coordination::None,
+        })
         .persistence(persistence)
         .build()
         .unwrap();

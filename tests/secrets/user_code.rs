@@ -6,9 +6,9 @@ use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, SealError, Sealer, Swap, Zeroizing};
 use evertoken::testing::TestClock;
 use evertoken::{
-    EndpointError, Grant, Issued, Key, Lifetime, MemoryStore, OnStoreFailure, Persistence, Plan,
-    RefreshStrategy, StaticToken, StoreError, TokenEndpoint, TokenManager, TokenPair, TokenStore,
-    async_trait,
+    Coordination, EndpointError, Grant, Issued, Key, Lifetime, MemoryStore, OnStoreFailure,
+    Persistence, Plan, RefreshStrategy, StaticToken, StoreError, TokenEndpoint, TokenManager,
+    TokenPair, TokenStore, async_trait,
 };
 
 use crate::known::*;
@@ -127,10 +127,12 @@ async fn use_up(tokens: TokenManager) {
 }
 
 pub(crate) async fn fails() {
-    for (persistence, policy) in [
-        (Persistence::write_through(), OnStoreFailure::Serve),
-        (Persistence::write_through(), OnStoreFailure::Fail),
-        (Persistence::write_behind(1), OnStoreFailure::Serve),
+    let through = Persistence::write_through();
+    let behind = Persistence::write_behind(1);
+    for (coordination, persistence, policy) in [
+        (Coordination::Lease, through.clone(), OnStoreFailure::Serve),
+        (Coordination::Lease, through, OnStoreFailure::Fail),
+        (Coordination::None, behind, OnStoreFailure::Serve),
     ] {
         let store = Store {
             panics: false,
@@ -139,6 +141,7 @@ pub(crate) async fn fails() {
         let builder = TokenManager::builder(Endpoint { panics: false })
             .clock(TestClock::new())
             .store(store)
+            .coordination(coordination)
             .persistence(persistence)
             .on_store_failure(policy)
             .seed(seed());

@@ -113,7 +113,7 @@ pub(crate) struct Scenario {
     pub(crate) wait: u64,
     pub(crate) store_timeout: u64,
     pub(crate) coordinated: bool,
-    /// The workers of write-behind; zero means write-through.
+    /// The workers of write-behind; zero means write-through, and is the only value with leases.
     pub(crate) workers: usize,
     pub(crate) fails_unstored: bool,
     pub(crate) nodes: Vec<Strategy>,

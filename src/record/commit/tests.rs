@@ -13,7 +13,7 @@ fn leased(token: &str) -> (Record, Commit) {
         holder: ONE.holder(record.next_number),
         base: record.pair_id(),
         predecessor: record.digest(),
-        passed: Vec::new(),
+        superseded: Vec::new(),
         family: record.family,
         sign_ins: record.sign_ins,
         rival: Rival::Wins,
@@ -162,7 +162,7 @@ fn an_ended_rival_is_replaced_and_a_logged_out_one_is_not() {
 #[test]
 fn pairs_that_were_never_stored_count_and_their_tokens_are_retired() {
     let (record, mut commit) = leased("r4");
-    commit.passed = vec![commit.predecessor, Digest::of("r2")];
+    commit.superseded = vec![commit.predecessor, Digest::of("r2")];
     commit.predecessor = Digest::of("r3");
     let committed = written(commit.judge(Some(&record), &key(), NOW));
     assert_eq!(committed.version, record.version + 3);

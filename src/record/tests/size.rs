@@ -41,7 +41,7 @@ fn rotated(record: &Record, round: u64) -> Record {
         holder: ONE.holder(record.next_number),
         base: record.pair_id(),
         predecessor: record.digest(),
-        passed: Vec::new(),
+        superseded: Vec::new(),
         rival: Rival::Wins,
         family: record.family,
         sign_ins: record.sign_ins,

@@ -61,7 +61,7 @@ impl Turn<'_> {
                 version: unstored.base.1.into(),
             },
             predecessor: digest(unstored.predecessor),
-            passed: Vec::new(),
+            superseded: Vec::new(),
             family: family(unstored.held.family),
             sign_ins: unstored.held.sign_ins.into(),
             rival: Rival::Wins,
@@ -138,10 +138,10 @@ impl Turn<'_> {
             ..unstored.held
         };
         let current = self.me().held.map(Held::pair_id);
-        let is_passed =
+        let is_outdated =
             unstored.published && current.is_some_and(|it| it.0 == pair_id.0 && it.1 > pair_id.1);
         let is_new = !unstored.published || current != Some(pair_id);
-        if is_new && !is_passed && !self.publish(held) || unstored.spare {
+        if is_new && !is_outdated && !self.publish(held) || unstored.spare {
             return self.go(Phase::Reconciled);
         }
         self.finish();

@@ -13,13 +13,16 @@ super::cases![
     w11_shutdown_stores_what_is_not_stored_yet,
     w11_a_store_error_of_a_worker_is_reported_and_counted_and_the_pair_is_stored_later,
     w11_a_token_that_a_dead_process_has_spent_is_not_spent_again,
-    n2_with_write_behind_other_instances_wait_until_the_pair_is_stored,
+    n2_other_instances_wait_until_the_pair_is_stored,
     w12_waiting_pairs_are_stored_in_one_swap_and_the_last_issued_is_active,
     w12_sessions_share_workers_and_each_is_stored_in_order,
 ];
 
 fn behind(workers: usize) -> impl FnOnce(Builder) -> Builder {
-    move |builder| builder.persistence(Persistence::write_behind(workers))
+    move |builder| {
+        let builder = builder.coordination(Coordination::None);
+        builder.persistence(Persistence::write_behind(workers))
+    }
 }
 
 /// Returns a token that a caller has received, and a guard. The instance cannot store the token's pair before the guard
@@ -107,7 +110,6 @@ async fn w11_a_store_error_of_a_worker_is_reported_and_counted_and_the_pair_is_s
     .await;
     assert!(node.status().is_unpersisted);
     assert_eq!(node.token().await.unwrap().expose(), token.expose());
-    assert!(!scene.json().await["lease"].is_null(), "the lease stays");
     node.line.cut(false);
     until("the pair is stored", async || {
         scene.digest_of(&token).await.is_some()
@@ -121,7 +123,6 @@ async fn w11_a_store_error_of_a_worker_is_reported_and_counted_and_the_pair_is_s
         scene.active().await,
         [scene.digest_of(&token).await.unwrap()]
     );
-    assert!(scene.json().await["lease"].is_null());
     let mut told = 0;
     while let Some(event) = events.try_recv() {
         told += usize::from(matches!(event, Event::Unpersisted { .. }));
@@ -134,15 +135,14 @@ async fn w11_a_store_error_of_a_worker_is_reported_and_counted_and_the_pair_is_s
 async fn w11_a_token_that_a_dead_process_has_spent_is_not_spent_again(storage: Arc<dyn Storage>) {
     let mut scene = Scene::strict(&storage);
     scene.profile = scene.profile.resend(Resend::Never);
-    let holder = Mortal::with(&scene, behind(1)).await;
+    let holder = Mortal::new(&scene).await;
     let other = scene.node().await;
     scene.expire().await;
     let hold = scene.server.hold();
-    let caller = holder.call();
+    holder.call();
     scene.server.arrived(1).await;
     let shut = holder.node.line.stop_swaps();
     drop(hold);
-    answer(caller).await.unwrap();
     shut.reached().await;
     holder.die().await;
     drop(shut);
@@ -152,25 +152,22 @@ async fn w11_a_token_that_a_dead_process_has_spent_is_not_spent_again(storage: A
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
-/// With write-behind the other instances wait until the pair of a rotation is stored.
-async fn n2_with_write_behind_other_instances_wait_until_the_pair_is_stored(
-    storage: Arc<dyn Storage>,
-) {
+/// The other instances wait until the pair of a rotation is stored.
+async fn n2_other_instances_wait_until_the_pair_is_stored(storage: Arc<dyn Storage>) {
     let scene = Scene::strict(&storage);
-    let (node, other) = (
-        scene.node_with(behind(2)).await,
-        scene.node_with(behind(2)).await,
-    );
+    let (node, other) = (scene.node().await, scene.node().await);
     for rotation in 1..=3 {
         scene.expire().await;
-        let (shut, token) = given_out(&scene, &node).await;
+        let (hold, first) = scene.call_in_flight(&node).await;
+        let shut = node.line.stop_swaps();
+        drop(hold);
+        shut.reached().await;
         let caller = other.call();
         other.line.looked(3).await;
         assert!(!caller.is_finished());
         assert_eq!(scene.counts(), (rotation, 0, 0));
         drop(shut);
-        assert_eq!(answer(caller).await.unwrap().expose(), token.expose());
-        until("the pair is stored", async || !node.status().is_unpersisted).await;
+        common_token([first, caller]).await;
     }
     scene.expire().await;
     common_token([node.call(), other.call()]).await;
@@ -183,8 +180,7 @@ async fn w12_waiting_pairs_are_stored_in_one_swap_and_the_last_issued_is_active(
 ) {
     for workers in [1, 8] {
         let scene = Scene::strict(&storage);
-        let set = |builder: Builder| behind(workers)(builder).coordination(Coordination::None);
-        let node = scene.node_with(set).await;
+        let node = scene.node_with(behind(workers)).await;
         let before = node.line.swaps();
         let shut = node.line.stop_swaps();
         let mut given = Vec::new();

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use evertoken::{CoolDown, Persistence};
+use evertoken::CoolDown;
 
 use crate::backend::Storage;
 use crate::line::Fate;
 use crate::scene::{Node, Scene, common_token, millis, until};
 
-super::cases![
-    fm5_a_token_is_spent_once_and_every_instance_gets_the_pair_whatever_is_lost,
-    fm5_with_write_behind_a_token_is_spent_once_and_every_instance_gets_the_pair,
-];
+super::cases![fm5_a_token_is_spent_once_and_every_instance_gets_the_pair_whatever_is_lost,];
 
 const ROUNDS: u64 = 12;
 
@@ -35,29 +32,16 @@ impl Dice {
 async fn fm5_a_token_is_spent_once_and_every_instance_gets_the_pair_whatever_is_lost(
     storage: Arc<dyn Storage>,
 ) {
-    survives(&storage, Persistence::write_through()).await;
-}
-
-/// With write-behind a token is spent once, and every instance gets the pair, whatever the store loses.
-async fn fm5_with_write_behind_a_token_is_spent_once_and_every_instance_gets_the_pair(
-    storage: Arc<dyn Storage>,
-) {
-    survives(&storage, Persistence::write_behind(2)).await;
-}
-
-async fn survives(storage: &Arc<dyn Storage>, persistence: Persistence) {
     let pause = millis(10);
     let cool_down = CoolDown::default()
         .early(pause)
         .expired(pause)
         .longest(pause);
     for seed in [0x9E37_79B9, 0x7F4A_7C15, 0xF39C_0C11] {
-        let scene = Scene::strict(storage);
+        let scene = Scene::strict(&storage);
         let mut nodes = Vec::new();
         for _ in 0..3 {
-            let persistence = persistence.clone();
-            let set =
-                |builder: evertoken::Builder| builder.cool_down(cool_down).persistence(persistence);
+            let set = |builder: evertoken::Builder| builder.cool_down(cool_down);
             nodes.push(scene.node_with(set).await);
         }
         let mut dice = Dice(seed);
