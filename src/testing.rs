@@ -67,7 +67,6 @@ macro_rules! counters {
 }
 
 mod authorization_server;
-mod body;
 mod clock;
 pub mod conformance;
 mod fault;

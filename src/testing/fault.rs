@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
+use super::clock::pass;
+
 /// What goes wrong with one grant.
 ///
 /// Faults differ in the fate of the refresh token, which the client cannot see. "Rotated" means that the token reaches the
@@ -76,6 +78,19 @@ impl Faults {
     }
 }
 
+/// Decides a grant that meets this fault, and waits before or after the decision where the fault is a delay.
+pub(super) async fn met<T>(fault: Option<Fault>, decide: impl FnOnce(Option<Fault>) -> T) -> T {
+    let (before, after) = match fault {
+        Some(Fault::DelayBefore(delay)) => (delay, Duration::ZERO),
+        Some(Fault::Delay(delay)) => (Duration::ZERO, delay),
+        _ => (Duration::ZERO, Duration::ZERO),
+    };
+    pass(before).await;
+    let decided = decide(fault);
+    pass(after).await;
+    decided
+}
+
 /// The body of a [`Fault::Body`], with the new tokens.
 pub(super) fn fill(template: &str, access: &str, refresh: &str) -> String {
     template
@@ -128,10 +143,6 @@ impl Answer {
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self
-    }
-
-    pub(super) fn is_unauthorized(&self) -> bool {
-        self.status == 401
     }
 
     /// The response. A status or header that HTTP does not allow makes it a 500 with the error as its body.

@@ -8,10 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::StatusCode;
 
-use super::super::clock::{Latency, pass};
-use super::super::fault::{Fault, fill};
+use super::super::clock::{back, there};
+use super::super::fault::{Fault, fill, met};
 use super::AuthorizationServer;
-use super::rules::{Client, Refusal, Words};
+use super::rules::{Client, Refusal};
 use crate::endpoint::{EndpointError, Grant, Issued, ServerProfile, TokenEndpoint, judge_oauth2};
 use crate::token::{AccessToken, Key, RefreshToken, Scope, TokenPair};
 
@@ -33,11 +33,8 @@ pub(super) type Credentials = Result<Option<Client>, Refusal>;
 pub(super) enum Reply {
     Issued(Issued),
     Refused(Refusal),
-    Scripted {
-        status: u16,
-        body: String,
-        retry_after: Option<Duration>,
-    },
+    /// A status, a body, and the pause of `Retry-After`.
+    Scripted(u16, String, Option<Duration>),
     /// Half of this answer arrives.
     Truncated(Issued),
     Dropped,
@@ -50,37 +47,32 @@ impl AuthorizationServer {
     pub(super) async fn decide(self, ask: Ask, client: Credentials) -> Reply {
         let fault = self.arrive(&ask);
         self.released().await;
-        if let Some(Fault::DelayBefore(delay)) = fault {
-            pass(delay).await;
-        }
-        let late = match fault {
-            Some(Fault::Delay(delay)) => delay,
-            _ => Duration::ZERO,
-        };
-        let reply = self.reply(&ask, client, fault);
-        pass(late).await;
+        let reply = met(fault, |fault| self.reply(&ask, client, fault)).await;
         self.back().await;
         reply
     }
 
     /// The first half of the latency: the way of the request.
     pub(super) async fn there(&self) {
-        Latency::of(self.latency()).there().await;
+        let latency = self.state().rules.latency;
+        there(latency).await;
     }
 
     /// The second half of the latency: the way of the answer.
     pub(super) async fn back(&self) {
-        Latency::of(self.latency()).back().await;
+        let latency = self.state().rules.latency;
+        back(latency).await;
     }
 
+    /// Counts the grant, and takes its fault.
     fn arrive(&self, ask: &Ask) -> Option<Fault> {
-        let mut inner = self.shared.inner.lock();
+        let fault = self.shared.faults.lock().next();
         match ask {
             Ask::Refresh(..) => self.shared.exchanges.send_modify(|count| *count += 1),
-            Ask::SignIn => inner.state.counters.sign_ins += 1,
+            Ask::SignIn => self.state().counters.sign_ins += 1,
             Ask::Malformed(_) => {}
         }
-        inner.faults.next()
+        fault
     }
 
     async fn released(&self) {
@@ -90,33 +82,25 @@ impl AuthorizationServer {
     }
 
     fn reply(&self, ask: &Ask, client: Credentials, fault: Option<Fault>) -> Reply {
-        let now = self.shared.clock.now();
-        let mut inner = self.shared.inner.lock();
-        let state = &mut inner.state;
+        let (now, mut state) = (self.now(), self.state());
         let undone = matches!(fault, Some(Fault::Status { .. } | Fault::DropBefore));
         if let Ask::Refresh(token, _) = ask
             && (undone || client.is_err())
         {
             state.note_replay(token.expose());
         }
-        match fault {
+        let fault = match fault {
             Some(Fault::DropBefore) => return Reply::Dropped,
             Some(Fault::Status {
                 status,
                 body,
                 retry_after,
-            }) => {
-                return Reply::Scripted {
-                    status,
-                    body,
-                    retry_after,
-                };
-            }
-            _ => {}
-        }
+            }) => return Reply::Scripted(status, body, retry_after),
+            fault => fault,
+        };
         let decided = client.and_then(|client| match ask {
             Ask::Refresh(token, scope) => {
-                state.refresh_for(scope, token.expose(), client.as_ref(), now)
+                state.refresh(token.expose(), scope, client.as_ref(), now)
             }
             Ask::SignIn => state.sign_in(client.as_ref(), now),
             Ask::Malformed(refusal) => Err(*refusal),
@@ -125,20 +109,14 @@ impl AuthorizationServer {
             (_, Some(Fault::DropAfter)) => Reply::Dropped,
             (Err(refusal), _) => Reply::Refused(refusal),
             (Ok(issued), Some(Fault::Truncate)) => Reply::Truncated(issued),
-            (Ok(issued), Some(Fault::Body { status, body })) => Reply::Scripted {
-                status,
-                body: filled(&body, &issued),
-                retry_after: None,
-            },
+            (Ok(issued), Some(Fault::Body { status, body })) => {
+                let access = issued.access.as_ref().map_or("", AccessToken::expose);
+                let refresh = issued.refresh.as_ref().map_or("", RefreshToken::expose);
+                Reply::Scripted(status, fill(&body, access, refresh), None)
+            }
             (Ok(issued), _) => Reply::Issued(issued),
         }
     }
-}
-
-fn filled(template: &str, issued: &Issued) -> String {
-    let access = issued.access.as_ref().map_or("", AccessToken::expose);
-    let refresh = issued.refresh.as_ref().map_or("", RefreshToken::expose);
-    fill(template, access, refresh)
 }
 
 /// An [`AuthorizationServer`] in this process, as a [`TokenEndpoint`].
@@ -187,10 +165,7 @@ impl InProcessEndpoint {
     /// The credentials that the client presents. Default: those of the server's own client.
     #[must_use]
     pub fn with_client(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
-        self.client = Some(Client {
-            id: id.into(),
-            secret: secret.into(),
-        });
+        self.client = Some(Client::new(id, secret));
         self
     }
 
@@ -223,12 +198,8 @@ impl TokenEndpoint for InProcessEndpoint {
             .map_err(EndpointError::unknown)??;
         match reply {
             Reply::Issued(issued) => Ok(issued.server_time(self.server.date())),
-            Reply::Refused(refusal) => Err(refused(refusal, self.server.words())),
-            Reply::Scripted {
-                status,
-                body,
-                retry_after,
-            } => {
+            Reply::Refused(refusal) => Err(refusal.error(self.server.words())),
+            Reply::Scripted(status, body, retry_after) => {
                 // A client cannot read an answer whose status HTTP does not have.
                 let status = StatusCode::from_u16(status).map_err(EndpointError::unknown)?;
                 let issued = judge_oauth2(status, body, retry_after)?;
@@ -240,7 +211,7 @@ impl TokenEndpoint for InProcessEndpoint {
     }
 
     fn can_sign_in(&self) -> bool {
-        self.server.allows_sign_in()
+        self.server.state().rules.sign_in
     }
 
     async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
@@ -253,9 +224,9 @@ impl TokenEndpoint for InProcessEndpoint {
             return Err(EndpointError::not_sent("connection refused"));
         }
         self.server.there().await;
-        let revoked = self.server.revoke(token, self.client.as_ref());
+        let revoked = self.server.state().revoke(token, self.client.as_ref());
         self.server.back().await;
-        revoked.map_err(|refusal| refused(refusal, self.server.words()))
+        revoked.map_err(|refusal| refusal.error(self.server.words()))
     }
 
     fn profile(&self) -> ServerProfile {
@@ -268,15 +239,6 @@ impl TokenEndpoint for InProcessEndpoint {
 
     fn key(&self) -> Key {
         self.key.clone()
-    }
-}
-
-fn refused(refusal: Refusal, words: Words) -> EndpointError {
-    let code = refusal.code(words);
-    if refusal.is_verdict(words) {
-        EndpointError::rejected(code)
-    } else {
-        EndpointError::refused(code)
     }
 }
 

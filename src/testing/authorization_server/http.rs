@@ -1,8 +1,6 @@
 //! The HTTP face: form requests in, JSON out (RFC 6749 sections 3.2 and 5, RFC 7009). This module never decides a grant:
 //! both faces share one decision.
 
-use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -12,10 +10,10 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, PRAGMA, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use url::form_urlencoded;
 
-use super::super::http::{HttpServer, Sent, date, response, retry_after, serve, typed};
+use super::super::http::{Sent, date, response, retry_after, typed};
 use super::AuthorizationServer;
 use super::exchange::{Ask, Credentials, Reply};
 use super::rules::{Client, Refusal};
@@ -25,17 +23,7 @@ use crate::token::{AccessToken, RefreshToken, Scope};
 /// Bytes of a request's body, far more than a grant needs.
 const BODY_LIMIT: usize = 64 * 1024;
 
-pub(super) async fn listen(
-    server: AuthorizationServer,
-    addr: SocketAddr,
-) -> io::Result<HttpServer> {
-    serve(addr, "/token", move |request| {
-        answer(server.clone(), request)
-    })
-    .await
-}
-
-async fn answer(server: AuthorizationServer, request: Request<Incoming>) -> Sent {
+pub(super) async fn answer(server: AuthorizationServer, request: Request<Incoming>) -> Sent {
     let (head, body) = request.into_parts();
     let revokes = match head.uri.path() {
         "/token" => false,
@@ -66,7 +54,7 @@ async fn answer(server: AuthorizationServer, request: Request<Incoming>) -> Sent
 impl AuthorizationServer {
     async fn revoke_for(self, form: &Form, client: Credentials) -> Sent {
         let revoked = client.and_then(|client| match form.value("token") {
-            Some(token) => self.revoke(token, client.as_ref()),
+            Some(token) => self.state().revoke(token, client.as_ref()),
             None => Err(Refusal::InvalidRequest),
         });
         self.back().await;
@@ -80,11 +68,7 @@ impl AuthorizationServer {
         match reply {
             Reply::Issued(issued) => self.sent(200, json_of(&issued)),
             Reply::Refused(refusal) => self.refused(refusal),
-            Reply::Scripted {
-                status,
-                body,
-                retry_after: pause,
-            } => {
+            Reply::Scripted(status, body, pause) => {
                 let mut response = self.response(status, body.into());
                 retry_after(response.headers_mut(), pause);
                 Sent::Whole(response)
@@ -95,9 +79,8 @@ impl AuthorizationServer {
     }
 
     fn refused(&self, refusal: Refusal) -> Sent {
-        let words = self.words();
-        let body = refusal.body(words).to_string();
-        let mut response = self.response(refusal.status(words), body.into());
+        let (status, body) = refusal.answer(self.words());
+        let mut response = self.response(status, body.to_string().into());
         if refusal == Refusal::InvalidClient {
             let challenge = HeaderValue::from_static("Basic realm=\"token\"");
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
@@ -125,22 +108,20 @@ impl AuthorizationServer {
 }
 
 fn json_of(issued: &Issued) -> Bytes {
-    let mut body = Map::new();
-    let mut put = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            body.insert(name.to_owned(), value);
-        }
-    };
     let access = issued.access.as_ref().map(AccessToken::expose);
     let refresh = issued.refresh.as_ref().map(RefreshToken::expose);
-    put("access_token", access.map(Value::from));
-    put("token_type", issued.token_type.clone().map(Value::from));
-    put("expires_in", issued.expires_in.map(seconds));
-    put("refresh_token", refresh.map(Value::from));
-    put("refresh_expires_in", issued.refresh_expires_in.map(seconds));
-    let scope = issued.scope.as_ref();
-    put("scope", scope.map(|scope| scope.to_string().into()));
-    Value::Object(body).to_string().into()
+    let scope = issued.scope.as_ref().map(ToString::to_string);
+    let members = [
+        ("access_token", access.map(Value::from)),
+        ("token_type", issued.token_type.clone().map(Value::from)),
+        ("expires_in", issued.expires_in.map(seconds)),
+        ("refresh_token", refresh.map(Value::from)),
+        ("refresh_expires_in", issued.refresh_expires_in.map(seconds)),
+        ("scope", scope.map(Value::from)),
+    ];
+    let present = members.into_iter();
+    let present = present.filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(present.collect()).to_string().into()
 }
 
 /// Whole seconds as an integer, as servers write them, and else a fraction.
@@ -182,14 +163,12 @@ impl Form {
 
     /// The client that the header or the body names; both at once is an error (RFC 6749 section 2.3).
     fn client(&self, headers: &HeaderMap) -> Credentials {
-        let in_body = self.value("client_id").map(|id| Client {
-            id: id.to_owned(),
-            secret: self.value("client_secret").unwrap_or_default().to_owned(),
-        });
+        let secret = self.value("client_secret");
         let Some(header) = headers.get(AUTHORIZATION) else {
-            return Ok(in_body);
+            let id = self.value("client_id");
+            return Ok(id.map(|id| Client::new(id, secret.unwrap_or_default())));
         };
-        if self.value("client_secret").is_some() {
+        if secret.is_some() {
             return Err(Refusal::InvalidRequest);
         }
         let in_header = header.to_str().ok().and_then(basic);
@@ -205,10 +184,7 @@ fn basic(header: &str) -> Option<Client> {
     }
     let decoded = BASE64_STANDARD.decode(credentials.trim()).ok()?;
     let (id, secret) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
-    Some(Client {
-        id: form_decoded(id)?,
-        secret: form_decoded(secret)?,
-    })
+    Some(Client::new(form_decoded(id)?, form_decoded(secret)?))
 }
 
 /// `None` for a text with characters that form-encoding replaces.
@@ -216,10 +192,6 @@ fn form_decoded(text: &str) -> Option<String> {
     if text.contains(['&', '=']) {
         return None;
     }
-    let mut parts = form_urlencoded::parse(text.as_bytes());
-    Some(
-        parts
-            .next()
-            .map_or(String::new(), |(name, _)| name.into_owned()),
-    )
+    let decoded = form_urlencoded::parse(text.as_bytes()).next();
+    Some(decoded.map_or(String::new(), |(name, _)| name.into_owned()))
 }

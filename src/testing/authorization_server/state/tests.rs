@@ -1,10 +1,6 @@
-use std::time::Duration;
-
 use proptest::prelude::*;
 
-use super::super::rules::{GraceAnswer, Reuse};
 use super::*;
-use crate::token::{AccessToken, RefreshExpiry, RefreshToken};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -42,11 +38,13 @@ fn refresh(issued: &Issued) -> String {
 
 /// Rotates, and returns the new pair.
 fn rotated(state: &mut State, from: &Issued, now: Timestamp) -> Issued {
-    state.refresh(&refresh(from), None, now).unwrap()
+    state
+        .refresh(&refresh(from), &Scope::default(), None, now)
+        .unwrap()
 }
 
 fn replayed(state: &mut State, token: &Issued, now: Timestamp) -> Result<Issued, Refusal> {
-    state.refresh(&refresh(token), None, now)
+    state.refresh(&refresh(token), &Scope::default(), None, now)
 }
 
 fn is_live(state: &State, issued: &Issued, now: Timestamp) -> bool {
@@ -287,10 +285,15 @@ fn a_wrong_client_is_refused_and_may_burn_the_token() {
         let now = at(SECOND);
         let pair = state.issue(now);
         for stranger in [None, Some(&client("wrong"))] {
-            let answer = state.refresh(&refresh(&pair), stranger, now);
+            let answer = state.refresh(&refresh(&pair), &Scope::default(), stranger, now);
             assert_eq!(answer.err(), Some(Refusal::InvalidClient));
         }
-        let answer = state.refresh(&refresh(&pair), Some(&client("right")), now);
+        let answer = state.refresh(
+            &refresh(&pair),
+            &Scope::default(),
+            Some(&client("right")),
+            now,
+        );
         assert_eq!(answer.err(), burns.then_some(Refusal::InvalidGrant));
         assert_eq!(state.counters.replays, 0);
     }
