@@ -1,5 +1,4 @@
 mod exchange;
-mod http;
 mod rules;
 mod state;
 
@@ -19,6 +18,7 @@ use self::rules::Words;
 pub use self::rules::{AuthorizationServerBuilder, GraceAnswer, RefreshTokens, Reuse};
 pub use self::state::AccessCheck;
 use self::state::{Counters, State};
+use super::clock::until;
 use super::fault::{Fault, Faults};
 use super::http::{ANY_PORT, HttpServer, serve};
 use crate::clock::{Clock, Timestamp};
@@ -46,7 +46,7 @@ pub struct AuthorizationServer {
 struct Shared {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
-    faults: Mutex<Faults>,
+    faults: Mutex<Faults<Fault>>,
     reachable: AtomicBool,
     exchanges: watch::Sender<u64>,
     holds: watch::Sender<usize>,
@@ -69,7 +69,6 @@ impl AuthorizationServer {
         const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
         let mut builder = Self::builder().reuse(Reuse::Refuse).refresh_ttl(FOR_EVER);
         builder.rules.issue_refresh_expires_in = false;
-        builder.rules.other_client_burns = true;
         builder.rules.token_type = "bearer";
         builder.rules.words = Words::Light4j;
         builder
@@ -113,20 +112,20 @@ impl AuthorizationServer {
     pub async fn listen_on(&self, addr: SocketAddr) -> io::Result<HttpServer> {
         let server = self.clone();
         serve(addr, "/token", move |request| {
-            http::answer(server.clone(), request)
+            exchange::answer(server.clone(), request)
         })
         .await
     }
 
     /// The next grant that arrives meets this fault. Several faults are met in the order of the calls.
     pub fn fail_next(&self, fault: Fault) {
-        self.shared.faults.lock().queue(fault);
+        self.shared.faults.lock().next.push_back(Some(fault));
     }
 
     /// Every grant meets this fault, once those of [`fail_next`](Self::fail_next) are used up;
     /// `None` ends it.
     pub fn fail_always(&self, fault: Option<Fault>) {
-        self.shared.faults.lock().always(fault);
+        self.shared.faults.lock().always = fault;
     }
 
     /// Holds grants that have arrived undecided until the guard is dropped.
@@ -139,9 +138,7 @@ impl AuthorizationServer {
 
     /// Waits until [`exchanges`](Self::exchanges) is at least `count`.
     pub async fn arrived(&self, count: u64) {
-        let mut exchanges = self.shared.exchanges.subscribe();
-        // The wait fails only without a sender, which lives as long as this server.
-        let _ = exchanges.wait_for(|arrived| *arrived >= count).await;
+        until(&self.shared.exchanges, |arrived| *arrived >= count).await;
     }
 
     /// Whether the in-process face accepts connections. If not, its requests are never sent. Over HTTP, drop the
@@ -201,6 +198,10 @@ impl AuthorizationServer {
 
     fn counters(&self) -> Counters {
         self.state().counters
+    }
+
+    fn latency(&self) -> Duration {
+        self.state().rules.latency
     }
 
     fn words(&self) -> Words {

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::clock::{Clock, Coarse, Timestamp};
@@ -74,16 +75,14 @@ impl TestClock {
 
     /// Suspends the machine for `span`: `now` and `wall` jump, but the monotonic clock and tokio's timers do not.
     pub fn suspend(&self, span: Duration) {
-        self.shifts
-            .suspended
-            .fetch_add(nanos(span), Ordering::SeqCst);
+        let suspended = &self.shifts.suspended;
+        suspended.fetch_add(nanos(span), Ordering::SeqCst);
     }
 
     /// Steps the wall clock, and only that, forwards.
     pub fn step_wall(&self, forward: Duration) {
-        self.shifts
-            .stepped
-            .fetch_add(nanos(forward), Ordering::SeqCst);
+        let stepped = &self.shifts.stepped;
+        stepped.fetch_add(nanos(forward), Ordering::SeqCst);
     }
 
     /// Steps the wall clock, and only that, back. The wall clock stops at the Unix epoch.
@@ -157,6 +156,12 @@ fn half(latency: Duration) -> Duration {
 pub(super) async fn work(time_per_record: Duration, records: u64) {
     let records = u32::try_from(records).unwrap_or(u32::MAX);
     pass(time_per_record.saturating_mul(records)).await;
+}
+
+/// Waits until the sender's value is as asked.
+pub(super) async fn until<T>(sender: &watch::Sender<T>, is_reached: impl FnMut(&T) -> bool) {
+    // The wait fails only without a sender, which the caller lends.
+    let _ = sender.subscribe().wait_for(is_reached).await;
 }
 
 /// Waits for this span. A span of zero sets no timer.

@@ -115,11 +115,11 @@ pub async fn sealed_store<S: TokenStore>(
     sealed: impl AsyncFn() -> S,
     accepting: impl AsyncFn() -> S,
 ) {
-    let handles = contents::SealHandles {
-        plain: Arc::new(plain().await),
-        sealed: Arc::new(sealed().await),
-        accepting: Arc::new(accepting().await),
-    };
+    let handles: contents::SealHandles = [
+        Arc::new(plain().await),
+        Arc::new(sealed().await),
+        Arc::new(accepting().await),
+    ];
     contents::sealed_records_come_back_equal_and_are_hidden(&handles).await;
     contents::a_seal_cannot_be_removed(&handles).await;
     contents::plain_records_are_sealed_at_their_next_swap(&handles).await;
@@ -134,6 +134,9 @@ async fn handles<S: TokenStore>(open: &impl AsyncFn() -> S) -> Vec<Store> {
 }
 
 type Store = Arc<dyn TokenStore>;
+
+/// What a store holds for a key.
+type Entry = (Record, Revision);
 
 /// Longer than any call takes, and than any store takes to notice a change, also with a thousand waiters.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -150,7 +153,7 @@ async fn load(store: &Store, key: &Key) -> Loaded {
     answer("load", store.load(key)).await
 }
 
-async fn entry(store: &Store, key: &Key) -> Option<(Record, Revision)> {
+async fn entry(store: &Store, key: &Key) -> Option<Entry> {
     load(store, key).await.entry
 }
 
@@ -294,11 +297,10 @@ fn every_kind(key: &Key) -> Vec<Record> {
         RecordState::Expired,
         RecordState::Idle,
     ];
-    let ended = ends.map(|state| {
-        let mut record = record(key, 2);
-        record.state = state;
-        record.pair = None;
-        record
+    let ended = ends.map(|state| Record {
+        state,
+        pair: None,
+        ..record(key, 2)
     });
     [full, bare].into_iter().chain(ended).collect()
 }

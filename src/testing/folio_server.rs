@@ -89,7 +89,7 @@ struct Shared {
     rules: Rules,
     reachable: AtomicBool,
     state: Mutex<State>,
-    faults: Mutex<Faults>,
+    faults: Mutex<Faults<Fault>>,
     next: Mutex<VecDeque<Answer>>,
     /// Requests in the order in which they were decided.
     seen: Mutex<VecDeque<FolioRequest>>,
@@ -198,13 +198,13 @@ impl FolioServer {
     /// The next request for tokens that arrives meets this fault. Several faults are met in the order of the calls. The
     /// answer of a [`Fault::Body`] has no cookies.
     pub fn fail_next(&self, fault: Fault) {
-        self.shared.faults.lock().queue(fault);
+        self.shared.faults.lock().next.push_back(Some(fault));
     }
 
     /// Every request for tokens meets this fault, once those of [`fail_next`](Self::fail_next) are used
     /// up; `None` ends it.
     pub fn fail_always(&self, fault: Option<Fault>) {
-        self.shared.faults.lock().always(fault);
+        self.shared.faults.lock().always = fault;
     }
 
     /// Answers the next call of the API like this, whatever its path and token. Several answers are given in the order of
@@ -315,7 +315,7 @@ impl FolioServer {
 
     /// A request for tokens.
     async fn decide(self, head: Parts, path: String, body: Bytes) -> Sent {
-        let fault = self.shared.faults.lock().next();
+        let fault = self.shared.faults.lock().take();
         let sent = met(fault, |fault| self.decided(&head, &path, &body, fault)).await;
         back(self.shared.rules.latency).await;
         sent

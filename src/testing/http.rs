@@ -115,33 +115,35 @@ where
     let listener = TcpListener::bind(addr).await?;
     let addr = listener.local_addr()?;
     let origin = format!("http://{addr}");
-    Ok(HttpServer {
-        url: format!("{origin}{path}"),
-        origin,
-        addr,
-        accepting: tokio::spawn(accept(listener, answer)).abort_handle(),
-    })
-}
-
-async fn accept<A, F>(listener: TcpListener, answer: A)
-where
-    A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-    F: Future<Output = Sent> + Send + 'static,
-{
-    // The set is dropped with this task, and the connections with the set.
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
+    let accepting = tokio::spawn(async move {
+        // The set is dropped with this task, and the connections with the set.
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                stream = next_connection(&listener) => {
                     // Half an answer has to be sent before the connection is closed.
                     let _ = stream.set_nodelay(true);
                     connections.spawn(answer_on(stream, answer.clone()));
                 }
-                // Probably out of file descriptors, some of which are closed soon.
-                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-            },
-            Some(_) = connections.join_next() => {}
+                Some(_) = connections.join_next() => {}
+            }
+        }
+    });
+    Ok(HttpServer {
+        url: format!("{origin}{path}"),
+        origin,
+        addr,
+        accepting: accepting.abort_handle(),
+    })
+}
+
+/// The next connection that a client opens.
+pub(super) async fn next_connection(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            // Probably out of file descriptors, some of which are closed soon.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
 }
@@ -183,11 +185,8 @@ impl Sent {
                     yield_now().await;
                     Err(Closed)
                 });
-                let body = stream::once(async { Ok(half) }).chain(closed);
-                Ok(Response::from_parts(
-                    head,
-                    Either::Right(StreamBody::new(body)),
-                ))
+                let body = Either::Right(StreamBody::new(stream::iter([Ok(half)]).chain(closed)));
+                Ok(Response::from_parts(head, body))
             }
             Self::Nothing => Err(Closed),
         }
@@ -253,10 +252,7 @@ impl Body {
 
     /// The number of record terminators. A body without one is one record.
     pub(super) fn count(&self) -> u64 {
-        match self.terminators {
-            0 => u64::from(self.length > 0),
-            some => some,
-        }
+        self.terminators.max(u64::from(self.length > 0))
     }
 
     /// The digest of the whole body, and those of its records, where records are remembered.

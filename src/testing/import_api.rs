@@ -71,12 +71,8 @@ pub struct Seen {
 /// ```
 #[derive(Clone)]
 pub struct ImportApi {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    rules: ImportApiBuilder,
-    inner: Mutex<Inner>,
+    rules: Arc<ImportApiBuilder>,
+    inner: Arc<Mutex<Inner>>,
 }
 
 #[derive(Default)]
@@ -164,13 +160,13 @@ impl ImportApi {
     /// Answers the next call like this, whatever its path and token. Several answers are given in the order of the calls of
     /// this method.
     pub fn answer_next(&self, answer: Answer) {
-        self.shared.inner.lock().next.push_back(answer);
+        self.inner.lock().next.push_back(answer);
     }
 
     /// Answers every call of this path like this, whatever the token.
     pub fn answer_path(&self, path: impl Into<String>, answer: Answer) {
         let path = path.into();
-        self.shared.inner.lock().by_path.insert(path, answer);
+        self.inner.lock().by_path.insert(path, answer);
     }
 
     counters! {
@@ -193,25 +189,25 @@ impl ImportApi {
     /// accepted once.
     #[must_use]
     pub fn distinct_records(&self) -> u64 {
-        self.shared.inner.lock().taken.distinct()
+        self.inner.lock().taken.distinct()
     }
 
     /// How often this record was accepted over HTTP; zero unless records are
     /// [remembered](ImportApiBuilder::remember_records). A MARC record ends with its terminator.
     #[must_use]
     pub fn times_taken(&self, record: impl AsRef<[u8]>) -> u64 {
-        self.shared.inner.lock().taken.times(record)
+        self.inner.lock().taken.times(record)
     }
 
     /// The last 64 requests that were read whole, oldest first.
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {
-        self.shared.inner.lock().seen.iter().cloned().collect()
+        self.inner.lock().seen.iter().cloned().collect()
     }
 
     /// Counts a call, and answers it where it is not let in.
     fn admit(&self, path: &str, access: Option<&str>) -> Option<Response<Bytes>> {
-        let mut inner = self.shared.inner.lock();
+        let mut inner = self.inner.lock();
         inner.counters.calls += 1;
         let scripted = inner.next.pop_front();
         let refusal = match scripted.or_else(|| inner.by_path.get(path).cloned()) {
@@ -225,8 +221,8 @@ impl ImportApi {
     }
 
     fn accepts(&self, inner: &mut Inner, access: &str) -> bool {
-        let live = || self.shared.rules.server.accept(access) == AccessCheck::Live;
-        match self.shared.rules.gateway {
+        let live = || self.rules.server.accept(access) == AccessCheck::Live;
+        match self.rules.gateway {
             Gateway::Eureka => live(),
             Gateway::Okapi => {
                 let name = Digest::of(access);
@@ -238,26 +234,26 @@ impl ImportApi {
     /// Takes the records of a call that was let in.
     async fn process(&self, count: u64, records: &[Fingerprint]) {
         {
-            let mut inner = self.shared.inner.lock();
+            let mut inner = self.inner.lock();
             inner.counters.records += count;
             inner.taken.note(records);
         }
-        work(self.shared.rules.time_per_record, count).await;
+        work(self.rules.time_per_record, count).await;
     }
 
     fn note(&self, request: Seen) {
-        remember(&mut self.shared.inner.lock().seen, request);
+        remember(&mut self.inner.lock().seen, request);
     }
 
     fn counters(&self) -> Counters {
-        self.shared.inner.lock().counters
+        self.inner.lock().counters
     }
 }
 
 impl fmt::Debug for ImportApi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ImportApi")
-            .field("gateway", &self.shared.rules.gateway)
+            .field("gateway", &self.rules.gateway)
             .field("counters", &self.counters())
             .finish_non_exhaustive()
     }
@@ -287,10 +283,8 @@ impl ImportApiBuilder {
     #[must_use]
     pub fn build(self) -> ImportApi {
         ImportApi {
-            shared: Arc::new(Shared {
-                rules: self,
-                inner: Mutex::default(),
-            }),
+            rules: Arc::new(self),
+            inner: Arc::default(),
         }
     }
 }
@@ -311,11 +305,11 @@ impl ImportApi {
         }
         let access = token(&head.headers);
         if !(head.headers.contains_key(AUTHORIZATION) || head.headers.contains_key(OKAPI_TOKEN)) {
-            self.shared.inner.lock().counters.anonymous += 1;
+            self.inner.lock().counters.anonymous += 1;
         }
         // A gateway judges the token when the request arrives, before it has the body.
         let refusal = self.admit(head.uri.path(), access);
-        let Ok(body) = read(body, self.shared.rules.remembers_records).await else {
+        let Ok(body) = read(body, self.rules.remembers_records).await else {
             return Sent::Nothing;
         };
         self.note(Seen {
@@ -331,7 +325,7 @@ impl ImportApi {
         let Some(mut response) = answer else {
             return Sent::Nothing;
         };
-        date(response.headers_mut(), self.shared.rules.server.date());
+        date(response.headers_mut(), self.rules.server.date());
         Sent::Whole(response)
     }
 
@@ -352,7 +346,7 @@ impl ImportApi {
         // In the connection's own task, a client that hangs up leaves the key unanswered for ever.
         let work = tokio::spawn(async move {
             api.process(count, &records).await;
-            if let Some(request) = api.shared.inner.lock().keys.get_mut(&key) {
+            if let Some(request) = api.inner.lock().keys.get_mut(&key) {
                 request.is_answered = true;
             }
         });
@@ -367,7 +361,7 @@ impl ImportApi {
         request: Fingerprint,
         records: u64,
     ) -> Option<Response<Bytes>> {
-        let inner = &mut *self.shared.inner.lock();
+        let inner = &mut *self.inner.lock();
         let Some(first) = inner.keys.get(&key) else {
             let first = Keyed {
                 request,
@@ -396,9 +390,8 @@ fn token(headers: &HeaderMap) -> Option<&str> {
         return headers.get(OKAPI_TOKEN)?.to_str().ok();
     };
     let (scheme, token) = authorization.to_str().ok()?.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then_some(token.trim())
+    let is_bearer = scheme.eq_ignore_ascii_case("bearer");
+    is_bearer.then_some(token.trim())
 }
 
 async fn read(mut incoming: Incoming, remembers_records: bool) -> hyper::Result<Body> {

@@ -1,15 +1,26 @@
-//! The path of a grant that has arrived, by either face: the grant waits, meets its fault, and is decided.
+//! The path of a grant that has arrived, by either face: the grant waits, meets its fault, and is decided. Both faces share
+//! one decision.
 //!
 //! [`InProcessEndpoint`] is the in-process face: an endpoint without sockets. It reads the server's replies as a careful
-//! OAuth2 client reads answers, and never shows more of a reply than such a client can see.
+//! OAuth2 client reads answers, and never shows more of a reply than such a client can see. The HTTP face takes form requests
+//! and answers with JSON (RFC 6749 sections 3.2 and 5, RFC 7009).
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::StatusCode;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, PRAGMA, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use serde_json::Value;
+use url::form_urlencoded;
 
-use super::super::clock::{back, there};
+use super::super::clock::{back, there, until};
 use super::super::fault::{Fault, fill, met};
+use super::super::http::{Sent, date, response, retry_after, typed};
 use super::AuthorizationServer;
 use super::rules::{Client, Refusal};
 use crate::endpoint::{EndpointError, Grant, Issued, ServerProfile, TokenEndpoint, judge_oauth2};
@@ -17,7 +28,7 @@ use crate::token::{AccessToken, Key, RefreshToken, Scope, TokenPair};
 
 /// What a client asks for.
 #[derive(Debug, Clone)]
-pub(super) enum Ask {
+enum Ask {
     /// For this scope. An empty scope asks for the scope that the token had before.
     Refresh(RefreshToken, Scope),
     SignIn,
@@ -26,11 +37,11 @@ pub(super) enum Ask {
 }
 
 /// The client that asks, or why the server cannot identify the client.
-pub(super) type Credentials = Result<Option<Client>, Refusal>;
+type Credentials = Result<Option<Client>, Refusal>;
 
 /// What goes back to the client.
 #[derive(Debug)]
-pub(super) enum Reply {
+enum Reply {
     Issued(Issued),
     Refused(Refusal),
     /// A status, a body, and the pause of `Retry-After`.
@@ -44,41 +55,23 @@ impl AuthorizationServer {
     /// Decides a grant that has arrived, and then waits for the second half of the latency.
     ///
     /// The caller runs this in a task of its own: a client that hangs up does not undo a grant that has arrived.
-    pub(super) async fn decide(self, ask: Ask, client: Credentials) -> Reply {
+    async fn decide(self, ask: Ask, client: Credentials) -> Reply {
         let fault = self.arrive(&ask);
-        self.released().await;
+        until(&self.shared.holds, |holds| *holds == 0).await;
         let reply = met(fault, |fault| self.reply(&ask, client, fault)).await;
-        self.back().await;
+        back(self.latency()).await;
         reply
-    }
-
-    /// The first half of the latency: the way of the request.
-    pub(super) async fn there(&self) {
-        let latency = self.state().rules.latency;
-        there(latency).await;
-    }
-
-    /// The second half of the latency: the way of the answer.
-    pub(super) async fn back(&self) {
-        let latency = self.state().rules.latency;
-        back(latency).await;
     }
 
     /// Counts the grant, and takes its fault.
     fn arrive(&self, ask: &Ask) -> Option<Fault> {
-        let fault = self.shared.faults.lock().next();
+        let fault = self.shared.faults.lock().take();
         match ask {
             Ask::Refresh(..) => self.shared.exchanges.send_modify(|count| *count += 1),
             Ask::SignIn => self.state().counters.sign_ins += 1,
             Ask::Malformed(_) => {}
         }
         fault
-    }
-
-    async fn released(&self) {
-        let mut holds = self.shared.holds.subscribe();
-        // The wait fails only without a sender, which lives as long as this server.
-        let _ = holds.wait_for(|holds| *holds == 0).await;
     }
 
     fn reply(&self, ask: &Ask, client: Credentials, fault: Option<Fault>) -> Reply {
@@ -172,7 +165,7 @@ impl InProcessEndpoint {
     /// Sends the grant and waits for the reply.
     async fn ask(&self, ask: Ask) -> Result<Reply, EndpointError> {
         // A request that has not arrived yet is dropped with the client.
-        self.server.there().await;
+        there(self.server.latency()).await;
         let decision = self.server.clone().decide(ask, Ok(self.client.clone()));
         tokio::spawn(decision).await.map_err(EndpointError::unknown)
     }
@@ -223,9 +216,9 @@ impl TokenEndpoint for InProcessEndpoint {
         if !self.server.is_reachable() {
             return Err(EndpointError::not_sent("connection refused"));
         }
-        self.server.there().await;
+        there(self.server.latency()).await;
         let revoked = self.server.state().revoke(token, self.client.as_ref());
-        self.server.back().await;
+        back(self.server.latency()).await;
         revoked.map_err(|refusal| refusal.error(self.server.words()))
     }
 
@@ -240,6 +233,178 @@ impl TokenEndpoint for InProcessEndpoint {
     fn key(&self) -> Key {
         self.key.clone()
     }
+}
+
+/// Bytes of a request's body, far more than a grant needs.
+const BODY_LIMIT: usize = 64 * 1024;
+
+/// Answers a request over HTTP.
+pub(super) async fn answer(server: AuthorizationServer, request: Request<Incoming>) -> Sent {
+    let (head, body) = request.into_parts();
+    let revokes = match head.uri.path() {
+        "/token" => false,
+        "/revoke" => true,
+        _ => return server.sent(404, Bytes::new()),
+    };
+    if head.method != Method::POST {
+        return server.sent(405, Bytes::new());
+    }
+    let Ok(body) = Limited::new(body, BODY_LIMIT).collect().await else {
+        return server.refused(Refusal::InvalidRequest);
+    };
+    let form = Form::parse(&body.to_bytes());
+    let client = form.client(&head.headers);
+    // A grant that was read whole is decided, also if the client hangs up now.
+    let task = tokio::spawn(async move {
+        there(server.latency()).await;
+        if !revokes {
+            let reply = server.clone().decide(form.ask(), client).await;
+            return server.send(reply);
+        }
+        let revoked = client.and_then(|client| {
+            let token = form.value("token").ok_or(Refusal::InvalidRequest)?;
+            server.state().revoke(token, client.as_ref())
+        });
+        back(server.latency()).await;
+        match revoked {
+            Ok(()) => server.sent(200, Bytes::new()),
+            Err(refusal) => server.refused(refusal),
+        }
+    });
+    task.await.unwrap_or(Sent::Nothing)
+}
+
+impl AuthorizationServer {
+    fn send(&self, reply: Reply) -> Sent {
+        match reply {
+            Reply::Issued(issued) => self.sent(200, json_of(&issued)),
+            Reply::Refused(refusal) => self.refused(refusal),
+            Reply::Scripted(status, body, pause) => {
+                let mut response = self.response(status, body.into());
+                retry_after(response.headers_mut(), pause);
+                Sent::Whole(response)
+            }
+            Reply::Truncated(issued) => Sent::Half(self.response(200, json_of(&issued))),
+            Reply::Dropped => Sent::Nothing,
+        }
+    }
+
+    fn refused(&self, refusal: Refusal) -> Sent {
+        let (status, body) = refusal.answer(self.words());
+        let mut response = self.response(status, body.to_string().into());
+        if refusal == Refusal::InvalidClient {
+            let challenge = HeaderValue::from_static("Basic realm=\"token\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        Sent::Whole(response)
+    }
+
+    fn sent(&self, status: u16, body: Bytes) -> Sent {
+        Sent::Whole(self.response(status, body))
+    }
+
+    /// An answer with the headers that all answers have.
+    fn response(&self, status: u16, body: Bytes) -> Response<Bytes> {
+        let mut response = if body.is_empty() {
+            response(status, body)
+        } else {
+            typed(status, "application/json", body)
+        };
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+        date(headers, self.date());
+        response
+    }
+}
+
+fn json_of(issued: &Issued) -> Bytes {
+    let access = issued.access.as_ref().map(AccessToken::expose);
+    let refresh = issued.refresh.as_ref().map(RefreshToken::expose);
+    let scope = issued.scope.as_ref().map(ToString::to_string);
+    let members = [
+        ("access_token", access.map(Value::from)),
+        ("token_type", issued.token_type.clone().map(Value::from)),
+        ("expires_in", issued.expires_in.map(seconds)),
+        ("refresh_token", refresh.map(Value::from)),
+        ("refresh_expires_in", issued.refresh_expires_in.map(seconds)),
+        ("scope", scope.map(Value::from)),
+    ];
+    let present = members.into_iter();
+    let present = present.filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(present.collect()).to_string().into()
+}
+
+/// Whole seconds as an integer, as servers write them, and else a fraction.
+fn seconds(span: Duration) -> Value {
+    if span.subsec_nanos() == 0 {
+        span.as_secs().into()
+    } else {
+        span.as_secs_f64().into()
+    }
+}
+
+/// The parameters of a request's body.
+struct Form(Vec<(String, String)>);
+
+impl Form {
+    fn parse(body: &[u8]) -> Self {
+        Self(form_urlencoded::parse(body).into_owned().collect())
+    }
+
+    /// A parameter without a value counts as omitted (RFC 6749 section 3.2).
+    fn value(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(found, value)| found == name && !value.is_empty())
+            .map(|(_, value)| value.as_str())
+    }
+
+    fn ask(&self) -> Ask {
+        match (self.value("grant_type"), self.value("refresh_token")) {
+            (Some("refresh_token"), Some(token)) => {
+                let scope = self.value("scope").unwrap_or_default();
+                Ask::Refresh(token.into(), Scope::parse(scope))
+            }
+            (Some("client_credentials"), _) => Ask::SignIn,
+            (Some("refresh_token") | None, _) => Ask::Malformed(Refusal::InvalidRequest),
+            (Some(_), _) => Ask::Malformed(Refusal::UnsupportedGrantType),
+        }
+    }
+
+    /// The client that the header or the body names; both at once is an error (RFC 6749 section 2.3).
+    fn client(&self, headers: &HeaderMap) -> Credentials {
+        let secret = self.value("client_secret");
+        let Some(header) = headers.get(AUTHORIZATION) else {
+            let id = self.value("client_id");
+            return Ok(id.map(|id| Client::new(id, secret.unwrap_or_default())));
+        };
+        if secret.is_some() {
+            return Err(Refusal::InvalidRequest);
+        }
+        let in_header = header.to_str().ok().and_then(basic);
+        in_header.map(Some).ok_or(Refusal::InvalidClient)
+    }
+}
+
+/// Reads Basic credentials, both parts form-encoded (RFC 6749 section 2.3.1).
+fn basic(header: &str) -> Option<Client> {
+    let (scheme, credentials) = header.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = BASE64_STANDARD.decode(credentials.trim()).ok()?;
+    let (id, secret) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    Some(Client::new(form_decoded(id)?, form_decoded(secret)?))
+}
+
+/// `None` for a text with characters that form-encoding replaces.
+fn form_decoded(text: &str) -> Option<String> {
+    if text.contains(['&', '=']) {
+        return None;
+    }
+    let decoded = form_urlencoded::parse(text.as_bytes()).next();
+    Some(decoded.map_or(String::new(), |(name, _)| name.into_owned()))
 }
 
 #[cfg(test)]

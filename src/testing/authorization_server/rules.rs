@@ -76,8 +76,9 @@ pub enum RefreshTokens {
 }
 
 /// The wording of refusals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Words {
+    #[default]
     Rfc6749,
     Light4j,
 }
@@ -148,10 +149,15 @@ pub struct AuthorizationServerBuilder {
 
 impl AuthorizationServerBuilder {
     pub(super) fn new() -> Self {
-        Self {
-            rules: Rules::default(),
-            clock: Arc::new(SystemClock),
-        }
+        let rules = Rules {
+            access_ttl: Duration::from_secs(600),
+            refresh_ttl: Duration::from_secs(7 * 24 * 60 * 60),
+            issue_refresh_expires_in: true,
+            token_type: "Bearer",
+            ..Rules::default()
+        };
+        let clock = Arc::new(SystemClock);
+        Self { rules, clock }
     }
 
     /// The server's clock. Default: the [`SystemClock`].
@@ -223,7 +229,7 @@ impl AuthorizationServerBuilder {
 }
 
 /// All settings of the builder but the clock.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Rules {
     pub(super) access_ttl: Duration,
     pub(super) refresh_ttl: Duration,
@@ -237,34 +243,10 @@ pub(super) struct Rules {
     /// Clients that the server knows and that own no family.
     pub(super) other_clients: Vec<Client>,
     pub(super) wrong_client_burns: bool,
-    pub(super) other_client_burns: bool,
     pub(super) token_type: &'static str,
     pub(super) words: Words,
     pub(super) sign_in: bool,
     pub(super) latency: Duration,
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        Self {
-            access_ttl: Duration::from_secs(600),
-            refresh_ttl: Duration::from_secs(7 * 24 * 60 * 60),
-            refresh_expiry: RefreshExpiry::Sliding,
-            reuse: Reuse::RevokeFamily,
-            refresh_tokens: RefreshTokens::Rotated,
-            old_access_dies: false,
-            issue_refresh_expires_in: true,
-            scope: None,
-            client: None,
-            other_clients: Vec::new(),
-            wrong_client_burns: false,
-            other_client_burns: false,
-            token_type: "Bearer",
-            words: Words::Rfc6749,
-            sign_in: false,
-            latency: Duration::ZERO,
-        }
-    }
 }
 
 /// A client's id and secret.

@@ -28,6 +28,9 @@ pub enum AccessCheck {
     Unknown,
 }
 
+/// What the server decides about a grant.
+type Decision = Result<Issued, Refusal>;
+
 /// Counters for tests.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counters {
@@ -38,6 +41,7 @@ pub(super) struct Counters {
     pub(super) revocations: u64,
 }
 
+#[derive(Default)]
 pub(super) struct State {
     pub(super) rules: Rules,
     pub(super) counters: Counters,
@@ -100,12 +104,8 @@ impl State {
     pub(super) fn new(rules: Rules, seed: u128) -> Self {
         Self {
             rules,
-            counters: Counters::default(),
             seed,
-            minted: 0,
-            families: Vec::new(),
-            refresh: HashMap::new(),
-            access: HashMap::new(),
+            ..Self::default()
         }
     }
 
@@ -120,11 +120,7 @@ impl State {
     }
 
     /// Exchanges the client's own credentials for the first pair of a new family.
-    pub(super) fn sign_in(
-        &mut self,
-        client: Option<&Client>,
-        now: Timestamp,
-    ) -> Result<Issued, Refusal> {
+    pub(super) fn sign_in(&mut self, client: Option<&Client>, now: Timestamp) -> Decision {
         self.authenticate(client)?;
         if !self.rules.sign_in {
             return Err(Refusal::UnauthorizedClient);
@@ -139,7 +135,7 @@ impl State {
         scope: &Scope,
         client: Option<&Client>,
         now: Timestamp,
-    ) -> Result<Issued, Refusal> {
+    ) -> Decision {
         self.note_replay(token);
         if let Err(refusal) = self.authenticate(client) {
             return Err(self.refuse_client(token, refusal));
@@ -235,7 +231,8 @@ impl State {
         let is_other = refusal == Refusal::OtherClient;
         let held = self.refresh.get(token);
         let is_live = held.is_some_and(Refresh::is_live);
-        if self.rules.wrong_client_burns || is_other && self.rules.other_client_burns {
+        let other_burns = self.rules.words == Words::Light4j;
+        if self.rules.wrong_client_burns || is_other && other_burns {
             self.bury(token);
         }
         if is_other && !is_live {
@@ -250,19 +247,18 @@ impl State {
         if self.rules.old_access_dies {
             self.revoke_access(&held.access);
         }
-        if self.rules.refresh_tokens == RefreshTokens::Rotated {
-            return self.consume(token, held.family, now, 0, now);
-        }
+        let kept = match self.rules.refresh_tokens {
+            RefreshTokens::Rotated => return self.consume(token, held.family, now, 0, now),
+            RefreshTokens::Echoed => Some(token),
+            RefreshTokens::Omitted => None,
+            RefreshTokens::Empty => Some(""),
+        };
         held.access = self.new_access(held.family, now);
         let mut answer = self.answer(&held.access, now);
-        match self.rules.refresh_tokens {
-            RefreshTokens::Rotated | RefreshTokens::Omitted => {}
-            RefreshTokens::Empty => answer.refresh = Some("".into()),
-            RefreshTokens::Echoed => {
-                held.expires_at = self.expiry(held.family, self.rules.refresh_ttl, now);
-                answer.refresh = Some(token.into());
-                answer.refresh_expires_in = self.reported(held.expires_at, now);
-            }
+        answer.refresh = kept.map(RefreshToken::from);
+        if self.rules.refresh_tokens == RefreshTokens::Echoed {
+            held.expires_at = self.expiry(held.family, self.rules.refresh_ttl, now);
+            answer.refresh_expires_in = self.reported(held.expires_at, now);
         }
         self.refresh.insert(token.to_owned(), held);
         answer
@@ -369,46 +365,32 @@ impl State {
 /// The answer to a consumed refresh token that a client presents again.
 impl State {
     /// The answer to a consumed refresh token.
-    fn reuse(
-        &mut self,
-        token: &str,
-        family: usize,
-        first: Use,
-        now: Timestamp,
-    ) -> Result<Issued, Refusal> {
-        let is_within = |window| now.since(first.at) < window;
-        let successor = first.successor();
+    fn reuse(&mut self, token: &str, family: usize, first: Use, now: Timestamp) -> Decision {
+        let age = now.since(first.at);
+        let is_newest = !self.is_consumed(first.successor());
         match self.rules.reuse {
-            Reuse::Linked { window }
-            | Reuse::Grace {
-                window,
-                answer: GraceAnswer::SamePair,
-            } if is_within(window) && !self.is_consumed(successor) => Ok(first.answer),
-            Reuse::Renew { window, times }
-                if is_within(window) && first.again < times && !self.is_consumed(successor) =>
-            {
-                Ok(self.renew(token, family, &first, now))
+            Reuse::Linked { window } if age < window && is_newest => return Ok(first.answer),
+            Reuse::Renew { window, times } if age < window && first.again < times && is_newest => {
+                return Ok(self.renew(token, family, &first, now));
             }
-            Reuse::Grace { window, answer } if is_within(window) && answer == GraceAnswer::Fork => {
-                self.counters.rotations += 1;
-                Ok(self.new_pair(family, now))
-            }
-            Reuse::Grace { window, answer }
-                if is_within(window)
-                    && answer == GraceAnswer::LastWins
-                    && !self.is_used(successor) =>
-            {
-                Ok(self.renew(token, family, &first, now))
-            }
-            Reuse::Refuse | Reuse::Linked { .. } | Reuse::Renew { .. } => {
-                Err(Refusal::InvalidGrant)
-            }
-            Reuse::RevokeFamily | Reuse::Grace { .. } => {
-                self.families[family].revoked = true;
-                self.counters.families_revoked += 1;
-                Err(Refusal::InvalidGrant)
-            }
+            Reuse::Grace { window, answer } if age < window => match answer {
+                GraceAnswer::SamePair if is_newest => return Ok(first.answer),
+                GraceAnswer::Fork => {
+                    self.counters.rotations += 1;
+                    return Ok(self.new_pair(family, now));
+                }
+                GraceAnswer::LastWins if !self.is_used(first.successor()) => {
+                    return Ok(self.renew(token, family, &first, now));
+                }
+                GraceAnswer::SamePair | GraceAnswer::LastWins => {}
+            },
+            _ => {}
         }
+        if let Reuse::RevokeFamily | Reuse::Grace { .. } = self.rules.reuse {
+            self.families[family].revoked = true;
+            self.counters.families_revoked += 1;
+        }
+        Err(Refusal::InvalidGrant)
     }
 
     /// Another pair for a consumed refresh token. The pair that the token brought before dies.
@@ -421,17 +403,14 @@ impl State {
     }
 
     fn is_consumed(&self, token: &str) -> bool {
-        self.refresh
-            .get(token)
-            .is_some_and(|held| matches!(held.fate, Fate::Consumed(_)))
+        let held = self.refresh.get(token);
+        held.is_some_and(|held| matches!(held.fate, Fate::Consumed(_)))
     }
 
     fn is_used(&self, token: &str) -> bool {
-        let came_with = self.refresh.get(token).map(|held| &held.access);
-        let access_used = came_with
-            .and_then(|access| self.access.get(access))
-            .is_some_and(|access| access.used);
-        access_used || self.is_consumed(token)
+        let held = self.refresh.get(token);
+        let access = held.and_then(|held| self.access.get(&held.access));
+        access.is_some_and(|access| access.used) || self.is_consumed(token)
     }
 }
 

@@ -49,12 +49,9 @@ pub(super) async fn fields_of_a_later_version_survive(handles: &[Store]) {
     let Some((mut next, seen)) = entry(&handles[1], &key).await else {
         panic!("the record that was swapped in is gone");
     };
-    let survive = next.unknown == first.unknown && seen == revision;
-    assert!(
-        survive,
-        "fields of a later version survive: {:?}",
-        next.unknown
-    );
+    let what = "fields of a later version survive";
+    assert_eq!(next.unknown, first.unknown, "{what}");
+    assert_eq!(seen, revision, "{what}");
     next.version = 2;
     let revision = write(&handles[1], &key, Some(seen), &next).await;
     next.unknown = first.unknown;
@@ -78,12 +75,9 @@ pub(super) async fn long_records_are_kept_or_refused_whole(handles: &[Store]) {
         Ok(Swap::Lost(_)) => panic!("a swap without a rival is not lost"),
     };
     for store in handles {
-        let found = entry(store, &key).await;
+        let is_whole = entry(store, &key).await.as_ref() == Some(&expected);
         let what = "characters is stored whole or refused with an error";
-        assert!(
-            found.as_ref() == Some(&expected),
-            "a record of {FAR_TOO_LONG} {what}"
-        );
+        assert!(is_whole, "a record of {FAR_TOO_LONG} {what}");
     }
     let short = record(&key, 3);
     let revision = write(&handles[0], &key, Some(expected.1), &short).await;
@@ -192,56 +186,55 @@ fn expect_hidden(text: &str, record: &Record, where_: &str) {
     }
 }
 
-/// Three handles on one storage.
-pub(super) struct SealHandles {
-    pub(super) plain: Store,
-    pub(super) sealed: Store,
-    pub(super) accepting: Store,
-}
+/// Handles on one storage: without a sealer, with one, and with one that accepts plain records.
+pub(super) type SealHandles = [Store; 3];
 
-pub(super) async fn sealed_records_come_back_equal_and_are_hidden(handles: &SealHandles) {
+pub(super) async fn sealed_records_come_back_equal_and_are_hidden(
+    [plain, sealed, accepting]: &SealHandles,
+) {
     let key = key("sealed");
     let mut seen = None;
     for record in every_kind(&key) {
-        let revision = write(&handles.sealed, &key, seen, &record).await;
-        let readers = [&handles.sealed, &handles.accepting];
-        expect_entry(readers, &key, &record, revision).await;
-        refusal(&handles.plain, &key, "a sealed record needs its sealer").await;
+        let revision = write(sealed, &key, seen, &record).await;
+        expect_entry([sealed, accepting], &key, &record, revision).await;
+        refusal(plain, &key, "a sealed record needs its sealer").await;
         seen = Some(revision);
     }
 }
 
 /// With a pair or without: a plain record in place of a sealed one is a session with an attacker's tokens, or one that has
 /// ended.
-pub(super) async fn a_seal_cannot_be_removed(handles: &SealHandles) {
+pub(super) async fn a_seal_cannot_be_removed([plain, sealed, _]: &SealHandles) {
     for (number, record) in every_kind(&key("plain")).into_iter().enumerate() {
         let key = key(&format!("plain {number}"));
         let record = Record {
             key: key.clone(),
             ..record
         };
-        let revision = write(&handles.plain, &key, None, &record).await;
+        let revision = write(plain, &key, None, &record).await;
         let what = "a store with a sealer refuses a plain record";
-        let error = refusal(&handles.sealed, &key, what).await;
+        let error = refusal(sealed, &key, what).await;
         let names_setting = error.to_string().contains("accept_plain");
         let what = "the error has to name the setting that permits plain records (accept_plain)";
         assert!(names_setting, "{what}, but is: {error}");
-        let lost = handles.sealed.swap(&key, None, &record).await;
+        let lost = sealed.swap(&key, None, &record).await;
         assert!(lost.is_err(), "{what}, also if it won a race");
-        expect_entry([&handles.plain], &key, &record, revision).await;
+        expect_entry([plain], &key, &record, revision).await;
     }
 }
 
-pub(super) async fn plain_records_are_sealed_at_their_next_swap(handles: &SealHandles) {
+pub(super) async fn plain_records_are_sealed_at_their_next_swap(
+    [plain, sealed, accepting]: &SealHandles,
+) {
     let key = key("in use");
-    let revision = write(&handles.plain, &key, None, &record(&key, 1)).await;
-    expect_entry([&handles.accepting], &key, &record(&key, 1), revision).await;
+    let revision = write(plain, &key, None, &record(&key, 1)).await;
+    expect_entry([accepting], &key, &record(&key, 1), revision).await;
     let next = record(&key, 2);
-    let revision = write(&handles.accepting, &key, Some(revision), &next).await;
-    expect_entry([&handles.sealed], &key, &next, revision).await;
+    let revision = write(accepting, &key, Some(revision), &next).await;
+    expect_entry([sealed], &key, &next, revision).await;
     let what = "a plain record that is replaced is sealed";
-    refusal(&handles.plain, &key, what).await;
-    assert!(entry(&handles.accepting, &key).await.is_some());
+    refusal(plain, &key, what).await;
+    assert!(entry(accepting, &key).await.is_some());
 }
 
 async fn refusal(store: &Store, key: &Key, what: &str) -> StoreError {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
-use super::{Store, entry, expect_entry, key, load, nonce, record, sized, swap, write};
+use super::{Entry, Store, entry, expect_entry, key, load, nonce, record, sized, swap, write};
 use crate::record::Record;
 use crate::store::{Revision, StoreError, Swap};
 use crate::token::Key;
@@ -25,10 +25,8 @@ pub(super) async fn an_absent_key_has_no_entry(handles: &[Store]) {
         assert!(absent.is_none(), "a key without a record has no entry");
         let answer = swap(store, &key, Some(Revision::new(1)), &record(&key, 1)).await;
         let is_lost = matches!(answer, Swap::Lost(None));
-        assert!(
-            is_lost,
-            "a swap against an absent revision is lost: {answer:?}"
-        );
+        let what = "a swap against an absent revision is lost";
+        assert!(is_lost, "{what}: {answer:?}");
         let absent = entry(store, &key).await;
         assert!(absent.is_none(), "a lost swap writes nothing");
     }
@@ -88,10 +86,8 @@ pub(super) async fn a_later_handle_reads_and_writes(handles: &[Store], late: Sto
 fn expect_lost(answer: Swap, record: &Record, revision: Revision, what: &str) {
     let current = (record.clone(), revision);
     let is_current = matches!(&answer, Swap::Lost(Some(entry)) if *entry == current);
-    assert!(
-        is_current,
-        "{what} is lost to the current entry: {answer:?}"
-    );
+    let expected = "is lost to the current entry";
+    assert!(is_current, "{what} {expected}: {answer:?}");
 }
 
 /// How many swap at once: a few, and then more than any pool has connections. The first race is against an absent record.
@@ -202,9 +198,8 @@ pub(super) async fn readers_see_whole_records_only(handles: &[Store]) {
     }
     done.store(true, Ordering::Release);
     for reader in readers {
-        reader
-            .await
-            .unwrap_or_else(|died| panic!("a reader panicked: {died}"));
+        let read = reader.await;
+        read.unwrap_or_else(|died| panic!("a reader panicked: {died}"));
     }
 }
 
@@ -300,12 +295,7 @@ pub(super) async fn a_creation_happens_entirely_or_not_at_all(handles: &[Store])
 }
 
 /// A swap that is dropped at the limit, and then a swap that has to win.
-async fn attempt(
-    store: &Store,
-    key: &Key,
-    held: Option<(Record, Revision)>,
-    limit: Limit,
-) -> (Record, Revision) {
+async fn attempt(store: &Store, key: &Key, held: Option<Entry>, limit: Limit) -> Entry {
     let seen = held.as_ref().map(|(_, revision)| *revision);
     let version = held.as_ref().map_or(0, |(record, _)| record.version);
     // Long enough to be written in several steps.

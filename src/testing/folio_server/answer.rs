@@ -24,9 +24,10 @@ pub(super) enum Shape {
 
 /// 201, with the tokens in cookies and their expiry in the body.
 pub(super) fn issued(rules: &Rules, pair: &Pair, shape: &Shape) -> Response<Bytes> {
+    let Pair { access, refresh } = pair;
     let times = json!({
-        "accessTokenExpiration": iso_date(pair.access.expires_at),
-        "refreshTokenExpiration": iso_date(pair.refresh.expires_at),
+        "accessTokenExpiration": iso_date(access.expires_at),
+        "refreshTokenExpiration": iso_date(refresh.expires_at),
     });
     let body = match shape {
         Shape::Flat => times,
@@ -34,10 +35,7 @@ pub(super) fn issued(rules: &Rules, pair: &Pair, shape: &Shape) -> Response<Byte
             "user": { "id": id, "username": name, "active": true },
             "tokenExpiration": times,
         }),
-        Shape::Tokens => json!({
-            "okapiToken": pair.access.token,
-            "refreshToken": pair.refresh.token,
-        }),
+        Shape::Tokens => json!({ "okapiToken": access.token, "refreshToken": refresh.token }),
     };
     let mut response = json_of(201, &body);
     let (system, path) = (rules.system, &rules.path);
@@ -46,8 +44,8 @@ pub(super) fn issued(rules: &Rules, pair: &Pair, shape: &Shape) -> Response<Byte
         System::Eureka => ("/".to_owned(), "/authn".to_owned()),
     };
     let headers = response.headers_mut();
-    append(headers, &written(system, ACCESS, &pair.access, &root));
-    append(headers, &written(system, REFRESH, &pair.refresh, &authn));
+    append(headers, &written(system, ACCESS, access, &root));
+    append(headers, &written(system, REFRESH, refresh, &authn));
     response
 }
 
@@ -102,13 +100,8 @@ pub(super) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 
 /// Clears both cookies.
 pub(super) fn clear_cookies(headers: &mut HeaderMap, system: System) {
-    let (token, expires_at, lives) = (String::new(), 0, 0);
-    let over = Dated {
-        token,
-        expires_at,
-        lives,
-    };
-    let end = http_date(expires_at);
+    let over = Dated::default();
+    let end = http_date(over.expires_at);
     for (name, path) in [(ACCESS, "/"), (REFRESH, "/authn")] {
         let cookie = match system {
             System::Okapi => {

@@ -84,7 +84,7 @@ impl State {
         let password = credentials.password;
         let password = password.ok_or_else(|| text(400, "You must provide a password"))?;
         let user = self.authenticate(tenant, &name, &password);
-        let user = user.map_err(|Refused| self.wrong_password())?;
+        let user = user.ok_or_else(|| self.wrong_password())?;
         self.counters.logins += 1;
         if is_legacy {
             return Err(legacy(&self.legacy_token(user, now)).into());
@@ -148,13 +148,11 @@ impl State {
             (System::Okapi | System::Eureka, _) => return self.logout_all(caller),
         };
         // Eureka needs an access token to identify the user.
-        if self.rules.system == System::Eureka && caller.bearer.is_none() {
+        let is_unknown = self.rules.system == System::Eureka && caller.bearer.is_none();
+        if is_unknown || self.log_out(token).is_err() {
             return self.unable_to_log_out();
         }
-        match self.log_out(token) {
-            Ok(()) => logged_out(self.rules.system),
-            Err(Refused) => self.unable_to_log_out(),
-        }
+        logged_out(self.rules.system)
     }
 
     fn logout_all(&mut self, caller: &Caller<'_>) -> Response<Bytes> {

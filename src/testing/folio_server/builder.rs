@@ -28,10 +28,8 @@ impl System {
             Self::Okapi => 604_800,
             Self::Eureka => 86_400,
         };
-        Lifetimes {
-            access: 600,
-            refresh,
-        }
+        let access = 600;
+        Lifetimes { access, refresh }
     }
 }
 

@@ -2,8 +2,6 @@
 //! Okapi's gateway asks its module for tokens about a token; Eureka's sidecars read the token themselves. This module never
 //! issues a token.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -41,24 +39,6 @@ pub(super) struct Caller<'a> {
     pub(super) bearer: Option<Bearer>,
 }
 
-/// The tokens that Okapi admits without a check, by tenant, method, path and token, each with its end.
-#[derive(Default)]
-pub(super) struct Passes(HashMap<Digest, u64>);
-
-impl Passes {
-    fn has(&self, pass: &Digest, now: u64) -> bool {
-        self.0.get(pass).is_some_and(|until| now < *until)
-    }
-
-    /// Use does not prolong a pass.
-    fn insert(&mut self, pass: Digest, until: u64, now: u64) {
-        if self.0.len() >= CACHE_LIMIT {
-            self.0.retain(|_, until| now < *until);
-        }
-        self.0.insert(pass, until);
-    }
-}
-
 impl State {
     /// Checks the tenant and the access token of a request. A request without a token passes this check.
     pub(super) fn let_in<'a>(&self, head: &'a Parts, now: u64) -> Result<Caller<'a>, Refusal> {
@@ -67,16 +47,13 @@ impl State {
             return Ok(caller);
         };
         let bearer = self.bearer(token);
-        match bearer.filter(|bearer| !self.is_over(bearer, now)) {
-            None => Err(Refusal::InvalidToken),
-            // Eureka checks the tenant only where a permission is needed.
-            Some(bearer)
-                if bearer.tenant != caller.tenant && self.rules.system == System::Okapi =>
-            {
-                Err(Refusal::WrongTenant)
-            }
-            bearer => Ok(Caller { bearer, ..caller }),
+        let bearer = bearer.filter(|bearer| !self.is_over(bearer, now));
+        let tenant = &bearer.as_ref().ok_or(Refusal::InvalidToken)?.tenant;
+        // Eureka checks the tenant only where a permission is needed.
+        if tenant != caller.tenant && self.rules.system == System::Okapi {
+            return Err(Refusal::WrongTenant);
         }
+        Ok(Caller { bearer, ..caller })
     }
 
     /// The answer to a call of the API, and the number of records that the call brought.
@@ -92,11 +69,8 @@ impl State {
             Ok(None) => (json_of(200, &json!({})), 0),
             Ok(Some(bearer)) => {
                 let records = self.take(body);
-                let body = json!({
-                    "records": records,
-                    "tenant": bearer.tenant,
-                    "user": bearer.name,
-                });
+                let Bearer { tenant, name, .. } = bearer;
+                let body = json!({ "records": records, "tenant": tenant, "user": name });
                 (json_of(200, &body), records)
             }
         }
@@ -117,7 +91,8 @@ impl State {
     fn authorize(&mut self, head: &Parts, path: &str, now: u64) -> Result<Option<Bearer>, Refusal> {
         let Caller { tenant, token, .. } = self.caller(head)?;
         let pass = token.map(|token| pass(tenant, &head.method, path, token));
-        if pass.is_some_and(|pass| self.passes.has(&pass, now)) {
+        let until = pass.and_then(|pass| self.passes.get(&pass));
+        if until.is_some_and(|until| now < *until) {
             return Ok(token.and_then(|token| self.bearer(token)));
         }
         let bearer = self.let_in(head, now)?.bearer;
@@ -135,8 +110,12 @@ impl State {
             return Err(Refusal::PermissionMissing(bearer));
         }
         if let (System::Okapi, Some(pass)) = (self.rules.system, pass) {
+            if self.passes.len() >= CACHE_LIMIT {
+                self.passes.retain(|_, until| now < *until);
+            }
+            // Use does not prolong a pass.
             let until = now + self.rules.authorization_cache;
-            self.passes.insert(pass, until, now);
+            self.passes.insert(pass, until);
         }
         Ok(Some(bearer))
     }
@@ -164,9 +143,8 @@ pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
 fn access_token(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
     let mut token = header(headers, TOKEN);
     if let Some(authorization) = header(headers, AUTHORIZATION.as_str()) {
-        let bearer = authorization
-            .strip_prefix("Bearer ")
-            .map_or(authorization, str::trim);
+        let bearer = authorization.strip_prefix("Bearer ");
+        let bearer = bearer.map_or(authorization, str::trim);
         if token.is_some_and(|token| token != bearer) {
             return Err("X-Okapi-Token is not equal to Authorization token");
         }
