@@ -67,7 +67,6 @@ macro_rules! counters {
 }
 
 mod authorization_server;
-mod body;
 mod clock;
 pub mod conformance;
 mod fault;
@@ -83,8 +82,8 @@ pub use self::authorization_server::{
     InProcessEndpoint, RefreshTokens, Reuse,
 };
 pub use self::clock::TestClock;
-pub use self::fault::{Answer, Fault};
-pub use self::faulty::{CallFault, EndpointCall, FaultyEndpoint, FaultyStore, StoreCall};
+pub use self::fault::{Answer, CallFault, Fault};
+pub use self::faulty::{EndpointCall, FaultyEndpoint, FaultyStore, StoreCall};
 #[cfg(feature = "folio")]
 pub use self::folio_server::{
     FolioCounters, FolioRequest, FolioServer, FolioServerBuilder, TokenExpirationError,

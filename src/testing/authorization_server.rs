@@ -1,5 +1,4 @@
 mod exchange;
-mod http;
 mod rules;
 mod state;
 
@@ -11,17 +10,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 pub use self::exchange::InProcessEndpoint;
+use self::rules::Words;
 pub use self::rules::{AuthorizationServerBuilder, GraceAnswer, RefreshTokens, Reuse};
-use self::rules::{Client, Refusal, Rules, Words};
 pub use self::state::AccessCheck;
 use self::state::{Counters, State};
+use super::clock::until;
 use super::fault::{Fault, Faults};
-use super::http::{ANY_PORT, HttpServer};
-use crate::clock::Clock;
+use super::http::{ANY_PORT, HttpServer, serve};
+use crate::clock::{Clock, Timestamp};
 use crate::token::TokenPair;
 
 /// A strict authorization server: a refresh token is good for one use, and a second use revokes its whole family.
@@ -45,15 +45,11 @@ pub struct AuthorizationServer {
 
 struct Shared {
     clock: Arc<dyn Clock>,
-    inner: Mutex<Inner>,
+    state: Mutex<State>,
+    faults: Mutex<Faults<Fault>>,
     reachable: AtomicBool,
     exchanges: watch::Sender<u64>,
     holds: watch::Sender<usize>,
-}
-
-struct Inner {
-    state: State,
-    faults: Faults,
 }
 
 impl AuthorizationServer {
@@ -69,47 +65,38 @@ impl AuthorizationServer {
     /// for a token that it does not hold.
     #[must_use]
     pub fn light_oauth2() -> AuthorizationServerBuilder {
-        AuthorizationServerBuilder::light_oauth2()
+        /// A hundred years.
+        const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+        let mut builder = Self::builder().reuse(Reuse::Refuse).refresh_ttl(FOR_EVER);
+        builder.rules.issue_refresh_expires_in = false;
+        builder.rules.token_type = "bearer";
+        builder.rules.words = Words::Light4j;
+        builder
     }
 
     /// Describes a WSO2 identity server that rotates gracefully: [`Reuse::Renew`], once within 30 s.
     /// Access tokens of an hour, which die at the rotation, and refresh tokens of a day.
     #[must_use]
     pub fn wso2() -> AuthorizationServerBuilder {
-        AuthorizationServerBuilder::wso2()
-    }
-
-    fn new(rules: Rules, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                clock,
-                inner: Mutex::new(Inner {
-                    state: State::new(rules, seed()),
-                    faults: Faults::default(),
-                }),
-                reachable: AtomicBool::new(true),
-                exchanges: watch::Sender::new(0),
-                holds: watch::Sender::new(0),
-            }),
-        }
+        let window = Duration::from_secs(30);
+        Self::builder()
+            .access_ttl(Duration::from_secs(3_600))
+            .refresh_ttl(Duration::from_secs(86_400))
+            .old_access_dies(true)
+            .reuse(Reuse::Renew { window, times: 1 })
     }
 
     /// The first pair of a new family, as if a user signed in just now.
     #[must_use]
     pub fn issue(&self) -> TokenPair {
-        let issued = self
-            .shared
-            .inner
-            .lock()
-            .state
-            .issue(self.shared.clock.now());
+        let issued = self.state().issue(self.now());
         issued.into_pair(None, Duration::ZERO, self.shared.clock.wall())
     }
 
     /// The in-process face, for simulated time.
     #[must_use]
     pub fn endpoint(&self) -> InProcessEndpoint {
-        let client = self.shared.inner.lock().state.rules.client.clone();
+        let client = self.state().rules.client.clone();
         InProcessEndpoint::new(self.clone(), client)
     }
 
@@ -123,34 +110,35 @@ impl AuthorizationServer {
 
     /// As [`listen`](Self::listen), at this address: a server that returns after an outage.
     pub async fn listen_on(&self, addr: SocketAddr) -> io::Result<HttpServer> {
-        http::listen(self.clone(), addr).await
+        let server = self.clone();
+        serve(addr, "/token", move |request| {
+            exchange::answer(server.clone(), request)
+        })
+        .await
     }
 
     /// The next grant that arrives meets this fault. Several faults are met in the order of the calls.
     pub fn fail_next(&self, fault: Fault) {
-        self.shared.inner.lock().faults.queue(fault);
+        self.shared.faults.lock().next.push_back(Some(fault));
     }
 
     /// Every grant meets this fault, once those of [`fail_next`](Self::fail_next) are used up;
     /// `None` ends it.
     pub fn fail_always(&self, fault: Option<Fault>) {
-        self.shared.inner.lock().faults.always(fault);
+        self.shared.faults.lock().always = fault;
     }
 
     /// Holds grants that have arrived undecided until the guard is dropped.
     #[must_use = "dropping the guard lets them go on"]
     pub fn hold(&self) -> Hold {
         self.shared.holds.send_modify(|holds| *holds += 1);
-        Hold {
-            server: self.clone(),
-        }
+        let server = self.clone();
+        Hold { server }
     }
 
     /// Waits until [`exchanges`](Self::exchanges) is at least `count`.
     pub async fn arrived(&self, count: u64) {
-        let mut exchanges = self.shared.exchanges.subscribe();
-        // The wait fails only without a sender, which lives as long as this server.
-        let _ = exchanges.wait_for(|arrived| *arrived >= count).await;
+        until(&self.shared.exchanges, |arrived| *arrived >= count).await;
     }
 
     /// Whether the in-process face accepts connections. If not, its requests are never sent. Over HTTP, drop the
@@ -161,7 +149,7 @@ impl AuthorizationServer {
 
     /// Revokes every family: all users are logged out everywhere.
     pub fn revoke_all(&self) {
-        self.shared.inner.lock().state.revoke_all();
+        self.state().revoke_all();
     }
 
     /// Refresh grants that arrived, including those that failed.
@@ -186,41 +174,38 @@ impl AuthorizationServer {
     /// What an access token is worth now. The check does not count as a use of the token.
     #[must_use]
     pub fn check(&self, access: &str) -> AccessCheck {
-        let now = self.shared.clock.now();
-        self.shared.inner.lock().state.check(access, now)
+        self.state().check(access, self.now())
     }
 
     /// Whether this refresh token is live: the token endpoint exchanges it now, for the first time.
     #[must_use]
     pub fn is_live_refresh(&self, refresh: &str) -> bool {
-        let now = self.shared.clock.now();
-        self.shared.inner.lock().state.is_live_refresh(refresh, now)
+        self.state().is_live_refresh(refresh, self.now())
     }
 
     /// Checks the token on behalf of an API, which counts as a use of the token.
     pub(super) fn accept(&self, access: &str) -> AccessCheck {
-        let now = self.shared.clock.now();
-        self.shared.inner.lock().state.accept(access, now)
+        self.state().accept(access, self.now())
     }
 
-    fn revoke(&self, token: &str, client: Option<&Client>) -> Result<(), Refusal> {
-        self.shared.inner.lock().state.revoke(token, client)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.shared.clock.now()
     }
 
     fn counters(&self) -> Counters {
-        self.shared.inner.lock().state.counters
-    }
-
-    fn words(&self) -> Words {
-        self.shared.inner.lock().state.rules.words
+        self.state().counters
     }
 
     fn latency(&self) -> Duration {
-        self.shared.inner.lock().state.rules.latency
+        self.state().rules.latency
     }
 
-    fn allows_sign_in(&self) -> bool {
-        self.shared.inner.lock().state.rules.sign_in
+    fn words(&self) -> Words {
+        self.state().rules.words
     }
 
     fn is_reachable(&self) -> bool {

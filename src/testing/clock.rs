@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::clock::{Clock, Coarse, Timestamp};
@@ -74,16 +75,14 @@ impl TestClock {
 
     /// Suspends the machine for `span`: `now` and `wall` jump, but the monotonic clock and tokio's timers do not.
     pub fn suspend(&self, span: Duration) {
-        self.shifts
-            .suspended
-            .fetch_add(nanos(span), Ordering::SeqCst);
+        let suspended = &self.shifts.suspended;
+        suspended.fetch_add(nanos(span), Ordering::SeqCst);
     }
 
     /// Steps the wall clock, and only that, forwards.
     pub fn step_wall(&self, forward: Duration) {
-        self.shifts
-            .stepped
-            .fetch_add(nanos(forward), Ordering::SeqCst);
+        let stepped = &self.shifts.stepped;
+        stepped.fetch_add(nanos(forward), Ordering::SeqCst);
     }
 
     /// Steps the wall clock, and only that, back. The wall clock stops at the Unix epoch.
@@ -137,33 +136,32 @@ fn nanos(span: Duration) -> i64 {
     i64::try_from(span.min(CENTURY).as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// How long a request and its answer are on their way: half of the time is for each.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Latency {
-    there: Duration,
-    back: Duration,
+/// Waits for the way of a request, whose answer is there after this latency: the first half of it.
+pub(super) async fn there(latency: Duration) {
+    pass(half(latency)).await;
 }
 
-impl Latency {
-    pub(super) fn of(whole: Duration) -> Self {
-        // Timers have a resolution of 1 ms: two halves of an odd number of them take 1 ms too long.
-        let half = (whole / 2).as_millis();
-        let there = Duration::from_millis(u64::try_from(half).unwrap_or(u64::MAX));
-        Self {
-            there,
-            back: whole.saturating_sub(there),
-        }
-    }
+/// Waits for the way of the answer: the second half of the latency.
+pub(super) async fn back(latency: Duration) {
+    pass(latency - half(latency)).await;
+}
 
-    /// Waits for the way of the request.
-    pub(super) async fn there(self) {
-        pass(self.there).await;
-    }
+/// In whole milliseconds, the resolution of timers: two halves of an odd number of them take 1 ms too long.
+fn half(latency: Duration) -> Duration {
+    let millis = (latency / 2).as_millis();
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+}
 
-    /// Waits for the way of the answer.
-    pub(super) async fn back(self) {
-        pass(self.back).await;
-    }
+/// Waits as long as this number of records takes.
+pub(super) async fn work(time_per_record: Duration, records: u64) {
+    let records = u32::try_from(records).unwrap_or(u32::MAX);
+    pass(time_per_record.saturating_mul(records)).await;
+}
+
+/// Waits until the sender's value is as asked.
+pub(super) async fn until<T>(sender: &watch::Sender<T>, is_reached: impl FnMut(&T) -> bool) {
+    // The wait fails only without a sender, which the caller lends.
+    let _ = sender.subscribe().wait_for(is_reached).await;
 }
 
 /// Waits for this span. A span of zero sets no timer.

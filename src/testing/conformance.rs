@@ -33,15 +33,19 @@
 
 mod changes;
 mod contents;
-mod dropped;
-mod fixture;
-mod search;
 mod swaps;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use self::fixture::Store;
-use crate::store::TokenStore;
+use tokio::time::timeout;
+
+use crate::record::past::Past;
+use crate::record::{
+    Class, DoubtfulBy, Lease, NotBefore, Origin, Owner, Record, RecordState, StoredPair,
+};
+use crate::store::{Loaded, Revision, StoreError, StoreTime, Swap, TokenStore};
+use crate::token::{Digest, Key, RefreshExpiry, TokenFamily, TokenPair, Validity, random};
 
 /// Enough for three writers and one reader.
 const HANDLES: usize = 4;
@@ -65,15 +69,15 @@ pub async fn store<S: TokenStore>(open: impl AsyncFn() -> S) {
     swaps::one_of_many_wins(&handles).await;
     swaps::no_increment_is_lost(&handles).await;
     swaps::readers_see_whole_records_only(&handles).await;
-    dropped::a_swap_happens_entirely_or_not_at_all(&handles).await;
-    dropped::a_creation_happens_entirely_or_not_at_all(&handles).await;
-    dropped::the_answer_to_a_load_is_not_given_to_the_next_call(&handles).await;
+    swaps::a_swap_happens_entirely_or_not_at_all(&handles).await;
+    swaps::a_creation_happens_entirely_or_not_at_all(&handles).await;
+    swaps::the_answer_to_a_load_is_not_given_to_the_next_call(&handles).await;
     changes::are_noticed(&handles).await;
     changes::are_noticed_while_a_waiter_begins(&handles).await;
     changes::reach_every_waiter(&handles).await;
     changes::of_other_keys_are_not_noticed(&handles).await;
-    search::a_search_finds_no_other_key(&handles).await;
-    search::a_lost_swap_enters_no_token(&handles).await;
+    contents::a_search_finds_no_other_key(&handles).await;
+    contents::a_lost_swap_enters_no_token(&handles).await;
     contents::no_token_is_in_debug_forms_and_errors(&handles).await;
     swaps::a_later_handle_reads_and_writes(&handles, Arc::new(open().await)).await;
 }
@@ -85,8 +89,8 @@ pub async fn store<S: TokenStore>(open: impl AsyncFn() -> S) {
 /// At the first fault of the store.
 pub async fn searchable_store<S: TokenStore>(open: impl AsyncFn() -> S) {
     let handles = handles(&open).await;
-    search::a_digest_leads_to_its_key(&handles).await;
-    search::a_token_that_has_left_its_record_is_found_under_its_key_or_not_at_all(&handles).await;
+    contents::a_digest_leads_to_its_key(&handles).await;
+    contents::a_token_that_has_left_its_record_is_found_under_its_key_or_not_at_all(&handles).await;
 }
 
 /// Checks what a [`TokenStore`] with a [`find_by_access`](TokenStore::find_by_access) of its own must do besides. `open` is
@@ -97,7 +101,7 @@ pub async fn searchable_store<S: TokenStore>(open: impl AsyncFn() -> S) {
 /// At the first fault of the store.
 pub async fn searchable_by_access_store<S: TokenStore>(open: impl AsyncFn() -> S) {
     let handles = handles(&open).await;
-    search::an_access_token_leads_to_its_key(&handles).await;
+    contents::an_access_token_leads_to_its_key(&handles).await;
 }
 
 /// Checks what a [`TokenStore`] that takes a [`Sealer`](crate::store::Sealer) must do besides. All three closures open
@@ -112,11 +116,11 @@ pub async fn sealed_store<S: TokenStore>(
     sealed: impl AsyncFn() -> S,
     accepting: impl AsyncFn() -> S,
 ) {
-    let handles = contents::SealHandles {
-        plain: Arc::new(plain().await),
-        sealed: Arc::new(sealed().await),
-        accepting: Arc::new(accepting().await),
-    };
+    let handles: contents::SealHandles = [
+        Arc::new(plain().await),
+        Arc::new(sealed().await),
+        Arc::new(accepting().await),
+    ];
     contents::sealed_records_come_back_equal_and_are_hidden(&handles).await;
     contents::a_seal_cannot_be_removed(&handles).await;
     contents::plain_records_are_sealed_at_their_next_swap(&handles).await;
@@ -128,4 +132,192 @@ async fn handles<S: TokenStore>(open: &impl AsyncFn() -> S) -> Vec<Store> {
         handles.push(Arc::new(open().await));
     }
     handles
+}
+
+type Store = Arc<dyn TokenStore>;
+
+/// What a store holds for a key.
+type Entry = (Record, Revision);
+
+/// Longer than any call takes, and than any store takes to notice a change, also with a thousand waiters.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn answer<T>(call: &str, answer: impl Future<Output = Result<T, StoreError>>) -> T {
+    match timeout(PATIENCE, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => panic!("{call} failed: {error:?}"),
+        Err(_) => panic!("{call} was not answered within {PATIENCE:?}"),
+    }
+}
+
+async fn load(store: &Store, key: &Key) -> Loaded {
+    answer("load", store.load(key)).await
+}
+
+async fn entry(store: &Store, key: &Key) -> Option<Entry> {
+    load(store, key).await.entry
+}
+
+async fn swap(store: &Store, key: &Key, seen: Option<Revision>, next: &Record) -> Swap {
+    answer("swap", store.swap(key, seen, next)).await
+}
+
+/// A swap that has to win.
+async fn write(store: &Store, key: &Key, seen: Option<Revision>, next: &Record) -> Revision {
+    match swap(store, key, seen, next).await {
+        Swap::Swapped(revision) => revision,
+        Swap::Lost(entry) => panic!("a swap against {seen:?} was lost to {entry:?}"),
+    }
+}
+
+async fn expect_entry(
+    stores: impl IntoIterator<Item = &Store>,
+    key: &Key,
+    record: &Record,
+    revision: Revision,
+) {
+    let written = Some((record.clone(), revision));
+    for store in stores {
+        let loaded = entry(store, key).await;
+        assert_eq!(loaded, written, "the record that was swapped in is loaded");
+    }
+}
+
+/// Characters of a record that a store may refuse.
+const FAR_TOO_LONG: usize = 3_000_000;
+
+/// A key that no other run uses.
+fn key(purpose: &str) -> Key {
+    Key::new("https://id.example.org/token", "conformance").label(format!("{purpose} {}", nonce()))
+}
+
+fn nonce() -> String {
+    let bits = random().unwrap_or_else(|error| panic!("no random numbers: {error}"));
+    format!("{bits:032x}")
+}
+
+/// The record of a key at this version. Equal arguments give equal records.
+fn record(key: &Key, version: u64) -> Record {
+    let name = Digest::of(format!("{} {version}", key.digest()));
+    let pair = TokenPair::new(format!("access {name}"))
+        .refresh_token(format!("refresh {name}"))
+        .expires_in(Duration::from_secs(600));
+    let origin = if version == 1 {
+        Origin::Seed
+    } else {
+        Origin::Endpoint
+    };
+    let issued_at = StoreTime::from_millis(1_700_000_000_123);
+    let stored = StoredPair {
+        pair,
+        issued_at,
+        origin,
+    };
+    let mut record = Record::first(key.clone(), family(key), stored, 1);
+    record.version = version;
+    record
+}
+
+/// The record with a filler of this number of characters, which differs between versions.
+fn sized(key: &Key, version: u64, length: usize) -> Record {
+    let mut record = record(key, version);
+    let name = record.digest().to_string();
+    let mut filler = name.repeat(length / name.len() + 1);
+    filler.truncate(length);
+    record.unknown.insert("filler".to_owned(), filler.into());
+    record
+}
+
+/// A family of the key, from its digest.
+fn family(key: &Key) -> TokenFamily {
+    let family = key.digest().to_string().parse();
+    family.unwrap_or_else(|error| panic!("a digest is hexadecimal: {error}"))
+}
+
+fn access_digest(record: &Record) -> Digest {
+    let digest = record.access_digest();
+    digest.unwrap_or_else(|| panic!("a record of the suite has an access token"))
+}
+
+/// Past tokens that the token endpoint issued, the oldest first.
+fn past(digests: impl IntoIterator<Item = Digest>) -> Past {
+    let until = StoreTime::from_millis(1_700_000_600_000);
+    let mut past = Past::default();
+    for digest in digests {
+        past.note(digest, Origin::Endpoint, Some(until));
+    }
+    past
+}
+
+/// A record with every field, one with hardly any, and one of each end.
+fn every_kind(key: &Key) -> Vec<Record> {
+    let mut full = record(key, u64::MAX >> 1);
+    full.next_number = 8;
+    full.committed_number = 7;
+    full.lease = Some(lease(full.digest()));
+    full.sign_ins = 3;
+    full.not_before = Some(NotBefore {
+        until: StoreTime::from_millis(1_700_000_002_000),
+        class: Class::Page,
+        code: Some("404".to_owned()),
+        failures: 2,
+    });
+    // More past tokens of each origin than a record keeps.
+    for origin in [Origin::Endpoint, Origin::Seed, Origin::Replacement] {
+        for number in 0..20 {
+            let digest = Digest::of(format!("{origin:?} {number}"));
+            let until = Some(StoreTime::from_millis(1));
+            full.past.note(digest, origin, until);
+        }
+    }
+    let unknown = serde_json::json!({ "nested": [1, null, "ü"] });
+    full.unknown
+        .insert("of_a_later_version".to_owned(), unknown);
+    if let Some(stored) = &mut full.pair {
+        stored.pair.token_type = Some("bearer".to_owned());
+        stored.pair.scope = Some("write read".into());
+        stored.pair.lifetime.refresh_expiry = RefreshExpiry::Absolute;
+        stored.pair.lifetime.refresh = Validity::Never;
+        stored.pair.lifetime.refresh_in = Some(Duration::from_millis(1_234));
+    }
+
+    let mut bare = record(key, 1);
+    if let Some(stored) = &mut bare.pair {
+        stored.pair = TokenPair::from_refresh_token("\"refresh\" \\ \u{1F511} ~");
+    }
+
+    let digest = full.digest();
+    let ends = [
+        RecordState::Rejected {
+            digest,
+            code: Some("invalid_grant".to_owned()),
+            description: Some("used \u{1F511} before".to_owned()),
+        },
+        RecordState::OutcomeUnknown { digest },
+        RecordState::LoggedOut,
+        RecordState::Expired,
+        RecordState::Idle,
+    ];
+    let ended = ends.map(|state| Record {
+        state,
+        pair: None,
+        ..record(key, 2)
+    });
+    [full, bare].into_iter().chain(ended).collect()
+}
+
+fn lease(digest: Digest) -> Lease {
+    Lease {
+        owner: Owner::random().unwrap_or_else(|error| panic!("no random numbers: {error}")),
+        number: 7,
+        nonce: u64::MAX,
+        digest,
+        since: StoreTime::from_millis(1_700_000_001_000),
+        duration: Duration::from_secs(60),
+        doubtful: Some(StoreTime::from_millis(1_700_000_000_999)),
+        by: Some(DoubtfulBy::Unavailable),
+        before: Some(DoubtfulBy::Silence),
+        sendings: 2,
+        released: true,
+    }
 }

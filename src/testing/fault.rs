@@ -1,10 +1,19 @@
-//! What a test scripts for a server: the fault that a grant meets, and the answer to a call of an API.
+//! What a test scripts: the fault that a grant meets at a server, the answer to a call of an API, and the faults of calls of
+//! a wrapper.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::Response;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::clock::pass;
 
 /// What goes wrong with one grant.
 ///
@@ -54,26 +63,38 @@ impl Fault {
     }
 }
 
-/// The faults of the grants to come.
-#[derive(Debug, Default)]
-pub(super) struct Faults {
-    queue: VecDeque<Fault>,
-    always: Option<Fault>,
+/// The faults of what arrives next, in their order; `None` is a call that works. After them, the standing fault.
+pub(super) struct Faults<F> {
+    pub(super) next: VecDeque<Option<F>>,
+    pub(super) always: Option<F>,
 }
 
-impl Faults {
-    pub(super) fn queue(&mut self, fault: Fault) {
-        self.queue.push_back(fault);
+impl<F> Default for Faults<F> {
+    fn default() -> Self {
+        let (next, always) = (VecDeque::new(), None);
+        Self { next, always }
     }
+}
 
-    pub(super) fn always(&mut self, fault: Option<Fault>) {
-        self.always = fault;
+impl<F: Clone> Faults<F> {
+    /// The fault of what arrives now.
+    pub(super) fn take(&mut self) -> Option<F> {
+        let next = self.next.pop_front();
+        next.unwrap_or_else(|| self.always.clone())
     }
+}
 
-    /// The fault of the grant that arrives now.
-    pub(super) fn next(&mut self) -> Option<Fault> {
-        self.queue.pop_front().or_else(|| self.always.clone())
-    }
+/// Decides a grant that meets this fault, and waits before or after the decision where the fault is a delay.
+pub(super) async fn met<T>(fault: Option<Fault>, decide: impl FnOnce(Option<Fault>) -> T) -> T {
+    let (before, after) = match fault {
+        Some(Fault::DelayBefore(delay)) => (delay, Duration::ZERO),
+        Some(Fault::Delay(delay)) => (Duration::ZERO, delay),
+        _ => (Duration::ZERO, Duration::ZERO),
+    };
+    pass(before).await;
+    let decided = decide(fault);
+    pass(after).await;
+    decided
 }
 
 /// The body of a [`Fault::Body`], with the new tokens.
@@ -130,20 +151,134 @@ impl Answer {
         self
     }
 
-    pub(super) fn is_unauthorized(&self) -> bool {
-        self.status == 401
-    }
-
     /// The response. A status or header that HTTP does not allow makes it a 500 with the error as its body.
     pub(super) fn into_response(self) -> Response<Bytes> {
         let mut response = Response::builder().status(self.status);
         for (name, value) in self.headers {
             response = response.header(name, value);
         }
-        response.body(self.body).unwrap_or_else(|error| {
-            let mut response = Response::new(error.to_string().into());
-            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            response
+        let response = response.body(self.body);
+        response.unwrap_or_else(|error| super::http::response(500, error.to_string()))
+    }
+}
+
+/// What goes wrong with one call of a [`FaultyStore`](super::FaultyStore) or a
+/// [`FaultyEndpoint`](super::FaultyEndpoint). `E` is the wrapper's error: a [`StoreError`](crate::store::StoreError) or an
+/// [`EndpointError`](crate::endpoint::EndpointError).
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CallFault<E> {
+    /// The call does not arrive: the caller gets an error, and the inner call does not happen. The error of an endpoint
+    /// is [`EndpointError::not_sent`](crate::endpoint::EndpointError::not_sent).
+    Fail,
+    /// As [`Fail`](Self::Fail), with an error of the test's.
+    Error(fn() -> E),
+    /// The inner call happens, and the caller gets an error. The error of an endpoint is [`EndpointError::unknown`](crate::endpoint::EndpointError::unknown).
+    LoseAnswer,
+    /// The inner call happens this much later.
+    DelayBefore(Duration),
+    /// The inner call happens at once, and its answer comes this much later.
+    DelayAfter(Duration),
+    /// The inner call happens once the wrapper's `release` is called.
+    HangBefore,
+    /// The inner call happens at once, and its answer comes once the wrapper's `release` is called.
+    HangAfter,
+    /// The call panics, and the inner call does not happen.
+    PanicBefore,
+    /// The inner call happens, and the call panics with its answer.
+    PanicAfter,
+}
+
+impl<E> Clone for CallFault<E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for CallFault<E> {}
+
+/// What the script has to know of a kind of call.
+pub(super) trait Call: fmt::Debug + Copy + Eq + Hash + Send + Sync + 'static {
+    type Error;
+
+    /// The call did not arrive.
+    fn failed() -> Self::Error;
+
+    /// The call happened, and its answer is lost.
+    fn unanswered() -> Self::Error;
+
+    fn fails_while_down(self) -> bool {
+        true
+    }
+}
+
+/// The faults of each kind of call, and the calls so far.
+pub(super) struct Script<C: Call> {
+    plans: Mutex<HashMap<C, Faults<CallFault<C::Error>>>>,
+    pub(super) is_down: AtomicBool,
+    pub(super) calls: watch::Sender<HashMap<C, u64>>,
+    /// The number of releases.
+    pub(super) releases: watch::Sender<u64>,
+}
+
+impl<C: Call> Script<C> {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            plans: Mutex::default(),
+            is_down: AtomicBool::new(false),
+            calls: watch::Sender::default(),
+            releases: watch::Sender::default(),
         })
+    }
+
+    pub(super) fn edit(&self, call: C, edit: impl FnOnce(&mut Faults<CallFault<C::Error>>)) {
+        edit(self.plans.lock().entry(call).or_default());
+    }
+
+    /// Counts a call, and takes its fault.
+    fn arrive(&self, call: C) -> Option<CallFault<C::Error>> {
+        let count = |calls: &mut HashMap<C, u64>| *calls.entry(call).or_default() += 1;
+        self.calls.send_modify(count);
+        self.plans.lock().get_mut(&call)?.take()
+    }
+
+    async fn released(&self) {
+        // The wait fails only without a sender, which is `self`.
+        let _ = self.releases.subscribe().changed().await;
+    }
+
+    pub(super) async fn meet<T>(
+        &self,
+        call: C,
+        inner: impl Future<Output = Result<T, C::Error>>,
+    ) -> Result<T, C::Error> {
+        let fault = self.arrive(call);
+        match fault {
+            Some(CallFault::Fail) => return Err(C::failed()),
+            Some(CallFault::Error(error)) => return Err(error()),
+            Some(CallFault::PanicBefore) => panic!("a scripted panic of the call {call:?}"),
+            Some(CallFault::DelayBefore(span)) => pass(span).await,
+            Some(CallFault::HangBefore) => self.released().await,
+            _ => {}
+        }
+        if self.is_down.load(Ordering::SeqCst) && call.fails_while_down() {
+            return Err(C::failed());
+        }
+        let answer = inner.await;
+        match fault {
+            Some(CallFault::LoseAnswer) => return answer.and(Err(C::unanswered())),
+            Some(CallFault::DelayAfter(span)) => pass(span).await,
+            Some(CallFault::HangAfter) => self.released().await,
+            Some(CallFault::PanicAfter) => panic!("a scripted panic after the call {call:?}"),
+            _ => {}
+        }
+        answer
+    }
+
+    /// A call that is not async.
+    pub(super) fn meet_at_once(&self, call: C) {
+        if let Some(CallFault::PanicBefore) = self.arrive(call) {
+            panic!("a scripted panic of the call {call:?}");
+        }
     }
 }

@@ -5,56 +5,20 @@
 //! an endpoint of its own. [`AuthorizationServer::fail_next`](super::AuthorizationServer::fail_next) is the counterpart
 //! on the server's side.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
-use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
-use tokio::sync::watch;
 
-use super::clock::pass;
+use super::clock::until;
+use super::fault::{Call, CallFault, Script};
 use crate::endpoint::{EndpointError, Grant, Issued, ServerProfile, TokenEndpoint};
 use crate::record::{Lease, Record};
 use crate::store::{Loaded, Revision, StoreError, StoreTime, Swap, TokenStore};
 use crate::token::{Digest, Key, TokenPair};
-
-/// What goes wrong with one call of a [`FaultyStore`] or a [`FaultyEndpoint`]. `E` is the wrapper's error: a
-/// [`StoreError`] or an [`EndpointError`].
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum CallFault<E> {
-    /// The call does not arrive: the caller gets an error, and the inner call does not happen. The error of an endpoint
-    /// is [`EndpointError::not_sent`].
-    Fail,
-    /// As [`Fail`](Self::Fail), with an error of the test's.
-    Error(fn() -> E),
-    /// The inner call happens, and the caller gets an error. The error of an endpoint is [`EndpointError::unknown`].
-    LoseAnswer,
-    /// The inner call happens this much later.
-    DelayBefore(Duration),
-    /// The inner call happens at once, and its answer comes this much later.
-    DelayAfter(Duration),
-    /// The inner call happens once the wrapper's `release` is called.
-    HangBefore,
-    /// The inner call happens at once, and its answer comes once the wrapper's `release` is called.
-    HangAfter,
-    /// The call panics, and the inner call does not happen.
-    PanicBefore,
-    /// The inner call happens, and the call panics with its answer.
-    PanicAfter,
-}
-
-impl<E> Clone for CallFault<E> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<E> Copy for CallFault<E> {}
 
 /// A kind of call of a [`TokenStore`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,21 +61,6 @@ pub enum EndpointCall {
     Key,
 }
 
-/// What the script has to know of a kind of call.
-trait Call: fmt::Debug + Copy + Eq + Hash + Send + Sync + 'static {
-    type Error;
-
-    /// The call did not arrive.
-    fn failed() -> Self::Error;
-
-    /// The call happened, and its answer is lost.
-    fn unanswered() -> Self::Error;
-
-    fn fails_while_down(self) -> bool {
-        true
-    }
-}
-
 impl Call for StoreCall {
     type Error = StoreError;
 
@@ -138,93 +87,6 @@ impl Call for EndpointCall {
 
     fn unanswered() -> EndpointError {
         EndpointError::unknown("the answer was lost")
-    }
-}
-
-/// The faults to come, and the calls so far.
-struct Script<C: Call> {
-    plans: Mutex<HashMap<C, Plan<C::Error>>>,
-    is_down: AtomicBool,
-    calls: watch::Sender<HashMap<C, u64>>,
-    /// The number of releases.
-    releases: watch::Sender<u64>,
-}
-
-/// The faults of one kind of call; `None` is a call that works.
-struct Plan<E> {
-    next: VecDeque<Option<CallFault<E>>>,
-    always: Option<CallFault<E>>,
-}
-
-impl<C: Call> Script<C> {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            plans: Mutex::default(),
-            is_down: AtomicBool::new(false),
-            calls: watch::Sender::default(),
-            releases: watch::Sender::default(),
-        })
-    }
-
-    fn edit(&self, call: C, edit: impl FnOnce(&mut Plan<C::Error>)) {
-        edit(self.plans.lock().entry(call).or_insert_with(|| Plan {
-            next: VecDeque::new(),
-            always: None,
-        }));
-    }
-
-    /// Counts a call, and takes its fault.
-    fn arrive(&self, call: C) -> Option<CallFault<C::Error>> {
-        self.calls
-            .send_modify(|calls| *calls.entry(call).or_default() += 1);
-        let mut plans = self.plans.lock();
-        let plan = plans.get_mut(&call)?;
-        plan.next.pop_front().unwrap_or(plan.always)
-    }
-
-    fn check_up(&self, call: C) -> Result<(), C::Error> {
-        if self.is_down.load(Ordering::SeqCst) && call.fails_while_down() {
-            return Err(C::failed());
-        }
-        Ok(())
-    }
-
-    async fn released(&self) {
-        // The wait fails only without a sender, which is `self`.
-        let _ = self.releases.subscribe().changed().await;
-    }
-
-    async fn meet<T>(
-        &self,
-        call: C,
-        inner: impl Future<Output = Result<T, C::Error>>,
-    ) -> Result<T, C::Error> {
-        let fault = self.arrive(call);
-        match fault {
-            Some(CallFault::Fail) => return Err(C::failed()),
-            Some(CallFault::Error(error)) => return Err(error()),
-            Some(CallFault::PanicBefore) => panic!("a scripted panic of the call {call:?}"),
-            Some(CallFault::DelayBefore(span)) => pass(span).await,
-            Some(CallFault::HangBefore) => self.released().await,
-            _ => {}
-        }
-        self.check_up(call)?;
-        let answer = inner.await;
-        match fault {
-            Some(CallFault::LoseAnswer) => return answer.and(Err(C::unanswered())),
-            Some(CallFault::DelayAfter(span)) => pass(span).await,
-            Some(CallFault::HangAfter) => self.released().await,
-            Some(CallFault::PanicAfter) => panic!("a scripted panic after the call {call:?}"),
-            _ => {}
-        }
-        answer
-    }
-
-    /// A call that is not async.
-    fn meet_at_once(&self, call: C) {
-        if let Some(CallFault::PanicBefore) = self.arrive(call) {
-            panic!("a scripted panic of the call {call:?}");
-        }
     }
 }
 
@@ -270,12 +132,10 @@ macro_rules! scripted {
 
             /// Waits until [`calls`](Self::calls) is at least `count`.
             pub async fn called(&self, call: $call, count: u64) {
-                let mut calls = self.script.calls.subscribe();
                 let is_reached = |calls: &HashMap<$call, u64>| {
                     calls.get(&call).copied().unwrap_or_default() >= count
                 };
-                // The wait fails only without a sender, which is `self`.
-                let _ = calls.wait_for(is_reached).await;
+                until(&self.script.calls, is_reached).await;
             }
         }
 

@@ -1,7 +1,6 @@
 mod answer;
 mod authn;
 mod builder;
-mod exchange;
 mod gateway;
 mod state;
 
@@ -15,19 +14,25 @@ use std::time::Duration;
 
 use ::http::request::Parts;
 use ::http::{Request, Response};
+use async_trait::async_trait;
 use bytes::Bytes;
-use parking_lot::Mutex;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use parking_lot::{Mutex, MutexGuard};
 
-use self::builder::{Account, Rules, System};
+use self::authn::{Outcome, is_authn, no_module};
 pub use self::builder::{FolioServerBuilder, TokenExpirationError};
+use self::builder::{Rules, System};
 pub use self::gateway::FolioRequest;
-use self::gateway::{Passes, Seen};
 pub use self::state::FolioCounters;
 use self::state::State;
-use super::authorization_server::{AccessCheck, seed};
-use super::fault::{Answer, Fault, Faults};
-use super::http::{ANY_PORT, HttpServer, Sent};
+use super::authorization_server::AccessCheck;
+use super::clock::{back, there, work};
+use super::fault::{Answer, Fault, Faults, fill, met};
+use super::http::{ANY_PORT, HttpServer, Sent, date, remember, retry_after, serve, typed};
+use crate::build_error::BuildError;
 use crate::clock::Clock;
+use crate::endpoint::{EndpointError, Folio, FolioMode, InProcessFolio};
 use crate::token::{RefreshExpiry, TokenPair};
 
 /// A FOLIO server: sign-in by `/authn`, and behind its gateway an API that takes records.
@@ -81,20 +86,13 @@ pub struct FolioServer {
 
 struct Shared {
     clock: Arc<dyn Clock>,
-    system: System,
-    path: String,
-    latency: Duration,
-    time_per_record: Duration,
+    rules: Rules,
     reachable: AtomicBool,
-    inner: Mutex<Inner>,
-}
-
-struct Inner {
-    state: State,
-    passes: Passes,
-    faults: Faults,
-    next: VecDeque<Answer>,
-    seen: Seen,
+    state: Mutex<State>,
+    faults: Mutex<Faults<Fault>>,
+    next: Mutex<VecDeque<Answer>>,
+    /// Requests in the order in which they were decided.
+    seen: Mutex<VecDeque<FolioRequest>>,
 }
 
 impl FolioServer {
@@ -108,26 +106,6 @@ impl FolioServer {
     #[must_use]
     pub fn eureka() -> FolioServerBuilder {
         FolioServerBuilder::new(System::Eureka)
-    }
-
-    fn new(rules: Rules, accounts: Vec<Account>, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                clock,
-                system: rules.system,
-                path: rules.path.clone(),
-                latency: rules.latency,
-                time_per_record: rules.time_per_record,
-                reachable: AtomicBool::new(true),
-                inner: Mutex::new(Inner {
-                    state: State::new(rules, accounts, seed()),
-                    passes: Passes::default(),
-                    faults: Faults::default(),
-                    next: VecDeque::new(),
-                    seen: Seen::default(),
-                }),
-            }),
-        }
     }
 
     /// The in-process face: answers any request, as over the wire. Only path and query of the URI count.
@@ -156,7 +134,9 @@ impl FolioServer {
 
     /// As [`listen`](Self::listen), at this address: a server that returns after an outage.
     pub async fn listen_on(&self, addr: SocketAddr) -> io::Result<HttpServer> {
-        exchange::listen(self.clone(), addr).await
+        let server = self.clone();
+        let answer = move |request| server.clone().answer_read(request);
+        serve(addr, &self.shared.rules.path, answer).await
     }
 
     /// The first pair of a new session, as if this user signed in elsewhere just now. In a legacy tenant, the pair is an
@@ -164,13 +144,13 @@ impl FolioServer {
     #[must_use]
     pub fn issue(&self, tenant: &str, name: &str) -> Option<TokenPair> {
         let now = self.now();
-        let state = &mut self.shared.inner.lock().state;
+        let mut state = self.state();
         let user = state.user(tenant, name)?;
-        if state.is_legacy(tenant) {
+        if self.shared.rules.is_legacy(tenant) {
             return Some(TokenPair::new(state.legacy_token(user, now)).never_expires());
         }
         let pair = state.issue(user, now);
-        let session = match self.shared.system {
+        let session = match self.shared.rules.system {
             System::Okapi => RefreshExpiry::Sliding,
             System::Eureka => RefreshExpiry::Absolute,
         };
@@ -187,7 +167,7 @@ impl FolioServer {
     /// Keycloak's page just now. `None` if no user has this name.
     #[must_use]
     pub fn code(&self, tenant: &str, name: &str, redirect_uri: &str) -> Option<String> {
-        let state = &mut self.shared.inner.lock().state;
+        let mut state = self.state();
         let user = state.user(tenant, name)?;
         Some(state.new_code(user, redirect_uri))
     }
@@ -196,13 +176,12 @@ impl FolioServer {
     /// expiry, in Eureka the same token. `None` if the gateway refuses the request.
     #[must_use]
     pub fn handed_on(&self, access: &str) -> Option<String> {
-        let now = self.now();
-        self.shared.inner.lock().state.handed_on(access, now).ok()
+        self.state().handed_on(access, self.now()).ok()
     }
 
     /// Ends all sessions of a user, as `/authn/logout-all` does.
     pub fn log_out_everywhere(&self, tenant: &str, name: &str) {
-        let state = &mut self.shared.inner.lock().state;
+        let mut state = self.state();
         if let Some(user) = state.user(tenant, name) {
             state.log_out_everywhere(user);
         }
@@ -210,7 +189,7 @@ impl FolioServer {
 
     /// Whether a user is active. An inactive user can neither sign in nor refresh nor call the API.
     pub fn set_active(&self, tenant: &str, name: &str, active: bool) {
-        let state = &mut self.shared.inner.lock().state;
+        let mut state = self.state();
         if let Some(user) = state.user(tenant, name) {
             state.set_active(user, active);
         }
@@ -219,19 +198,19 @@ impl FolioServer {
     /// The next request for tokens that arrives meets this fault. Several faults are met in the order of the calls. The
     /// answer of a [`Fault::Body`] has no cookies.
     pub fn fail_next(&self, fault: Fault) {
-        self.shared.inner.lock().faults.queue(fault);
+        self.shared.faults.lock().next.push_back(Some(fault));
     }
 
     /// Every request for tokens meets this fault, once those of [`fail_next`](Self::fail_next) are used
     /// up; `None` ends it.
     pub fn fail_always(&self, fault: Option<Fault>) {
-        self.shared.inner.lock().faults.always(fault);
+        self.shared.faults.lock().always = fault;
     }
 
     /// Answers the next call of the API like this, whatever its path and token. Several answers are given in the order of
     /// the calls of this method. Eureka's gateway answers [`Answer::unavailable`] while it fetches a token of its own.
     pub fn answer_next(&self, answer: Answer) {
-        self.shared.inner.lock().next.push_back(answer);
+        self.shared.next.lock().push_back(answer);
     }
 
     /// Whether the in-process face accepts connections. If not, its requests are never sent. Over HTTP, drop the
@@ -243,7 +222,7 @@ impl FolioServer {
     /// The counters so far.
     #[must_use]
     pub fn counters(&self) -> FolioCounters {
-        self.shared.inner.lock().state.counters
+        self.state().counters
     }
 
     /// The number of different records that were accepted; zero unless records are
@@ -251,38 +230,50 @@ impl FolioServer {
     /// accepted once.
     #[must_use]
     pub fn distinct_records(&self) -> u64 {
-        self.shared.inner.lock().state.taken.distinct()
+        self.state().taken.distinct()
     }
 
     /// How often this record was accepted; zero unless records are
     /// [remembered](FolioServerBuilder::remember_records). A MARC record ends with its terminator.
     #[must_use]
     pub fn times_taken(&self, record: impl AsRef<[u8]>) -> u64 {
-        self.shared.inner.lock().state.taken.times(record)
+        self.state().taken.times(record)
     }
 
     /// The last 64 requests that were decided, oldest first.
     #[must_use]
     pub fn seen(&self) -> Vec<FolioRequest> {
-        self.shared.inner.lock().seen.all()
+        self.shared.seen.lock().iter().cloned().collect()
     }
 
     /// What an access token is worth now. FOLIO never revokes an access token.
     #[must_use]
     pub fn check(&self, access: &str) -> AccessCheck {
-        let now = self.now();
-        self.shared.inner.lock().state.check(access, now)
+        self.state().check(access, self.now())
     }
 
     /// Whether this refresh token is live: `/authn/refresh` exchanges it now.
     #[must_use]
     pub fn is_live_refresh(&self, refresh: &str) -> bool {
-        let now = self.now();
-        self.shared.inner.lock().state.is_live_refresh(refresh, now)
+        self.state().is_live_refresh(refresh, self.now())
     }
 
-    fn path(&self) -> &str {
-        &self.shared.path
+    /// The login service of a tenant as an endpoint without sockets, for simulated time.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Invalid`] if this is not a valid name of a tenant.
+    pub fn endpoint(&self, tenant: impl Into<String>) -> Result<Folio, BuildError> {
+        let mode = match self.shared.rules.system {
+            System::Okapi => FolioMode::Okapi,
+            System::Eureka => FolioMode::Eureka,
+        };
+        let url = format!("http://127.0.0.1{}", self.shared.rules.path);
+        Folio::carried(mode, url, tenant, self.clone())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock()
     }
 
     fn now(&self) -> u64 {
@@ -290,13 +281,131 @@ impl FolioServer {
     }
 }
 
-impl Inner {
-    fn note(&mut self, head: &Parts, path: &str, sent: &Sent) {
+/// The path of a request that has arrived, by either face: the request waits, meets its fault, and is answered.
+impl FolioServer {
+    async fn answer_read(self, request: Request<Incoming>) -> Sent {
+        let (head, body) = request.into_parts();
+        let Ok(body) = body.collect().await else {
+            return Sent::Nothing;
+        };
+        let request = Request::from_parts(head, body.to_bytes());
+        self.answer(request).await
+    }
+
+    /// Answers a request to any path.
+    async fn answer(&self, request: Request<Bytes>) -> Sent {
+        let (head, body) = request.into_parts();
+        let below = head.uri.path().strip_prefix(&*self.shared.rules.path);
+        let mut sent = match below.filter(|path| path.starts_with('/')) {
+            None => Sent::Whole(no_module(&head.method, head.uri.path())),
+            Some(path) if is_authn(path) => {
+                let path = path.to_owned();
+                there(self.shared.rules.latency).await;
+                // A request that has arrived is decided, also if the client hangs up now.
+                let task = tokio::spawn(self.clone().decide(head, path, body));
+                task.await.unwrap_or(Sent::Nothing)
+            }
+            Some(path) => self.call(&head, path, &body).await,
+        };
+        if let Sent::Whole(response) | Sent::Half(response) = &mut sent {
+            date(response.headers_mut(), self.shared.clock.wall());
+        }
+        sent
+    }
+
+    /// A request for tokens.
+    async fn decide(self, head: Parts, path: String, body: Bytes) -> Sent {
+        let fault = self.shared.faults.lock().take();
+        let sent = met(fault, |fault| self.decided(&head, &path, &body, fault)).await;
+        back(self.shared.rules.latency).await;
+        sent
+    }
+
+    fn decided(&self, head: &Parts, path: &str, body: &Bytes, fault: Option<Fault>) -> Sent {
+        let mut state = self.state();
+        if let Some(Fault::Status { .. } | Fault::DropBefore) = fault {
+            state.note_undone(head, path);
+        }
+        let sent = match fault {
+            Some(Fault::DropBefore) => Sent::Nothing,
+            Some(Fault::Status {
+                status,
+                body,
+                retry_after: pause,
+            }) => {
+                let mut response = typed(status, "application/json", body);
+                retry_after(response.headers_mut(), pause);
+                Sent::Whole(response)
+            }
+            fault => self.sent(state.authn(head, path, body, self.now()), fault),
+        };
+        self.note(head, path, &sent);
+        sent
+    }
+
+    fn sent(&self, outcome: Outcome, fault: Option<Fault>) -> Sent {
+        let (pair, shape) = match outcome {
+            _ if fault == Some(Fault::DropAfter) => return Sent::Nothing,
+            Ok(issued) => issued,
+            Err(answer) => return Sent::Whole(*answer),
+        };
+        let whole = answer::issued(&self.shared.rules, &pair, &shape);
+        match fault {
+            Some(Fault::Truncate) => Sent::Half(whole),
+            Some(Fault::Body { status, body }) => {
+                let body = fill(&body, &pair.access.token, &pair.refresh.token);
+                Sent::Whole(typed(status, "application/json", body))
+            }
+            _ => Sent::Whole(whole),
+        }
+    }
+
+    /// A call of the API.
+    async fn call(&self, head: &Parts, path: &str, body: &[u8]) -> Sent {
+        let (sent, records) = self.called(head, path, body);
+        work(self.shared.rules.time_per_record, records).await;
+        sent
+    }
+
+    /// Decides a call.
+    fn called(&self, head: &Parts, path: &str, body: &[u8]) -> (Sent, u64) {
+        let mut state = self.state();
+        state.counters.calls += 1;
+        let next = self.shared.next.lock().pop_front();
+        let (response, records) = match next.map(Answer::into_response) {
+            Some(response) => {
+                state.counters.unauthorized += u64::from(response.status() == 401);
+                (response, 0)
+            }
+            None => state.call(head, path, body, self.now()),
+        };
+        let sent = Sent::Whole(response);
+        self.note(head, path, &sent);
+        (sent, records)
+    }
+
+    fn note(&self, head: &Parts, path: &str, sent: &Sent) {
         let status = match sent {
             Sent::Whole(response) | Sent::Half(response) => Some(response.status()),
             Sent::Nothing => None,
         };
-        self.seen.note(head, path, status);
+        let request = FolioRequest::new(head, path, status);
+        remember(&mut self.shared.seen.lock(), request);
+    }
+}
+
+#[async_trait]
+impl InProcessFolio for FolioServer {
+    async fn carry(&self, request: Request<Bytes>) -> Result<Response<Bytes>, EndpointError> {
+        let answer = self.handle(request).await;
+        answer.map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionRefused => EndpointError::not_sent(error),
+            _ => EndpointError::unknown(error),
+        })
+    }
+
+    fn wall(&self) -> Duration {
+        self.shared.clock.wall()
     }
 }
 
@@ -304,7 +413,7 @@ impl Inner {
 impl fmt::Debug for FolioServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FolioServer")
-            .field("system", &self.shared.system)
+            .field("system", &self.shared.rules.system)
             .field("counters", &self.counters())
             .finish_non_exhaustive()
     }

@@ -4,7 +4,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -14,11 +13,15 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::clock::until;
 use super::fault::Answer;
-use super::http::{ANY_PORT, Sent, answer_on};
+use super::http::{ANY_PORT, Sent, answer_on, next_connection, typed};
 
 /// The most connections that wait to be accepted.
 const BACKLOG: u32 = 512;
+
+/// The body of an answer whose second half is missing.
+const BODY: &str = r#"{"token_type":"Bearer","expires_in":3600}"#;
 
 /// What a client gets in place of the server's answer. The server does not see the request.
 #[derive(Debug, Clone)]
@@ -59,17 +62,10 @@ pub struct Front {
 #[derive(Debug)]
 struct Shared {
     server: SocketAddr,
-    faults: Mutex<Faults>,
+    /// The present outage, and whether one request alone meets it.
+    present: Mutex<Option<(Outage, bool)>>,
     /// The number of requests that the front answered.
     answered: watch::Sender<u64>,
-}
-
-#[derive(Debug)]
-enum Faults {
-    Calm,
-    Out(Outage),
-    /// One request meets this outage.
-    Once(Outage),
 }
 
 #[derive(Debug)]
@@ -92,7 +88,7 @@ impl Front {
         let listener = TcpListener::bind(ANY_PORT).await?;
         let shared = Arc::new(Shared {
             server,
-            faults: Mutex::new(Faults::Calm),
+            present: Mutex::default(),
             answered: watch::Sender::new(0),
         });
         Ok(Self {
@@ -116,9 +112,7 @@ impl Front {
 
     /// Waits until [`answered`](Self::answered) is at least `count`.
     pub async fn answers(&self, count: u64) {
-        let mut answered = self.shared.answered.subscribe();
-        // The wait fails only without a sender, which is `self`.
-        let _ = answered.wait_for(|answered| *answered >= count).await;
+        until(&self.shared.answered, |answered| *answered >= count).await;
     }
 
     /// Begins an outage, which replaces the present one.
@@ -129,7 +123,7 @@ impl Front {
     pub async fn begin(&self, outage: Outage) -> io::Result<()> {
         self.end()?;
         let closes = matches!(outage, Outage::Refused);
-        *self.shared.faults.lock() = Faults::Out(outage);
+        *self.shared.present.lock() = Some((outage, false));
         if closes {
             let door = std::mem::replace(&mut *self.door.lock(), Door::Moving);
             if let Door::Open(accepting) = door {
@@ -153,7 +147,7 @@ impl Front {
     /// As [`end`](Self::end).
     pub fn begin_once(&self, outage: Outage) -> io::Result<()> {
         self.end()?;
-        *self.shared.faults.lock() = Faults::Once(outage);
+        *self.shared.present.lock() = Some((outage, true));
         Ok(())
     }
 
@@ -163,7 +157,7 @@ impl Front {
     ///
     /// An error of listening again.
     pub fn end(&self) -> io::Result<()> {
-        *self.shared.faults.lock() = Faults::Calm;
+        *self.shared.present.lock() = None;
         let mut door = self.door.lock();
         *door = match std::mem::replace(&mut *door, Door::Moving) {
             Door::Closed(socket) => Door::Open(accept(socket.listen(BACKLOG)?, &self.shared)),
@@ -187,11 +181,7 @@ fn accept(listener: TcpListener, shared: &Arc<Shared>) -> JoinHandle<()> {
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         loop {
-            let Ok((stream, _)) = listener.accept().await else {
-                // Probably out of file descriptors, some of which are closed soon.
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                continue;
-            };
+            let stream = next_connection(&listener).await;
             let shared = Arc::clone(&shared);
             tokio::spawn(async move { shared.serve(stream).await });
         }
@@ -220,30 +210,18 @@ impl Shared {
                 Outage::Answered(answer) => {
                     Sent::Whole(answer.header("connection", "close").into_response())
                 }
-                Outage::Reset | Outage::Refused => Sent::Half(half_of().into_response()),
+                Outage::Reset | Outage::Refused => Sent::Half(typed(200, "application/json", BODY)),
             }
         };
         answer_on(client, answer).await;
     }
 
     fn outage(&self) -> Option<Outage> {
-        let mut faults = self.faults.lock();
-        match &*faults {
-            Faults::Calm => None,
-            Faults::Out(outage) => Some(outage.clone()),
-            Faults::Once(outage) => {
-                let outage = outage.clone();
-                *faults = Faults::Calm;
-                Some(outage)
-            }
+        let mut present = self.present.lock();
+        let (outage, is_once) = present.clone()?;
+        if is_once {
+            *present = None;
         }
+        Some(outage)
     }
-}
-
-/// An answer whose second half is missing.
-fn half_of() -> Answer {
-    let body = r#"{"token_type":"Bearer","expires_in":3600}"#;
-    Answer::status(200)
-        .header("content-type", "application/json")
-        .body(body)
 }

@@ -1,22 +1,24 @@
-//! What the HTTP faces share: a listener on the loopback, and answers of a broken server, by half or not at all. This
-//! module never handles a token.
+//! What the HTTP faces share: a listener on the loopback, answers of a broken server, by half or not at all, and what an API
+//! keeps of requests. This module never handles a token.
 
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
+use futures_util::stream::{self, StreamExt as _};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body_util::{Either, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinSet, yield_now};
 
 /// An HTTP face that listens on the loopback until this handle is dropped.
 #[derive(Debug)]
@@ -76,6 +78,10 @@ pub(super) fn typed(
     response
 }
 
+pub(super) fn json_of(status: u16, body: &Value) -> Response<Bytes> {
+    typed(status, "application/json", body.to_string())
+}
+
 /// Adds a `Date` header, unless there is one.
 pub(super) fn date(headers: &mut HeaderMap, wall: Duration) {
     if let Ok(date) = httpdate::fmt_http_date(UNIX_EPOCH + wall).try_into() {
@@ -109,33 +115,35 @@ where
     let listener = TcpListener::bind(addr).await?;
     let addr = listener.local_addr()?;
     let origin = format!("http://{addr}");
-    Ok(HttpServer {
-        url: format!("{origin}{path}"),
-        origin,
-        addr,
-        accepting: tokio::spawn(accept(listener, answer)).abort_handle(),
-    })
-}
-
-async fn accept<A, F>(listener: TcpListener, answer: A)
-where
-    A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-    F: Future<Output = Sent> + Send + 'static,
-{
-    // The set is dropped with this task, and the connections with the set.
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
+    let accepting = tokio::spawn(async move {
+        // The set is dropped with this task, and the connections with the set.
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                stream = next_connection(&listener) => {
                     // Half an answer has to be sent before the connection is closed.
                     let _ = stream.set_nodelay(true);
                     connections.spawn(answer_on(stream, answer.clone()));
                 }
-                // Probably out of file descriptors, some of which are closed soon.
-                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-            },
-            Some(_) = connections.join_next() => {}
+                Some(_) = connections.join_next() => {}
+            }
+        }
+    });
+    Ok(HttpServer {
+        url: format!("{origin}{path}"),
+        origin,
+        addr,
+        accepting: accepting.abort_handle(),
+    })
+}
+
+/// The next connection that a client opens.
+pub(super) async fn next_connection(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            // Probably out of file descriptors, some of which are closed soon.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
 }
@@ -160,64 +168,129 @@ where
 #[error("the connection is closed on purpose")]
 struct Closed;
 
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 impl Sent {
-    fn into_response(self) -> Result<Response<SentBody>, Closed> {
+    fn into_response(
+        self,
+    ) -> Result<Response<impl hyper::body::Body<Data = Bytes, Error = BoxError>>, Closed> {
         match self {
-            Self::Whole(response) => Ok(response.map(|body| SentBody {
-                declared: body.len() as u64,
-                rest: body,
-                end: End::Complete,
-            })),
-            Self::Half(response) => Ok(response.map(|body| SentBody {
-                declared: body.len() as u64,
-                rest: body.slice(..body.len() / 2),
-                end: End::Flush,
-            })),
+            Self::Whole(response) => Ok(response.map(|body| Either::Left(Full::new(body)))),
+            Self::Half(response) => {
+                let (mut head, body) = response.into_parts();
+                head.headers.insert(CONTENT_LENGTH, body.len().into());
+                let half = Frame::data(body.slice(..body.len() / 2));
+                let closed = stream::once(async {
+                    // Meanwhile, hyper writes the bytes that it has.
+                    yield_now().await;
+                    Err(Closed)
+                });
+                let body = Either::Right(StreamBody::new(stream::iter([Ok(half)]).chain(closed)));
+                Ok(Response::from_parts(head, body))
+            }
             Self::Nothing => Err(Closed),
         }
     }
 }
 
-struct SentBody {
-    rest: Bytes,
-    declared: u64,
-    end: End,
+/// The requests that are kept: enough for a test to check its last steps, and few enough for a long import.
+const SEEN_LIMIT: usize = 64;
+
+/// Keeps the last requests, oldest first.
+pub(super) fn remember<T>(seen: &mut VecDeque<T>, request: T) {
+    if seen.len() == SEEN_LIMIT {
+        seen.pop_front();
+    }
+    seen.push_back(request);
 }
 
-enum End {
-    Complete,
-    /// One pause, in which hyper writes the bytes that it has.
-    Flush,
-    Close,
+/// Ends a MARC record (ISO 2709).
+const RECORD_TERMINATOR: u8 = 0x1D;
+
+/// The first half of a SHA-256: too long for two bodies of a test to be equal by chance.
+pub(super) type Fingerprint = [u8; 16];
+
+pub(super) fn fingerprint(bytes: impl AsRef<[u8]>) -> Fingerprint {
+    halved(Sha256::digest(bytes))
 }
 
-impl Body for SentBody {
-    type Data = Bytes;
-    type Error = Closed;
+/// What an API keeps of a body while it arrives: the length, the digest and the records' digests, but never the bytes.
+pub(super) struct Body {
+    pub(super) length: u64,
+    terminators: u64,
+    whole: Sha256,
+    record: Sha256,
+    /// The digest of each record, where records are remembered.
+    records: Option<Vec<Fingerprint>>,
+}
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Closed>>> {
-        if !self.rest.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.rest)))));
+impl Body {
+    pub(super) fn new(remembers_records: bool) -> Self {
+        Self {
+            length: 0,
+            terminators: 0,
+            whole: Sha256::new(),
+            record: Sha256::new(),
+            records: remembers_records.then(Vec::new),
         }
-        match self.end {
-            End::Complete => Poll::Ready(None),
-            End::Flush => {
-                self.end = End::Close;
-                cx.waker().wake_by_ref();
-                Poll::Pending
+    }
+
+    pub(super) fn arrived(&mut self, bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        self.whole.update(bytes);
+        for piece in bytes.split_inclusive(|byte| *byte == RECORD_TERMINATOR) {
+            let is_end = piece.last() == Some(&RECORD_TERMINATOR);
+            self.terminators += u64::from(is_end);
+            if let Some(records) = &mut self.records {
+                self.record.update(piece);
+                if is_end {
+                    records.push(halved(self.record.finalize_reset()));
+                }
             }
-            End::Close => Poll::Ready(Some(Err(Closed))),
         }
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && matches!(self.end, End::Complete)
+    /// The number of record terminators. A body without one is one record.
+    pub(super) fn count(&self) -> u64 {
+        self.terminators.max(u64::from(self.length > 0))
     }
 
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.declared)
+    /// The digest of the whole body, and those of its records, where records are remembered.
+    pub(super) fn finish(self) -> (Fingerprint, Vec<Fingerprint>) {
+        let whole = halved(self.whole.finalize());
+        let records = match self.records {
+            Some(records) if records.is_empty() && self.length > 0 => vec![whole],
+            records => records.unwrap_or_default(),
+        };
+        (whole, records)
     }
+}
+
+/// How often each record was taken.
+#[derive(Default)]
+pub(super) struct Taken(HashMap<Fingerprint, u32>);
+
+impl Taken {
+    pub(super) fn note(&mut self, records: &[Fingerprint]) {
+        for record in records {
+            *self.0.entry(*record).or_default() += 1;
+        }
+    }
+
+    /// The number of different records.
+    pub(super) fn distinct(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    /// How often this record was taken.
+    pub(super) fn times(&self, record: impl AsRef<[u8]>) -> u64 {
+        let times = self.0.get(&fingerprint(record));
+        times.copied().unwrap_or_default().into()
+    }
+}
+
+fn halved(digest: impl AsRef<[u8]>) -> Fingerprint {
+    let mut half = Fingerprint::default();
+    half.copy_from_slice(&digest.as_ref()[..size_of::<Fingerprint>()]);
+    half
 }

@@ -1,5 +1,3 @@
-mod http;
-
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::io;
@@ -7,19 +5,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::{Method, StatusCode};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use parking_lot::Mutex;
 use serde::Serialize;
+use serde_json::json;
 
-use self::http::{Keys, Use};
 use super::authorization_server::{AccessCheck, AuthorizationServer};
-use super::body::{Fingerprint, Taken};
+use super::clock::work;
 use super::fault::Answer;
-use super::http::{ANY_PORT, HttpServer};
+use super::http::{
+    ANY_PORT, Body, Fingerprint, HttpServer, Sent, Taken, date, fingerprint, json_of, remember,
+    serve, typed,
+};
 use crate::token::Digest;
-
-/// The requests that are kept: enough for a test to check its last steps, and few enough for a long import.
-const SEEN_LIMIT: usize = 64;
 
 /// How a gateway judges access tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,15 +71,8 @@ pub struct Seen {
 /// ```
 #[derive(Clone)]
 pub struct ImportApi {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    server: AuthorizationServer,
-    gateway: Gateway,
-    time_per_record: Duration,
-    remembers_records: bool,
-    inner: Mutex<Inner>,
+    rules: Arc<ImportApiBuilder>,
+    inner: Arc<Mutex<Inner>>,
 }
 
 #[derive(Default)]
@@ -84,7 +80,8 @@ struct Inner {
     counters: Counters,
     /// The digests of the tokens that Okapi accepted.
     accepted: HashSet<Digest>,
-    keys: Keys,
+    /// The requests with an `Idempotency-Key`. A key takes 40 bytes and is never forgotten.
+    keys: HashMap<Fingerprint, Keyed>,
     /// How often each record was taken, where records are remembered.
     taken: Taken,
     next: VecDeque<Answer>,
@@ -102,39 +99,39 @@ struct Counters {
     conflicts: u64,
 }
 
-/// The decision about a call, before its body is read.
-enum Admission {
-    Scripted(Answer),
-    Unauthorized,
-    Accepted,
+struct Keyed {
+    request: Fingerprint,
+    records: u32,
+    is_answered: bool,
 }
 
 impl ImportApi {
     /// Describes an API that accepts the tokens of `server`.
     #[must_use]
     pub fn builder(server: &AuthorizationServer) -> ImportApiBuilder {
-        ImportApiBuilder::new(server)
+        ImportApiBuilder {
+            server: server.clone(),
+            gateway: Gateway::default(),
+            time_per_record: Duration::ZERO,
+            remembers_records: false,
+        }
     }
 
     /// A call in this process that brings this number of records to `/records`.
     pub async fn call(&self, access: &str, records: u64) -> StatusCode {
         let path = "/records";
-        let admission = self.admit(path, Some(access));
+        let refusal = self.admit(path, Some(access));
         self.note(Seen {
             method: Method::POST,
             path: path.to_owned(),
             bearer: true,
             body: 0,
         });
-        match admission {
-            Admission::Scripted(answer) => answer.into_response().status(),
-            Admission::Unauthorized => StatusCode::UNAUTHORIZED,
-            Admission::Accepted => {
-                self.take(records, &[]);
-                self.spend_time(records).await;
-                StatusCode::OK
-            }
+        if let Some(refusal) = refusal {
+            return refusal.status();
         }
+        self.process(records, &[]).await;
+        StatusCode::OK
     }
 
     /// The HTTP face, on a free port of the loopback. It serves any method and path; [`url`](HttpServer::url) has the path
@@ -156,19 +153,20 @@ impl ImportApi {
 
     /// As [`listen`](Self::listen), at this address.
     pub async fn listen_on(&self, addr: SocketAddr) -> io::Result<HttpServer> {
-        http::listen(self.clone(), addr).await
+        let api = self.clone();
+        serve(addr, "/records", move |request| api.clone().answer(request)).await
     }
 
     /// Answers the next call like this, whatever its path and token. Several answers are given in the order of the calls of
     /// this method.
     pub fn answer_next(&self, answer: Answer) {
-        self.shared.inner.lock().next.push_back(answer);
+        self.inner.lock().next.push_back(answer);
     }
 
     /// Answers every call of this path like this, whatever the token.
     pub fn answer_path(&self, path: impl Into<String>, answer: Answer) {
         let path = path.into();
-        self.shared.inner.lock().by_path.insert(path, answer);
+        self.inner.lock().by_path.insert(path, answer);
     }
 
     counters! {
@@ -191,44 +189,40 @@ impl ImportApi {
     /// accepted once.
     #[must_use]
     pub fn distinct_records(&self) -> u64 {
-        self.shared.inner.lock().taken.distinct()
+        self.inner.lock().taken.distinct()
     }
 
     /// How often this record was accepted over HTTP; zero unless records are
     /// [remembered](ImportApiBuilder::remember_records). A MARC record ends with its terminator.
     #[must_use]
     pub fn times_taken(&self, record: impl AsRef<[u8]>) -> u64 {
-        self.shared.inner.lock().taken.times(record)
+        self.inner.lock().taken.times(record)
     }
 
     /// The last 64 requests that were read whole, oldest first.
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {
-        self.shared.inner.lock().seen.iter().cloned().collect()
+        self.inner.lock().seen.iter().cloned().collect()
     }
 
-    fn admit(&self, path: &str, access: Option<&str>) -> Admission {
-        let mut inner = self.shared.inner.lock();
+    /// Counts a call, and answers it where it is not let in.
+    fn admit(&self, path: &str, access: Option<&str>) -> Option<Response<Bytes>> {
+        let mut inner = self.inner.lock();
         inner.counters.calls += 1;
         let scripted = inner.next.pop_front();
-        let admission = match scripted.or_else(|| inner.by_path.get(path).cloned()) {
-            Some(answer) => Admission::Scripted(answer),
-            None if access.is_some_and(|access| self.accepts(&mut inner, access)) => {
-                Admission::Accepted
-            }
-            None => Admission::Unauthorized,
+        let refusal = match scripted.or_else(|| inner.by_path.get(path).cloned()) {
+            Some(answer) => Some(answer.into_response()),
+            None if access.is_some_and(|access| self.accepts(&mut inner, access)) => None,
+            None => Some(unauthorized()),
         };
-        inner.counters.unauthorized += u64::from(match &admission {
-            Admission::Scripted(answer) => answer.is_unauthorized(),
-            Admission::Unauthorized => true,
-            Admission::Accepted => false,
-        });
-        admission
+        let status = refusal.as_ref().map(Response::status);
+        inner.counters.unauthorized += u64::from(status == Some(StatusCode::UNAUTHORIZED));
+        refusal
     }
 
     fn accepts(&self, inner: &mut Inner, access: &str) -> bool {
-        let live = || self.shared.server.accept(access) == AccessCheck::Live;
-        match self.shared.gateway {
+        let live = || self.rules.server.accept(access) == AccessCheck::Live;
+        match self.rules.gateway {
             Gateway::Eureka => live(),
             Gateway::Okapi => {
                 let name = Digest::of(access);
@@ -237,57 +231,29 @@ impl ImportApi {
         }
     }
 
-    fn note_anonymous(&self) {
-        self.shared.inner.lock().counters.anonymous += 1;
-    }
-
-    /// Takes the records of an accepted call.
-    fn take(&self, count: u64, records: &[Fingerprint]) {
-        let mut inner = self.shared.inner.lock();
-        inner.counters.records += count;
-        inner.taken.note(records);
-    }
-
-    async fn spend_time(&self, records: u64) {
-        let records = u32::try_from(records).unwrap_or(u32::MAX);
-        let span = self.shared.time_per_record.saturating_mul(records);
-        if !span.is_zero() {
-            tokio::time::sleep(span).await;
+    /// Takes the records of a call that was let in.
+    async fn process(&self, count: u64, records: &[Fingerprint]) {
+        {
+            let mut inner = self.inner.lock();
+            inner.counters.records += count;
+            inner.taken.note(records);
         }
+        work(self.rules.time_per_record, count).await;
     }
 
-    fn used(&self, key: Fingerprint, request: Fingerprint, records: u64) -> Use {
-        let mut inner = self.shared.inner.lock();
-        let answer = inner.keys.used(key, request, records);
-        match answer {
-            Use::First => {}
-            Use::Again { .. } => inner.counters.duplicates += 1,
-            Use::Early | Use::Misuse => inner.counters.conflicts += 1,
-        }
-        answer
-    }
-
-    fn answered(&self, key: &Fingerprint) {
-        self.shared.inner.lock().keys.answered(key);
-    }
-
-    fn note(&self, seen: Seen) {
-        let mut inner = self.shared.inner.lock();
-        if inner.seen.len() == SEEN_LIMIT {
-            inner.seen.pop_front();
-        }
-        inner.seen.push_back(seen);
+    fn note(&self, request: Seen) {
+        remember(&mut self.inner.lock().seen, request);
     }
 
     fn counters(&self) -> Counters {
-        self.shared.inner.lock().counters
+        self.inner.lock().counters
     }
 }
 
 impl fmt::Debug for ImportApi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ImportApi")
-            .field("gateway", &self.shared.gateway)
+            .field("gateway", &self.rules.gateway)
             .field("counters", &self.counters())
             .finish_non_exhaustive()
     }
@@ -303,15 +269,6 @@ pub struct ImportApiBuilder {
 }
 
 impl ImportApiBuilder {
-    fn new(server: &AuthorizationServer) -> Self {
-        Self {
-            server: server.clone(),
-            gateway: Gateway::default(),
-            time_per_record: Duration::ZERO,
-            remembers_records: false,
-        }
-    }
-
     setters! {
         /// How the gateway judges tokens. Default: [`Gateway::Eureka`].
         gateway: Gateway => gateway,
@@ -326,13 +283,140 @@ impl ImportApiBuilder {
     #[must_use]
     pub fn build(self) -> ImportApi {
         ImportApi {
-            shared: Arc::new(Shared {
-                server: self.server,
-                gateway: self.gateway,
-                time_per_record: self.time_per_record,
-                remembers_records: self.remembers_records,
-                inner: Mutex::default(),
-            }),
+            rules: Arc::new(self),
+            inner: Arc::default(),
         }
     }
+}
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+const OKAPI_TOKEN: &str = "x-okapi-token";
+
+/// The HTTP face: any request in, JSON out. It never keeps a body, so a long import takes no memory. A request with an
+/// `Idempotency-Key` is processed once, however often it is sent (draft-ietf-httpapi-idempotency-key-header).
+impl ImportApi {
+    async fn answer(self, request: Request<Incoming>) -> Sent {
+        let (head, body) = request.into_parts();
+        if head.method == Method::GET && head.uri.path() == "/counters" {
+            let mut counters = json!(self.counters());
+            counters["distinct_records"] = self.distinct_records().into();
+            return Sent::Whole(json_of(200, &counters));
+        }
+        let access = token(&head.headers);
+        if !(head.headers.contains_key(AUTHORIZATION) || head.headers.contains_key(OKAPI_TOKEN)) {
+            self.inner.lock().counters.anonymous += 1;
+        }
+        // A gateway judges the token when the request arrives, before it has the body.
+        let refusal = self.admit(head.uri.path(), access);
+        let Ok(body) = read(body, self.rules.remembers_records).await else {
+            return Sent::Nothing;
+        };
+        self.note(Seen {
+            bearer: access.is_some(),
+            path: head.uri.path().to_owned(),
+            method: head.method.clone(),
+            body: body.length,
+        });
+        let answer = match refusal {
+            Some(refusal) => Some(refusal),
+            None => self.import(&head, body).await,
+        };
+        let Some(mut response) = answer else {
+            return Sent::Nothing;
+        };
+        date(response.headers_mut(), self.rules.server.date());
+        Sent::Whole(response)
+    }
+
+    /// Processes a request that was let in; `None` if the runtime ends meanwhile.
+    async fn import(&self, head: &Parts, body: Body) -> Option<Response<Bytes>> {
+        let count = body.count();
+        let (whole, records) = body.finish();
+        let Some(key) = head.headers.get(IDEMPOTENCY_KEY) else {
+            self.process(count, &records).await;
+            return Some(accepted(count));
+        };
+        let key = fingerprint(key);
+        let known = self.answer_known(key, request_fingerprint(head, &whole), count);
+        if known.is_some() {
+            return known;
+        }
+        let api = self.clone();
+        // In the connection's own task, a client that hangs up leaves the key unanswered for ever.
+        let work = tokio::spawn(async move {
+            api.process(count, &records).await;
+            if let Some(request) = api.inner.lock().keys.get_mut(&key) {
+                request.is_answered = true;
+            }
+        });
+        work.await.ok()?;
+        Some(accepted(count))
+    }
+
+    /// The answer to a request whose key is known. `None` for the first one, which the caller processes.
+    fn answer_known(
+        &self,
+        key: Fingerprint,
+        request: Fingerprint,
+        records: u64,
+    ) -> Option<Response<Bytes>> {
+        let inner = &mut *self.inner.lock();
+        let Some(first) = inner.keys.get(&key) else {
+            let first = Keyed {
+                request,
+                records: u32::try_from(records).unwrap_or(u32::MAX),
+                is_answered: false,
+            };
+            inner.keys.insert(key, first);
+            return None;
+        };
+        let (status, title) = match first.request == request {
+            true if first.is_answered => {
+                inner.counters.duplicates += 1;
+                return Some(accepted(first.records.into()));
+            }
+            true => (409, "still being worked on"),
+            false => (422, "another request had this key"),
+        };
+        inner.counters.conflicts += 1;
+        Some(json_of(status, &json!({ "title": title })))
+    }
+}
+
+/// The token of `Authorization: Bearer` (RFC 6750 section 2.1), or of FOLIO's own header.
+fn token(headers: &HeaderMap) -> Option<&str> {
+    let Some(authorization) = headers.get(AUTHORIZATION) else {
+        return headers.get(OKAPI_TOKEN)?.to_str().ok();
+    };
+    let (scheme, token) = authorization.to_str().ok()?.split_once(' ')?;
+    let is_bearer = scheme.eq_ignore_ascii_case("bearer");
+    is_bearer.then_some(token.trim())
+}
+
+async fn read(mut incoming: Incoming, remembers_records: bool) -> hyper::Result<Body> {
+    let mut body = Body::new(remembers_records);
+    while let Some(frame) = incoming.frame().await {
+        if let Some(data) = frame?.data_ref() {
+            body.arrived(data);
+        }
+    }
+    Ok(body)
+}
+
+/// The fingerprint by which two requests are equal (section 2.4 of the draft leaves that to the server).
+fn request_fingerprint(head: &Parts, body: &Fingerprint) -> Fingerprint {
+    let line = format!("{} {}\n", head.method, head.uri);
+    fingerprint([line.as_bytes(), body].concat())
+}
+
+fn accepted(records: u64) -> Response<Bytes> {
+    json_of(200, &json!({ "records": records }))
+}
+
+fn unauthorized() -> Response<Bytes> {
+    let mut response = typed(401, "text/plain", "Invalid token");
+    let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    response
 }

@@ -1,23 +1,34 @@
-//! The path of a grant that has arrived, by either face: the grant waits, meets its fault, and is decided.
+//! The path of a grant that has arrived, by either face: the grant waits, meets its fault, and is decided. Both faces share
+//! one decision.
 //!
 //! [`InProcessEndpoint`] is the in-process face: an endpoint without sockets. It reads the server's replies as a careful
-//! OAuth2 client reads answers, and never shows more of a reply than such a client can see.
+//! OAuth2 client reads answers, and never shows more of a reply than such a client can see. The HTTP face takes form requests
+//! and answers with JSON (RFC 6749 sections 3.2 and 5, RFC 7009).
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::StatusCode;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, PRAGMA, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use serde_json::Value;
+use url::form_urlencoded;
 
-use super::super::clock::{Latency, pass};
-use super::super::fault::{Fault, fill};
+use super::super::clock::{back, there, until};
+use super::super::fault::{Fault, fill, met};
+use super::super::http::{Sent, date, response, retry_after, typed};
 use super::AuthorizationServer;
-use super::rules::{Client, Refusal, Words};
+use super::rules::{Client, Refusal};
 use crate::endpoint::{EndpointError, Grant, Issued, ServerProfile, TokenEndpoint, judge_oauth2};
 use crate::token::{AccessToken, Key, RefreshToken, Scope, TokenPair};
 
 /// What a client asks for.
 #[derive(Debug, Clone)]
-pub(super) enum Ask {
+enum Ask {
     /// For this scope. An empty scope asks for the scope that the token had before.
     Refresh(RefreshToken, Scope),
     SignIn,
@@ -26,18 +37,15 @@ pub(super) enum Ask {
 }
 
 /// The client that asks, or why the server cannot identify the client.
-pub(super) type Credentials = Result<Option<Client>, Refusal>;
+type Credentials = Result<Option<Client>, Refusal>;
 
 /// What goes back to the client.
 #[derive(Debug)]
-pub(super) enum Reply {
+enum Reply {
     Issued(Issued),
     Refused(Refusal),
-    Scripted {
-        status: u16,
-        body: String,
-        retry_after: Option<Duration>,
-    },
+    /// A status, a body, and the pause of `Retry-After`.
+    Scripted(u16, String, Option<Duration>),
     /// Half of this answer arrives.
     Truncated(Issued),
     Dropped,
@@ -47,76 +55,45 @@ impl AuthorizationServer {
     /// Decides a grant that has arrived, and then waits for the second half of the latency.
     ///
     /// The caller runs this in a task of its own: a client that hangs up does not undo a grant that has arrived.
-    pub(super) async fn decide(self, ask: Ask, client: Credentials) -> Reply {
+    async fn decide(self, ask: Ask, client: Credentials) -> Reply {
         let fault = self.arrive(&ask);
-        self.released().await;
-        if let Some(Fault::DelayBefore(delay)) = fault {
-            pass(delay).await;
-        }
-        let late = match fault {
-            Some(Fault::Delay(delay)) => delay,
-            _ => Duration::ZERO,
-        };
-        let reply = self.reply(&ask, client, fault);
-        pass(late).await;
-        self.back().await;
+        until(&self.shared.holds, |holds| *holds == 0).await;
+        let reply = met(fault, |fault| self.reply(&ask, client, fault)).await;
+        back(self.latency()).await;
         reply
     }
 
-    /// The first half of the latency: the way of the request.
-    pub(super) async fn there(&self) {
-        Latency::of(self.latency()).there().await;
-    }
-
-    /// The second half of the latency: the way of the answer.
-    pub(super) async fn back(&self) {
-        Latency::of(self.latency()).back().await;
-    }
-
+    /// Counts the grant, and takes its fault.
     fn arrive(&self, ask: &Ask) -> Option<Fault> {
-        let mut inner = self.shared.inner.lock();
+        let fault = self.shared.faults.lock().take();
         match ask {
             Ask::Refresh(..) => self.shared.exchanges.send_modify(|count| *count += 1),
-            Ask::SignIn => inner.state.counters.sign_ins += 1,
+            Ask::SignIn => self.state().counters.sign_ins += 1,
             Ask::Malformed(_) => {}
         }
-        inner.faults.next()
-    }
-
-    async fn released(&self) {
-        let mut holds = self.shared.holds.subscribe();
-        // The wait fails only without a sender, which lives as long as this server.
-        let _ = holds.wait_for(|holds| *holds == 0).await;
+        fault
     }
 
     fn reply(&self, ask: &Ask, client: Credentials, fault: Option<Fault>) -> Reply {
-        let now = self.shared.clock.now();
-        let mut inner = self.shared.inner.lock();
-        let state = &mut inner.state;
+        let (now, mut state) = (self.now(), self.state());
         let undone = matches!(fault, Some(Fault::Status { .. } | Fault::DropBefore));
         if let Ask::Refresh(token, _) = ask
             && (undone || client.is_err())
         {
             state.note_replay(token.expose());
         }
-        match fault {
+        let fault = match fault {
             Some(Fault::DropBefore) => return Reply::Dropped,
             Some(Fault::Status {
                 status,
                 body,
                 retry_after,
-            }) => {
-                return Reply::Scripted {
-                    status,
-                    body,
-                    retry_after,
-                };
-            }
-            _ => {}
-        }
+            }) => return Reply::Scripted(status, body, retry_after),
+            fault => fault,
+        };
         let decided = client.and_then(|client| match ask {
             Ask::Refresh(token, scope) => {
-                state.refresh_for(scope, token.expose(), client.as_ref(), now)
+                state.refresh(token.expose(), scope, client.as_ref(), now)
             }
             Ask::SignIn => state.sign_in(client.as_ref(), now),
             Ask::Malformed(refusal) => Err(*refusal),
@@ -125,20 +102,14 @@ impl AuthorizationServer {
             (_, Some(Fault::DropAfter)) => Reply::Dropped,
             (Err(refusal), _) => Reply::Refused(refusal),
             (Ok(issued), Some(Fault::Truncate)) => Reply::Truncated(issued),
-            (Ok(issued), Some(Fault::Body { status, body })) => Reply::Scripted {
-                status,
-                body: filled(&body, &issued),
-                retry_after: None,
-            },
+            (Ok(issued), Some(Fault::Body { status, body })) => {
+                let access = issued.access.as_ref().map_or("", AccessToken::expose);
+                let refresh = issued.refresh.as_ref().map_or("", RefreshToken::expose);
+                Reply::Scripted(status, fill(&body, access, refresh), None)
+            }
             (Ok(issued), _) => Reply::Issued(issued),
         }
     }
-}
-
-fn filled(template: &str, issued: &Issued) -> String {
-    let access = issued.access.as_ref().map_or("", AccessToken::expose);
-    let refresh = issued.refresh.as_ref().map_or("", RefreshToken::expose);
-    fill(template, access, refresh)
 }
 
 /// An [`AuthorizationServer`] in this process, as a [`TokenEndpoint`].
@@ -187,17 +158,14 @@ impl InProcessEndpoint {
     /// The credentials that the client presents. Default: those of the server's own client.
     #[must_use]
     pub fn with_client(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
-        self.client = Some(Client {
-            id: id.into(),
-            secret: secret.into(),
-        });
+        self.client = Some(Client::new(id, secret));
         self
     }
 
     /// Sends the grant and waits for the reply.
     async fn ask(&self, ask: Ask) -> Result<Reply, EndpointError> {
         // A request that has not arrived yet is dropped with the client.
-        self.server.there().await;
+        there(self.server.latency()).await;
         let decision = self.server.clone().decide(ask, Ok(self.client.clone()));
         tokio::spawn(decision).await.map_err(EndpointError::unknown)
     }
@@ -223,12 +191,8 @@ impl TokenEndpoint for InProcessEndpoint {
             .map_err(EndpointError::unknown)??;
         match reply {
             Reply::Issued(issued) => Ok(issued.server_time(self.server.date())),
-            Reply::Refused(refusal) => Err(refused(refusal, self.server.words())),
-            Reply::Scripted {
-                status,
-                body,
-                retry_after,
-            } => {
+            Reply::Refused(refusal) => Err(refusal.error(self.server.words())),
+            Reply::Scripted(status, body, retry_after) => {
                 // A client cannot read an answer whose status HTTP does not have.
                 let status = StatusCode::from_u16(status).map_err(EndpointError::unknown)?;
                 let issued = judge_oauth2(status, body, retry_after)?;
@@ -240,7 +204,7 @@ impl TokenEndpoint for InProcessEndpoint {
     }
 
     fn can_sign_in(&self) -> bool {
-        self.server.allows_sign_in()
+        self.server.state().rules.sign_in
     }
 
     async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
@@ -252,10 +216,10 @@ impl TokenEndpoint for InProcessEndpoint {
         if !self.server.is_reachable() {
             return Err(EndpointError::not_sent("connection refused"));
         }
-        self.server.there().await;
-        let revoked = self.server.revoke(token, self.client.as_ref());
-        self.server.back().await;
-        revoked.map_err(|refusal| refused(refusal, self.server.words()))
+        there(self.server.latency()).await;
+        let revoked = self.server.state().revoke(token, self.client.as_ref());
+        back(self.server.latency()).await;
+        revoked.map_err(|refusal| refusal.error(self.server.words()))
     }
 
     fn profile(&self) -> ServerProfile {
@@ -271,13 +235,176 @@ impl TokenEndpoint for InProcessEndpoint {
     }
 }
 
-fn refused(refusal: Refusal, words: Words) -> EndpointError {
-    let code = refusal.code(words);
-    if refusal.is_verdict(words) {
-        EndpointError::rejected(code)
-    } else {
-        EndpointError::refused(code)
+/// Bytes of a request's body, far more than a grant needs.
+const BODY_LIMIT: usize = 64 * 1024;
+
+/// Answers a request over HTTP.
+pub(super) async fn answer(server: AuthorizationServer, request: Request<Incoming>) -> Sent {
+    let (head, body) = request.into_parts();
+    let revokes = match head.uri.path() {
+        "/token" => false,
+        "/revoke" => true,
+        _ => return server.sent(404, Bytes::new()),
+    };
+    if head.method != Method::POST {
+        return server.sent(405, Bytes::new());
     }
+    let Ok(body) = Limited::new(body, BODY_LIMIT).collect().await else {
+        return server.refused(Refusal::InvalidRequest);
+    };
+    let form = Form::parse(&body.to_bytes());
+    let client = form.client(&head.headers);
+    // A grant that was read whole is decided, also if the client hangs up now.
+    let task = tokio::spawn(async move {
+        there(server.latency()).await;
+        if !revokes {
+            let reply = server.clone().decide(form.ask(), client).await;
+            return server.send(reply);
+        }
+        let revoked = client.and_then(|client| {
+            let token = form.value("token").ok_or(Refusal::InvalidRequest)?;
+            server.state().revoke(token, client.as_ref())
+        });
+        back(server.latency()).await;
+        match revoked {
+            Ok(()) => server.sent(200, Bytes::new()),
+            Err(refusal) => server.refused(refusal),
+        }
+    });
+    task.await.unwrap_or(Sent::Nothing)
+}
+
+impl AuthorizationServer {
+    fn send(&self, reply: Reply) -> Sent {
+        match reply {
+            Reply::Issued(issued) => self.sent(200, json_of(&issued)),
+            Reply::Refused(refusal) => self.refused(refusal),
+            Reply::Scripted(status, body, pause) => {
+                let mut response = self.response(status, body.into());
+                retry_after(response.headers_mut(), pause);
+                Sent::Whole(response)
+            }
+            Reply::Truncated(issued) => Sent::Half(self.response(200, json_of(&issued))),
+            Reply::Dropped => Sent::Nothing,
+        }
+    }
+
+    fn refused(&self, refusal: Refusal) -> Sent {
+        let (status, body) = refusal.answer(self.words());
+        let mut response = self.response(status, body.to_string().into());
+        if refusal == Refusal::InvalidClient {
+            let challenge = HeaderValue::from_static("Basic realm=\"token\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        Sent::Whole(response)
+    }
+
+    fn sent(&self, status: u16, body: Bytes) -> Sent {
+        Sent::Whole(self.response(status, body))
+    }
+
+    /// An answer with the headers that all answers have.
+    fn response(&self, status: u16, body: Bytes) -> Response<Bytes> {
+        let mut response = if body.is_empty() {
+            response(status, body)
+        } else {
+            typed(status, "application/json", body)
+        };
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+        date(headers, self.date());
+        response
+    }
+}
+
+fn json_of(issued: &Issued) -> Bytes {
+    let access = issued.access.as_ref().map(AccessToken::expose);
+    let refresh = issued.refresh.as_ref().map(RefreshToken::expose);
+    let scope = issued.scope.as_ref().map(ToString::to_string);
+    let members = [
+        ("access_token", access.map(Value::from)),
+        ("token_type", issued.token_type.clone().map(Value::from)),
+        ("expires_in", issued.expires_in.map(seconds)),
+        ("refresh_token", refresh.map(Value::from)),
+        ("refresh_expires_in", issued.refresh_expires_in.map(seconds)),
+        ("scope", scope.map(Value::from)),
+    ];
+    let present = members.into_iter();
+    let present = present.filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(present.collect()).to_string().into()
+}
+
+/// Whole seconds as an integer, as servers write them, and else a fraction.
+fn seconds(span: Duration) -> Value {
+    if span.subsec_nanos() == 0 {
+        span.as_secs().into()
+    } else {
+        span.as_secs_f64().into()
+    }
+}
+
+/// The parameters of a request's body.
+struct Form(Vec<(String, String)>);
+
+impl Form {
+    fn parse(body: &[u8]) -> Self {
+        Self(form_urlencoded::parse(body).into_owned().collect())
+    }
+
+    /// A parameter without a value counts as omitted (RFC 6749 section 3.2).
+    fn value(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(found, value)| found == name && !value.is_empty())
+            .map(|(_, value)| value.as_str())
+    }
+
+    fn ask(&self) -> Ask {
+        match (self.value("grant_type"), self.value("refresh_token")) {
+            (Some("refresh_token"), Some(token)) => {
+                let scope = self.value("scope").unwrap_or_default();
+                Ask::Refresh(token.into(), Scope::parse(scope))
+            }
+            (Some("client_credentials"), _) => Ask::SignIn,
+            (Some("refresh_token") | None, _) => Ask::Malformed(Refusal::InvalidRequest),
+            (Some(_), _) => Ask::Malformed(Refusal::UnsupportedGrantType),
+        }
+    }
+
+    /// The client that the header or the body names; both at once is an error (RFC 6749 section 2.3).
+    fn client(&self, headers: &HeaderMap) -> Credentials {
+        let secret = self.value("client_secret");
+        let Some(header) = headers.get(AUTHORIZATION) else {
+            let id = self.value("client_id");
+            return Ok(id.map(|id| Client::new(id, secret.unwrap_or_default())));
+        };
+        if secret.is_some() {
+            return Err(Refusal::InvalidRequest);
+        }
+        let in_header = header.to_str().ok().and_then(basic);
+        in_header.map(Some).ok_or(Refusal::InvalidClient)
+    }
+}
+
+/// Reads Basic credentials, both parts form-encoded (RFC 6749 section 2.3.1).
+fn basic(header: &str) -> Option<Client> {
+    let (scheme, credentials) = header.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = BASE64_STANDARD.decode(credentials.trim()).ok()?;
+    let (id, secret) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    Some(Client::new(form_decoded(id)?, form_decoded(secret)?))
+}
+
+/// `None` for a text with characters that form-encoding replaces.
+fn form_decoded(text: &str) -> Option<String> {
+    if text.contains(['&', '=']) {
+        return None;
+    }
+    let decoded = form_urlencoded::parse(text.as_bytes()).next();
+    Some(decoded.map_or(String::new(), |(name, _)| name.into_owned()))
 }
 
 #[cfg(test)]

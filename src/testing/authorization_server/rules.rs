@@ -1,11 +1,16 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
-use super::AuthorizationServer;
+use super::state::State;
+use super::{AuthorizationServer, Shared, seed};
 use crate::clock::{Clock, SystemClock};
+use crate::endpoint::EndpointError;
 use crate::token::{RefreshExpiry, Scope};
 
 /// What the server does with a refresh token that was consumed before.
@@ -71,8 +76,9 @@ pub enum RefreshTokens {
 }
 
 /// The wording of refusals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Words {
+    #[default]
     Rfc6749,
     Light4j,
 }
@@ -92,87 +98,66 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    pub(super) fn code(self, words: Words) -> &'static str {
+    /// The status, the code, and light-4j's message.
+    fn worded(self, words: Words) -> (u16, &'static str, Option<&'static str>) {
         match (words, self) {
-            (Words::Light4j, Self::InvalidClient) => "ERR12007",
-            (Words::Light4j, Self::OtherScope) => "ERR12027",
-            (Words::Light4j, Self::OtherClient) => "ERR12028",
-            (Words::Light4j, Self::InvalidGrant) => "ERR12029",
-            (_, Self::InvalidRequest) => "invalid_request",
-            (_, Self::InvalidClient) => "invalid_client",
-            (_, Self::InvalidGrant | Self::OtherClient) => "invalid_grant",
-            (_, Self::OtherScope) => "invalid_scope",
-            (_, Self::UnauthorizedClient) => "unauthorized_client",
-            (_, Self::UnsupportedGrantType) => "unsupported_grant_type",
+            (Words::Light4j, Self::InvalidClient) => (401, "ERR12007", Some("UNAUTHORIZED_CLIENT")),
+            (Words::Light4j, Self::OtherScope) => (400, "ERR12027", Some("MISMATCH_SCOPE")),
+            (Words::Light4j, Self::OtherClient) => (400, "ERR12028", Some("MISMATCH_CLIENT_ID")),
+            (Words::Light4j, Self::InvalidGrant) => {
+                (404, "ERR12029", Some("REFRESH_TOKEN_NOT_FOUND"))
+            }
+            (_, Self::InvalidRequest) => (400, "invalid_request", None),
+            (_, Self::InvalidClient) => (401, "invalid_client", None),
+            (_, Self::InvalidGrant | Self::OtherClient) => (400, "invalid_grant", None),
+            (_, Self::OtherScope) => (400, "invalid_scope", None),
+            (_, Self::UnauthorizedClient) => (400, "unauthorized_client", None),
+            (_, Self::UnsupportedGrantType) => (400, "unsupported_grant_type", None),
         }
     }
 
-    pub(super) fn status(self, words: Words) -> u16 {
-        match (words, self) {
-            (Words::Light4j, Self::InvalidGrant) => 404,
-            (_, Self::InvalidClient) => 401,
-            _ => 400,
-        }
-    }
-
-    pub(super) fn body(self, words: Words) -> Value {
-        let (status, code) = (self.status(words), self.code(words));
-        let message = match (words, self) {
-            (Words::Light4j, Self::InvalidClient) => "UNAUTHORIZED_CLIENT",
-            (Words::Light4j, Self::OtherScope) => "MISMATCH_SCOPE",
-            (Words::Light4j, Self::OtherClient) => "MISMATCH_CLIENT_ID",
-            (Words::Light4j, Self::InvalidGrant) => "REFRESH_TOKEN_NOT_FOUND",
-            _ => return json!({ "error": code }),
+    /// The status and the body of an answer over HTTP.
+    pub(super) fn answer(self, words: Words) -> (u16, Value) {
+        let (status, code, message) = self.worded(words);
+        let body = match message {
+            Some(message) => {
+                json!({ "statusCode": status, "code": code, "message": message, "severity": "ERROR" })
+            }
+            None => json!({ "error": code }),
         };
-        json!({ "statusCode": status, "code": code, "message": message, "severity": "ERROR" })
+        (status, body)
     }
 
-    /// Whether the refusal reports a dead refresh token.
-    pub(super) fn is_verdict(self, words: Words) -> bool {
+    /// The error of a client that reads the answer.
+    pub(super) fn error(self, words: Words) -> EndpointError {
+        let (_, code, _) = self.worded(words);
+        // These answers report a dead refresh token.
         match self {
-            Self::InvalidGrant => true,
-            Self::OtherClient => words == Words::Rfc6749,
-            _ => false,
+            Self::InvalidGrant => EndpointError::rejected(code),
+            Self::OtherClient if words == Words::Rfc6749 => EndpointError::rejected(code),
+            _ => EndpointError::refused(code),
         }
     }
 }
 
-/// A hundred years.
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-
 /// Describes an [`AuthorizationServer`]; see [`AuthorizationServer::builder`].
 #[derive(Debug)]
 pub struct AuthorizationServerBuilder {
-    rules: Rules,
+    pub(super) rules: Rules,
     clock: Arc<dyn Clock>,
 }
 
 impl AuthorizationServerBuilder {
     pub(super) fn new() -> Self {
-        Self {
-            rules: Rules::default(),
-            clock: Arc::new(SystemClock),
-        }
-    }
-
-    pub(super) fn light_oauth2() -> Self {
-        let mut builder = Self::new().reuse(Reuse::Refuse).refresh_ttl(FOR_EVER);
-        builder.rules.issue_refresh_expires_in = false;
-        builder.rules.other_client_burns = true;
-        builder.rules.token_type = "bearer";
-        builder.rules.words = Words::Light4j;
-        builder
-    }
-
-    pub(super) fn wso2() -> Self {
-        Self::new()
-            .access_ttl(Duration::from_secs(3_600))
-            .refresh_ttl(Duration::from_secs(86_400))
-            .old_access_dies(true)
-            .reuse(Reuse::Renew {
-                window: Duration::from_secs(30),
-                times: 1,
-            })
+        let rules = Rules {
+            access_ttl: Duration::from_secs(600),
+            refresh_ttl: Duration::from_secs(7 * 24 * 60 * 60),
+            issue_refresh_expires_in: true,
+            token_type: "Bearer",
+            ..Rules::default()
+        };
+        let clock = Arc::new(SystemClock);
+        Self { rules, clock }
     }
 
     /// The server's clock. Default: the [`SystemClock`].
@@ -216,32 +201,35 @@ impl AuthorizationServerBuilder {
     /// The one client that the server serves. Default: all clients, authenticated or not.
     #[must_use]
     pub fn client(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
-        self.rules.client = Some(Client {
-            id: id.into(),
-            secret: secret.into(),
-        });
+        self.rules.client = Some(Client::new(id, secret));
         self
     }
 
     /// Another client that the server knows. It owns no family: the server refuses each refresh token that it presents.
     #[must_use]
     pub fn another_client(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
-        self.rules.other_clients.push(Client {
-            id: id.into(),
-            secret: secret.into(),
-        });
+        self.rules.other_clients.push(Client::new(id, secret));
         self
     }
 
     /// The server, with no family yet.
     #[must_use]
     pub fn build(self) -> AuthorizationServer {
-        AuthorizationServer::new(self.rules, self.clock)
+        AuthorizationServer {
+            shared: Arc::new(Shared {
+                clock: self.clock,
+                state: Mutex::new(State::new(self.rules, seed())),
+                faults: Mutex::default(),
+                reachable: AtomicBool::new(true),
+                exchanges: watch::Sender::new(0),
+                holds: watch::Sender::new(0),
+            }),
+        }
     }
 }
 
 /// All settings of the builder but the clock.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Rules {
     pub(super) access_ttl: Duration,
     pub(super) refresh_ttl: Duration,
@@ -255,34 +243,10 @@ pub(super) struct Rules {
     /// Clients that the server knows and that own no family.
     pub(super) other_clients: Vec<Client>,
     pub(super) wrong_client_burns: bool,
-    pub(super) other_client_burns: bool,
     pub(super) token_type: &'static str,
     pub(super) words: Words,
     pub(super) sign_in: bool,
     pub(super) latency: Duration,
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        Self {
-            access_ttl: Duration::from_secs(600),
-            refresh_ttl: Duration::from_secs(7 * 24 * 60 * 60),
-            refresh_expiry: RefreshExpiry::Sliding,
-            reuse: Reuse::RevokeFamily,
-            refresh_tokens: RefreshTokens::Rotated,
-            old_access_dies: false,
-            issue_refresh_expires_in: true,
-            scope: None,
-            client: None,
-            other_clients: Vec::new(),
-            wrong_client_burns: false,
-            other_client_burns: false,
-            token_type: "Bearer",
-            words: Words::Rfc6749,
-            sign_in: false,
-            latency: Duration::ZERO,
-        }
-    }
 }
 
 /// A client's id and secret.
@@ -290,6 +254,13 @@ impl Default for Rules {
 pub(super) struct Client {
     pub(super) id: String,
     pub(super) secret: String,
+}
+
+impl Client {
+    pub(super) fn new(id: impl Into<String>, secret: impl Into<String>) -> Self {
+        let (id, secret) = (id.into(), secret.into());
+        Self { id, secret }
+    }
 }
 
 impl fmt::Debug for Client {

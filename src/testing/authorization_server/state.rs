@@ -6,14 +6,14 @@
 
 #[cfg(test)]
 mod tests;
-mod tokens;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use super::rules::{Client, RefreshTokens, Refusal, Rules, Words};
+use super::rules::{Client, GraceAnswer, RefreshTokens, Refusal, Reuse, Rules, Words};
 use crate::clock::Timestamp;
 use crate::endpoint::Issued;
-use crate::token::Scope;
+use crate::token::{AccessToken, Digest, RefreshExpiry, RefreshToken, Scope};
 
 /// What an access token is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,9 @@ pub enum AccessCheck {
     Unknown,
 }
 
+/// What the server decides about a grant.
+type Decision = Result<Issued, Refusal>;
+
 /// Counters for tests.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counters {
@@ -38,6 +41,7 @@ pub(super) struct Counters {
     pub(super) revocations: u64,
 }
 
+#[derive(Default)]
 pub(super) struct State {
     pub(super) rules: Rules,
     pub(super) counters: Counters,
@@ -62,6 +66,12 @@ struct Refresh {
     /// The last access token issued with this refresh token.
     access: String,
     fate: Fate,
+}
+
+impl Refresh {
+    fn is_live(&self) -> bool {
+        matches!(self.fate, Fate::Live)
+    }
 }
 
 #[derive(Clone)]
@@ -94,12 +104,8 @@ impl State {
     pub(super) fn new(rules: Rules, seed: u128) -> Self {
         Self {
             rules,
-            counters: Counters::default(),
             seed,
-            minted: 0,
-            families: Vec::new(),
-            refresh: HashMap::new(),
-            access: HashMap::new(),
+            ..Self::default()
         }
     }
 
@@ -114,11 +120,7 @@ impl State {
     }
 
     /// Exchanges the client's own credentials for the first pair of a new family.
-    pub(super) fn sign_in(
-        &mut self,
-        client: Option<&Client>,
-        now: Timestamp,
-    ) -> Result<Issued, Refusal> {
+    pub(super) fn sign_in(&mut self, client: Option<&Client>, now: Timestamp) -> Decision {
         self.authenticate(client)?;
         if !self.rules.sign_in {
             return Err(Refusal::UnauthorizedClient);
@@ -126,32 +128,22 @@ impl State {
         Ok(self.issue(now))
     }
 
-    /// As [`refresh`](Self::refresh), for a scope. Only light-oauth2 checks the scope.
-    pub(super) fn refresh_for(
-        &mut self,
-        scope: &Scope,
-        token: &str,
-        client: Option<&Client>,
-        now: Timestamp,
-    ) -> Result<Issued, Refusal> {
-        let looks = self.rules.words == Words::Light4j && self.authenticate(client).is_ok();
-        if looks && !self.has_scope(scope) && self.is_live_refresh(token, now) {
-            self.bury(token);
-            return Err(Refusal::OtherScope);
-        }
-        self.refresh(token, client, now)
-    }
-
-    /// Exchanges a refresh token for the next pair (RFC 6749 section 6).
+    /// Exchanges a refresh token for the next pair (RFC 6749 section 6). Only light-oauth2 checks the scope.
     pub(super) fn refresh(
         &mut self,
         token: &str,
+        scope: &Scope,
         client: Option<&Client>,
         now: Timestamp,
-    ) -> Result<Issued, Refusal> {
+    ) -> Decision {
         self.note_replay(token);
         if let Err(refusal) = self.authenticate(client) {
             return Err(self.refuse_client(token, refusal));
+        }
+        let checks_scope = self.rules.words == Words::Light4j;
+        if checks_scope && !self.has_scope(scope) && self.is_live_refresh(token, now) {
+            self.bury(token);
+            return Err(Refusal::OtherScope);
         }
         let held = self.refresh.get(token).cloned();
         let held = held.ok_or(Refusal::InvalidGrant)?;
@@ -159,17 +151,15 @@ impl State {
             return Err(Refusal::InvalidGrant);
         }
         match held.fate {
-            Fate::Dead => Err(Refusal::InvalidGrant),
-            Fate::Live if now >= held.expires_at => Err(Refusal::InvalidGrant),
-            Fate::Live => Ok(self.rotate(token, held, now)),
+            Fate::Live if now < held.expires_at => Ok(self.rotate(token, held, now)),
+            Fate::Live | Fate::Dead => Err(Refusal::InvalidGrant),
             Fate::Consumed(first) => self.reuse(token, held.family, first, now),
         }
     }
 
     /// Counts a grant that presents a consumed token, whatever the answer.
     pub(super) fn note_replay(&mut self, token: &str) {
-        let consumed = |held: &Refresh| matches!(held.fate, Fate::Consumed(_));
-        self.counters.replays += u64::from(self.refresh.get(token).is_some_and(consumed));
+        self.counters.replays += u64::from(self.is_consumed(token));
     }
 
     /// Revokes the family of an access or refresh token (RFC 7009 section 2.1). An unknown token is not an error.
@@ -206,19 +196,15 @@ impl State {
     /// Checks the token on behalf of an API that uses the token.
     pub(super) fn accept(&mut self, token: &str, now: Timestamp) -> AccessCheck {
         let worth = self.check(token, now);
-        if worth == AccessCheck::Live
-            && let Some(held) = self.access.get_mut(token)
-        {
-            held.used = true;
+        if let Some(held) = self.access.get_mut(token) {
+            held.used |= worth == AccessCheck::Live;
         }
         worth
     }
 
     pub(super) fn is_live_refresh(&self, token: &str, now: Timestamp) -> bool {
         self.refresh.get(token).is_some_and(|held| {
-            matches!(held.fate, Fate::Live)
-                && now < held.expires_at
-                && !self.families[held.family].revoked
+            held.is_live() && now < held.expires_at && !self.families[held.family].revoked
         })
     }
 
@@ -244,8 +230,9 @@ impl State {
     fn refuse_client(&mut self, token: &str, refusal: Refusal) -> Refusal {
         let is_other = refusal == Refusal::OtherClient;
         let held = self.refresh.get(token);
-        let is_live = held.is_some_and(|held| matches!(held.fate, Fate::Live));
-        if self.rules.wrong_client_burns || is_other && self.rules.other_client_burns {
+        let is_live = held.is_some_and(Refresh::is_live);
+        let other_burns = self.rules.words == Words::Light4j;
+        if self.rules.wrong_client_burns || is_other && other_burns {
             self.bury(token);
         }
         if is_other && !is_live {
@@ -260,42 +247,45 @@ impl State {
         if self.rules.old_access_dies {
             self.revoke_access(&held.access);
         }
-        if self.rules.refresh_tokens == RefreshTokens::Rotated {
-            let answer = self.new_pair(held.family, now);
-            let first = Use {
-                at: now,
-                answer: answer.clone(),
-                again: 0,
-            };
-            self.consume(token, first);
-            return answer;
-        }
+        let kept = match self.rules.refresh_tokens {
+            RefreshTokens::Rotated => return self.consume(token, held.family, now, 0, now),
+            RefreshTokens::Echoed => Some(token),
+            RefreshTokens::Omitted => None,
+            RefreshTokens::Empty => Some(""),
+        };
         held.access = self.new_access(held.family, now);
         let mut answer = self.answer(&held.access, now);
-        match self.rules.refresh_tokens {
-            RefreshTokens::Rotated | RefreshTokens::Omitted => {}
-            RefreshTokens::Empty => answer.refresh = Some("".into()),
-            RefreshTokens::Echoed => {
-                held.expires_at = self.refresh_expiry(held.family, now);
-                answer.refresh = Some(token.into());
-                answer.refresh_expires_in = self.reported(held.expires_at, now);
-            }
+        answer.refresh = kept.map(RefreshToken::from);
+        if self.rules.refresh_tokens == RefreshTokens::Echoed {
+            held.expires_at = self.expiry(held.family, self.rules.refresh_ttl, now);
+            answer.refresh_expires_in = self.reported(held.expires_at, now);
         }
         self.refresh.insert(token.to_owned(), held);
         answer
     }
 
-    fn consume(&mut self, token: &str, by: Use) {
+    /// The next pair, for a token that is consumed by this use: the first one was at this time, and `again` more came
+    /// after it.
+    fn consume(
+        &mut self,
+        token: &str,
+        family: usize,
+        at: Timestamp,
+        again: u32,
+        now: Timestamp,
+    ) -> Issued {
+        let answer = self.new_pair(family, now);
         if let Some(held) = self.refresh.get_mut(token) {
-            held.fate = Fate::Consumed(by);
+            let answer = answer.clone();
+            held.fate = Fate::Consumed(Use { at, answer, again });
         }
+        answer
     }
 
     /// Kills a refresh token that was not consumed.
     fn bury(&mut self, token: &str) {
-        if let Some(held) = self.refresh.get_mut(token)
-            && matches!(held.fate, Fate::Live)
-        {
+        let held = self.refresh.get_mut(token);
+        if let Some(held) = held.filter(|held| held.is_live()) {
             held.fate = Fate::Dead;
         }
     }
@@ -304,5 +294,130 @@ impl State {
         if let Some(held) = self.access.get_mut(token) {
             held.revoked = true;
         }
+    }
+}
+
+/// Issuing tokens.
+impl State {
+    fn new_pair(&mut self, family: usize, now: Timestamp) -> Issued {
+        let access = self.new_access(family, now);
+        let token = self.mint("rt");
+        let expires_at = self.expiry(family, self.rules.refresh_ttl, now);
+        let mut answer = self.answer(&access, now);
+        answer.refresh = Some(token.as_str().into());
+        answer.refresh_expires_in = self.reported(expires_at, now);
+        let held = Refresh {
+            family,
+            expires_at,
+            access,
+            fate: Fate::Live,
+        };
+        self.refresh.insert(token, held);
+        answer
+    }
+
+    fn new_access(&mut self, family: usize, now: Timestamp) -> String {
+        let token = self.mint("at");
+        let held = Access {
+            family,
+            expires_at: self.expiry(family, self.rules.access_ttl, now),
+            revoked: false,
+            used: false,
+        };
+        self.access.insert(token.clone(), held);
+        token
+    }
+
+    /// In an absolute session, no token outlives the session.
+    fn expiry(&self, family: usize, ttl: Duration, now: Timestamp) -> Timestamp {
+        match self.rules.refresh_expiry {
+            RefreshExpiry::Sliding => now + ttl,
+            RefreshExpiry::Absolute => self.families[family].ends_at.min(now + ttl),
+        }
+    }
+
+    /// The part of an answer that describes the access token.
+    fn answer(&self, access: &str, now: Timestamp) -> Issued {
+        let held = self.access.get(access);
+        Issued {
+            access: Some(AccessToken::new(access)),
+            expires_in: held.map(|held| held.expires_at.since(now)),
+            refresh_expiry: self.rules.refresh_expiry,
+            token_type: Some(self.rules.token_type.to_owned()),
+            scope: self.rules.scope.clone(),
+            ..Issued::default()
+        }
+    }
+
+    fn reported(&self, expires_at: Timestamp, now: Timestamp) -> Option<Duration> {
+        let is_reported = self.rules.issue_refresh_expires_in;
+        is_reported.then(|| expires_at.since(now))
+    }
+
+    /// A new opaque token of 128 bits, which cannot be guessed without the seed.
+    fn mint(&mut self, kind: &str) -> String {
+        self.minted += 1;
+        let digest = Digest::of(format!("{:032x} {}", self.seed, self.minted));
+        format!("{kind}-{digest}")
+    }
+}
+
+/// The answer to a consumed refresh token that a client presents again.
+impl State {
+    /// The answer to a consumed refresh token.
+    fn reuse(&mut self, token: &str, family: usize, first: Use, now: Timestamp) -> Decision {
+        let age = now.since(first.at);
+        let is_newest = !self.is_consumed(first.successor());
+        match self.rules.reuse {
+            Reuse::Linked { window } if age < window && is_newest => return Ok(first.answer),
+            Reuse::Renew { window, times } if age < window && first.again < times && is_newest => {
+                return Ok(self.renew(token, family, &first, now));
+            }
+            Reuse::Grace { window, answer } if age < window => match answer {
+                GraceAnswer::SamePair if is_newest => return Ok(first.answer),
+                GraceAnswer::Fork => {
+                    self.counters.rotations += 1;
+                    return Ok(self.new_pair(family, now));
+                }
+                GraceAnswer::LastWins if !self.is_used(first.successor()) => {
+                    return Ok(self.renew(token, family, &first, now));
+                }
+                GraceAnswer::SamePair | GraceAnswer::LastWins => {}
+            },
+            _ => {}
+        }
+        if let Reuse::RevokeFamily | Reuse::Grace { .. } = self.rules.reuse {
+            self.families[family].revoked = true;
+            self.counters.families_revoked += 1;
+        }
+        Err(Refusal::InvalidGrant)
+    }
+
+    /// Another pair for a consumed refresh token. The pair that the token brought before dies.
+    fn renew(&mut self, token: &str, family: usize, first: &Use, now: Timestamp) -> Issued {
+        self.counters.rotations += 1;
+        self.bury(first.successor());
+        let access = first.answer.access.as_ref();
+        self.revoke_access(access.map_or("", AccessToken::expose));
+        self.consume(token, family, first.at, first.again + 1, now)
+    }
+
+    fn is_consumed(&self, token: &str) -> bool {
+        let held = self.refresh.get(token);
+        held.is_some_and(|held| matches!(held.fate, Fate::Consumed(_)))
+    }
+
+    fn is_used(&self, token: &str) -> bool {
+        let held = self.refresh.get(token);
+        let access = held.and_then(|held| self.access.get(&held.access));
+        access.is_some_and(|access| access.used) || self.is_consumed(token)
+    }
+}
+
+impl Use {
+    /// The latest refresh token that the use brought.
+    fn successor(&self) -> &str {
+        let refresh = self.answer.refresh.as_ref();
+        refresh.map_or("", RefreshToken::expose)
     }
 }

@@ -1,16 +1,17 @@
 //! A record comes back equal, under its own key alone, and to a store with a sealer only if the record is sealed. Neither a
-//! store nor its errors show a token.
+//! store nor its errors show a token. A search finds the key of a present or past token, and never another key.
 
 use std::error::Error;
 
 use serde_json::json;
 
-use super::fixture::{
-    FAR_TOO_LONG, Store, entry, every_kind, expect_entry, found, key, record, sized, write,
+use super::{
+    FAR_TOO_LONG, Store, access_digest, answer, entry, every_kind, expect_entry, key, nonce, past,
+    record, sized, swap, write,
 };
-use crate::record::Record;
+use crate::record::{Record, StoredPair};
 use crate::store::{StoreError, Swap};
-use crate::token::Key;
+use crate::token::{Digest, Key};
 
 /// Characters of a record that every store has to keep: some forty times the record of a long-lived session.
 const LONG: usize = 200_000;
@@ -24,9 +25,7 @@ pub(super) async fn records_come_back_equal(handles: &[Store]) {
     let mut seen = None;
     for (record, writer) in every_kind(&key).iter().zip(handles.iter().cycle()) {
         let revision = write(writer, &key, seen, record).await;
-        for reader in handles {
-            expect_entry(reader, &key, record, revision).await;
-        }
+        expect_entry(handles, &key, record, revision).await;
         seen = Some(revision);
     }
 }
@@ -35,47 +34,38 @@ pub(super) async fn records_come_back_equal(handles: &[Store]) {
 pub(super) async fn fields_of_a_later_version_survive(handles: &[Store]) {
     let key = key("later");
     let mut first = record(&key, 1);
+    let numbers = json!([u64::MAX, i64::MIN, 0.1, -2.5e-7, 9_007_199_254_740_993_u64]);
+    let text = "\0 \u{1} \n \" \\ é e\u{301} \u{1F511} \u{202E} {} ' $1 ?";
     let fields = [
         ("", json!(null)),
         ("nested", json!({ "a": [1, [2, { "b": {} }]], "": "" })),
-        (
-            "numbers",
-            json!([u64::MAX, i64::MIN, 0.1, -2.5e-7, 9_007_199_254_740_993_u64]),
-        ),
-        (
-            "text",
-            json!("\0 \u{1} \n \" \\ é e\u{301} \u{1F511} \u{202E} {} ' $1 ?"),
-        ),
+        ("numbers", numbers),
+        ("text", json!(text)),
         ("odd name \0 \u{1F511} '\"\\", json!(true)),
     ];
-    first
-        .unknown
-        .extend(fields.map(|(name, value)| (name.to_owned(), value)));
+    let fields = fields.map(|(name, value)| (name.to_owned(), value));
+    first.unknown.extend(fields);
     let revision = write(&handles[0], &key, None, &first).await;
     let Some((mut next, seen)) = entry(&handles[1], &key).await else {
         panic!("the record that was swapped in is gone");
     };
-    assert_eq!(
-        (&next.unknown, seen),
-        (&first.unknown, revision),
-        "fields of a later version survive"
-    );
+    let what = "fields of a later version survive";
+    assert_eq!(next.unknown, first.unknown, "{what}");
+    assert_eq!(seen, revision, "{what}");
     next.version = 2;
     let revision = write(&handles[1], &key, Some(seen), &next).await;
     next.unknown = first.unknown;
-    expect_entry(&handles[0], &key, &next, revision).await;
+    expect_entry([&handles[0]], &key, &next, revision).await;
 }
 
 pub(super) async fn long_records_are_kept_or_refused_whole(handles: &[Store]) {
     let key = key("long");
     let long = sized(&key, 1, LONG);
     let revision = write(&handles[0], &key, None, &long).await;
+    let held = Some((long.clone(), revision));
     for store in handles {
-        let found = entry(store, &key).await;
-        assert!(
-            found.is_some_and(|found| found == (long.clone(), revision)),
-            "a record of {LONG} characters comes back equal"
-        );
+        let is_equal = entry(store, &key).await == held;
+        assert!(is_equal, "a record of {LONG} characters comes back equal");
     }
     let far_too_long = sized(&key, 2, FAR_TOO_LONG);
     let answer = handles[0].swap(&key, Some(revision), &far_too_long).await;
@@ -85,15 +75,13 @@ pub(super) async fn long_records_are_kept_or_refused_whole(handles: &[Store]) {
         Ok(Swap::Lost(_)) => panic!("a swap without a rival is not lost"),
     };
     for store in handles {
-        let found = entry(store, &key).await;
-        assert!(
-            found.as_ref() == Some(&expected),
-            "a record of {FAR_TOO_LONG} characters is stored whole or refused with an error"
-        );
+        let is_whole = entry(store, &key).await.as_ref() == Some(&expected);
+        let what = "characters is stored whole or refused with an error";
+        assert!(is_whole, "a record of {FAR_TOO_LONG} {what}");
     }
     let short = record(&key, 3);
     let revision = write(&handles[0], &key, Some(expected.1), &short).await;
-    expect_entry(&handles[1], &key, &short, revision).await;
+    expect_entry([&handles[1]], &key, &short, revision).await;
 }
 
 /// Endings that stores have mishandled: paths, patterns, quotes, key spaces, case, normal forms, ends of text.
@@ -136,9 +124,7 @@ pub(super) async fn keys_are_independent(handles: &[Store]) {
         revisions.push(write(store, key, None, &record(key, 1)).await);
     }
     for (key, revision) in keys.iter().zip(revisions) {
-        for store in handles {
-            expect_entry(store, key, &record(key, 1), revision).await;
-        }
+        expect_entry(handles, key, &record(key, 1), revision).await;
     }
 }
 
@@ -172,12 +158,9 @@ pub(super) async fn no_token_is_in_debug_forms_and_errors(handles: &[Store]) {
     for store in handles {
         // A store that caches has cached the record by now.
         entry(store, &key).await;
-        found(store, &held.digest()).await;
-        expect_hidden(
-            &format!("{store:?} {store:#?}"),
-            &held,
-            "the store's Debug form",
-        );
+        find(store, By::Refresh, &held.digest()).await;
+        let shown = format!("{store:?} {store:#?}");
+        expect_hidden(&shown, &held, "the store's Debug form");
     }
     let refused = sized(&key, 2, FAR_TOO_LONG);
     let answer = handles[0].swap(&key, Some(revision), &refused).await;
@@ -193,78 +176,207 @@ pub(super) async fn no_token_is_in_debug_forms_and_errors(handles: &[Store]) {
 }
 
 fn expect_hidden(text: &str, record: &Record, where_: &str) {
-    let Some(stored) = &record.pair else { return };
-    let pair = &stored.pair;
-    let tokens = [
-        pair.access.as_ref().map(|token| token.expose()),
-        pair.refresh.as_ref().map(|token| token.expose()),
-    ];
-    for token in tokens.into_iter().flatten() {
+    let Some(StoredPair { pair, .. }) = &record.pair else {
+        return;
+    };
+    let access = pair.access.as_ref().map(|token| token.expose());
+    let refresh = pair.refresh.as_ref().map(|token| token.expose());
+    for token in access.into_iter().chain(refresh) {
         assert!(!text.contains(token), "a token is in {where_}");
     }
 }
 
-/// Three handles on one storage.
-pub(super) struct SealHandles {
-    pub(super) plain: Store,
-    pub(super) sealed: Store,
-    pub(super) accepting: Store,
-}
+/// Handles on one storage: without a sealer, with one, and with one that accepts plain records.
+pub(super) type SealHandles = [Store; 3];
 
-pub(super) async fn sealed_records_come_back_equal_and_are_hidden(handles: &SealHandles) {
+pub(super) async fn sealed_records_come_back_equal_and_are_hidden(
+    [plain, sealed, accepting]: &SealHandles,
+) {
     let key = key("sealed");
     let mut seen = None;
     for record in every_kind(&key) {
-        let revision = write(&handles.sealed, &key, seen, &record).await;
-        for store in [&handles.sealed, &handles.accepting] {
-            expect_entry(store, &key, &record, revision).await;
-        }
-        refusal(&handles.plain, &key, "a sealed record needs its sealer").await;
+        let revision = write(sealed, &key, seen, &record).await;
+        expect_entry([sealed, accepting], &key, &record, revision).await;
+        refusal(plain, &key, "a sealed record needs its sealer").await;
         seen = Some(revision);
     }
 }
 
 /// With a pair or without: a plain record in place of a sealed one is a session with an attacker's tokens, or one that has
 /// ended.
-pub(super) async fn a_seal_cannot_be_removed(handles: &SealHandles) {
+pub(super) async fn a_seal_cannot_be_removed([plain, sealed, _]: &SealHandles) {
     for (number, record) in every_kind(&key("plain")).into_iter().enumerate() {
         let key = key(&format!("plain {number}"));
         let record = Record {
             key: key.clone(),
             ..record
         };
-        let revision = write(&handles.plain, &key, None, &record).await;
+        let revision = write(plain, &key, None, &record).await;
         let what = "a store with a sealer refuses a plain record";
-        let error = refusal(&handles.sealed, &key, what).await;
-        assert!(
-            error.to_string().contains("accept_plain"),
-            "the error has to name the setting that permits plain records (accept_plain), but is: {error}"
-        );
-        let lost = handles.sealed.swap(&key, None, &record).await;
+        let error = refusal(sealed, &key, what).await;
+        let names_setting = error.to_string().contains("accept_plain");
+        let what = "the error has to name the setting that permits plain records (accept_plain)";
+        assert!(names_setting, "{what}, but is: {error}");
+        let lost = sealed.swap(&key, None, &record).await;
         assert!(lost.is_err(), "{what}, also if it won a race");
-        expect_entry(&handles.plain, &key, &record, revision).await;
+        expect_entry([plain], &key, &record, revision).await;
     }
 }
 
-pub(super) async fn plain_records_are_sealed_at_their_next_swap(handles: &SealHandles) {
+pub(super) async fn plain_records_are_sealed_at_their_next_swap(
+    [plain, sealed, accepting]: &SealHandles,
+) {
     let key = key("in use");
-    let revision = write(&handles.plain, &key, None, &record(&key, 1)).await;
-    expect_entry(&handles.accepting, &key, &record(&key, 1), revision).await;
+    let revision = write(plain, &key, None, &record(&key, 1)).await;
+    expect_entry([accepting], &key, &record(&key, 1), revision).await;
     let next = record(&key, 2);
-    let revision = write(&handles.accepting, &key, Some(revision), &next).await;
-    expect_entry(&handles.sealed, &key, &next, revision).await;
-    refusal(
-        &handles.plain,
-        &key,
-        "a plain record that is replaced is sealed",
-    )
-    .await;
-    assert!(entry(&handles.accepting, &key).await.is_some());
+    let revision = write(accepting, &key, Some(revision), &next).await;
+    expect_entry([sealed], &key, &next, revision).await;
+    let what = "a plain record that is replaced is sealed";
+    refusal(plain, &key, what).await;
+    assert!(entry(accepting, &key).await.is_some());
 }
 
 async fn refusal(store: &Store, key: &Key, what: &str) -> StoreError {
     match store.load(key).await {
         Err(error) => error,
         Ok(loaded) => panic!("{what}: loading gave {:?}", loaded.entry),
+    }
+}
+
+/// The token that a search looks for.
+#[derive(Clone, Copy)]
+enum By {
+    Refresh,
+    Access,
+}
+
+async fn find(store: &Store, by: By, digest: &Digest) -> Option<Key> {
+    match by {
+        By::Refresh => answer("find", store.find(digest)).await,
+        By::Access => answer("find_by_access", store.find_by_access(digest)).await,
+    }
+}
+
+async fn expect_found(store: &Store, by: By, digest: &Digest, key: &Key, what: &str) {
+    let found = find(store, by, digest).await;
+    assert_eq!(found.as_ref(), Some(key), "find by {what}");
+}
+
+async fn expect_none(store: &Store, by: By, digest: &Digest, what: &str) {
+    assert_eq!(find(store, by, digest).await, None, "find by {what}");
+}
+
+async fn expect_own_or_none(store: &Store, by: By, digest: &Digest, key: &Key, what: &str) {
+    let found = find(store, by, digest).await;
+    let is_own = found.is_none_or(|found| found == *key);
+    assert!(is_own, "find by {what} answers its own key or none");
+}
+
+const NEVER_WRITTEN: &str = "a digest that was never written";
+const ACCESS_NEVER_WRITTEN: &str = "an access token that was never written";
+
+/// Checked for stores without a search of their own as well.
+pub(super) async fn a_search_finds_no_other_key(handles: &[Store]) {
+    let key = key("find");
+    let record = record(&key, 1);
+    let (refresh, access) = (record.digest(), access_digest(&record));
+    let [one, other] = [&handles[0], &handles[1]];
+    expect_none(one, By::Refresh, &refresh, NEVER_WRITTEN).await;
+    expect_none(one, By::Access, &access, ACCESS_NEVER_WRITTEN).await;
+    write(one, &key, None, &record).await;
+    expect_own_or_none(other, By::Refresh, &refresh, &key, "a digest").await;
+    expect_own_or_none(other, By::Access, &access, &key, "an access token").await;
+    // A search for an access token does not find a refresh token.
+    expect_none(other, By::Access, &refresh, ACCESS_NEVER_WRITTEN).await;
+}
+
+pub(super) async fn a_digest_leads_to_its_key(handles: &[Store]) {
+    let keys = [key("found"), key("found too")];
+    let retired = |key| ["one", "two"].map(|name| Digest::of(format!("{name} {key:?}")));
+    for key in &keys {
+        let first = write(&handles[0], key, None, &record(key, 1)).await;
+        let mut next = record(key, 2);
+        next.past = past(retired(key));
+        write(&handles[1], key, Some(first), &next).await;
+    }
+    for key in &keys {
+        for store in handles {
+            let current = record(key, 2).digest();
+            expect_found(store, By::Refresh, &current, key, "the current digest").await;
+            for digest in retired(key) {
+                expect_found(store, By::Refresh, &digest, key, "the retired digest").await;
+            }
+            expect_none(store, By::Refresh, &Digest::of(nonce()), NEVER_WRITTEN).await;
+        }
+    }
+}
+
+pub(super) async fn a_token_that_has_left_its_record_is_found_under_its_key_or_not_at_all(
+    handles: &[Store],
+) {
+    let key = key("left");
+    let retired = Digest::of(nonce());
+    let mut first = record(&key, 1);
+    first.past = past([retired]);
+    let revision = write(&handles[0], &key, None, &first).await;
+    // A first search, for stores that cache answers.
+    for store in handles {
+        expect_found(store, By::Refresh, &retired, &key, "the retired digest").await;
+    }
+    let next = record(&key, 2);
+    write(&handles[0], &key, Some(revision), &next).await;
+    for store in handles {
+        for digest in [first.digest(), retired] {
+            let what = "a digest that has left its record";
+            expect_own_or_none(store, By::Refresh, &digest, &key, what).await;
+        }
+        let current = next.digest();
+        expect_found(store, By::Refresh, &current, &key, "the current digest").await;
+        let held = entry(store, &key).await;
+        assert!(held.is_some_and(|(record, _)| record == next));
+    }
+}
+
+/// Checked for stores without a search of their own as well.
+pub(super) async fn a_lost_swap_enters_no_token(handles: &[Store]) {
+    let key = key("lost");
+    let revision = write(&handles[0], &key, None, &record(&key, 1)).await;
+    write(&handles[0], &key, Some(revision), &record(&key, 2)).await;
+    let mut late = record(&key, 3);
+    let retired = Digest::of(nonce());
+    late.past = past([retired]);
+    for seen in [Some(revision), None] {
+        let lost = matches!(swap(&handles[1], &key, seen, &late).await, Swap::Lost(_));
+        assert!(lost, "a swap against an old revision is lost");
+    }
+    for store in handles {
+        for digest in [late.digest(), retired] {
+            let what = "a digest of a swap that was lost";
+            expect_none(store, By::Refresh, &digest, what).await;
+        }
+        let what = "the access token of a swap that was lost";
+        expect_none(store, By::Access, &access_digest(&late), what).await;
+    }
+}
+
+pub(super) async fn an_access_token_leads_to_its_key(handles: &[Store]) {
+    let keys = [key("access"), key("access too")];
+    let access = |key, version| access_digest(&record(key, version));
+    let current = "the current access token";
+    for key in &keys {
+        let revision = write(&handles[0], key, None, &record(key, 1)).await;
+        for store in handles {
+            expect_found(store, By::Access, &access(key, 1), key, current).await;
+        }
+        write(&handles[1], key, Some(revision), &record(key, 2)).await;
+    }
+    for key in &keys {
+        for store in handles {
+            expect_found(store, By::Access, &access(key, 2), key, current).await;
+            expect_own_or_none(store, By::Access, &access(key, 1), key, "an access token").await;
+            let foreign = Digest::of(nonce());
+            expect_none(store, By::Access, &foreign, ACCESS_NEVER_WRITTEN).await;
+        }
     }
 }

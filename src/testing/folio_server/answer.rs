@@ -6,10 +6,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Response};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::super::http::{response, typed};
-use super::builder::System;
+use super::super::http::{json_of, response, typed};
+use super::builder::{Rules, System};
 use super::state::{Dated, Pair};
 
 /// Where the body of an answer with tokens has their expiry.
@@ -23,10 +23,11 @@ pub(super) enum Shape {
 }
 
 /// 201, with the tokens in cookies and their expiry in the body.
-pub(super) fn issued(system: System, path: &str, pair: &Pair, shape: &Shape) -> Response<Bytes> {
+pub(super) fn issued(rules: &Rules, pair: &Pair, shape: &Shape) -> Response<Bytes> {
+    let Pair { access, refresh } = pair;
     let times = json!({
-        "accessTokenExpiration": iso_date(pair.access.expires_at),
-        "refreshTokenExpiration": iso_date(pair.refresh.expires_at),
+        "accessTokenExpiration": iso_date(access.expires_at),
+        "refreshTokenExpiration": iso_date(refresh.expires_at),
     });
     let body = match shape {
         Shape::Flat => times,
@@ -34,13 +35,17 @@ pub(super) fn issued(system: System, path: &str, pair: &Pair, shape: &Shape) -> 
             "user": { "id": id, "username": name, "active": true },
             "tokenExpiration": times,
         }),
-        Shape::Tokens => json!({
-            "okapiToken": pair.access.token,
-            "refreshToken": pair.refresh.token,
-        }),
+        Shape::Tokens => json!({ "okapiToken": access.token, "refreshToken": refresh.token }),
     };
     let mut response = json_of(201, &body);
-    set_cookies(response.headers_mut(), system, path, pair);
+    let (system, path) = (rules.system, &rules.path);
+    let (root, authn) = match system {
+        System::Okapi => (format!("{path}/"), format!("{path}/authn")),
+        System::Eureka => ("/".to_owned(), "/authn".to_owned()),
+    };
+    let headers = response.headers_mut();
+    append(headers, &written(system, ACCESS, access, &root));
+    append(headers, &written(system, REFRESH, refresh, &authn));
     response
 }
 
@@ -53,14 +58,6 @@ pub(super) fn logged_out(system: System) -> Response<Bytes> {
 
 pub(super) fn text(status: u16, text: impl Into<Bytes>) -> Response<Bytes> {
     typed(status, "text/plain", text)
-}
-
-pub(super) fn json_of(status: u16, body: &Value) -> Response<Bytes> {
-    json_text(status, body.to_string())
-}
-
-pub(super) fn json_text(status: u16, body: String) -> Response<Bytes> {
-    typed(status, "application/json", body)
 }
 
 /// An error in the form of Okapi's modules for sign-in.
@@ -84,13 +81,8 @@ pub(super) struct Twice;
 
 /// The value of the cookie with this name.
 pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Twice> {
-    let texts = headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|header| header.to_str().ok());
-    let mut values = texts
-        .flat_map(|text| text.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
+    let mut values = cookies(headers)
+        .filter_map(|pair| pair.split_once('='))
         .filter(|(found, _)| *found == name)
         .map(|(_, value)| value);
     match (values.next(), values.next()) {
@@ -99,27 +91,23 @@ pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'
     }
 }
 
-/// Adds both cookies.
-fn set_cookies(headers: &mut HeaderMap, system: System, path: &str, pair: &Pair) {
-    let (root, authn) = match system {
-        System::Okapi => (format!("{path}/"), format!("{path}/authn")),
-        System::Eureka => ("/".to_owned(), "/authn".to_owned()),
-    };
-    append(headers, &written(system, ACCESS, &pair.access, &root));
-    append(headers, &written(system, REFRESH, &pair.refresh, &authn));
+/// All cookies of a request, each with its name and value.
+pub(super) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let texts = headers.get_all(COOKIE).iter();
+    let texts = texts.filter_map(|text| text.to_str().ok());
+    texts.flat_map(|text| text.split(';')).map(str::trim)
 }
 
 /// Clears both cookies.
 pub(super) fn clear_cookies(headers: &mut HeaderMap, system: System) {
-    const OVER: &str = "Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+    let over = Dated::default();
+    let end = http_date(over.expires_at);
     for (name, path) in [(ACCESS, "/"), (REFRESH, "/authn")] {
         let cookie = match system {
             System::Okapi => {
-                format!("{name}=; {OVER}; Path={path}; Secure; HTTPOnly; SameSite=None")
+                format!("{name}=; Expires={end}; Path={path}; Secure; HTTPOnly; SameSite=None")
             }
-            System::Eureka => {
-                format!("{name}=; Path={path}; Max-Age=0; {OVER}; Secure; HttpOnly; SameSite=None")
-            }
+            System::Eureka => written(system, name, &over, path),
         };
         append(headers, &cookie);
     }
@@ -153,12 +141,8 @@ fn iso_date(seconds: u64) -> String {
     const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     let date = http_date(seconds);
     let month = MONTHS.find(&date[8..11]).unwrap_or_default() / 3 + 1;
-    format!(
-        "{}-{month:02}-{}T{}Z",
-        &date[12..16],
-        &date[5..7],
-        &date[17..25]
-    )
+    let (day, year, time) = (&date[5..7], &date[12..16], &date[17..25]);
+    format!("{year}-{month:02}-{day}T{time}Z")
 }
 
 #[cfg(test)]

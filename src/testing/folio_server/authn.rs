@@ -9,8 +9,9 @@ use serde::Deserialize;
 use serde_json::json;
 use url::form_urlencoded;
 
+use super::super::http::json_of;
 use super::answer::{
-    self, Shape, Twice, clear_cookies, eureka_error, json_of, logged_out, okapi_error, text,
+    self, Shape, Twice, clear_cookies, eureka_error, logged_out, okapi_error, text,
 };
 use super::builder::System;
 use super::gateway::{Caller, TOKEN};
@@ -20,15 +21,12 @@ const LOGIN: &str = "/authn/login-with-expiry";
 const LOGIN_OF_A_BROWSER: &str = "/bl-users/login-with-expiry";
 const LEGACY_LOGIN: &str = "/authn/login";
 const CODE: &str = "/authn/token";
-pub(super) const REFRESH: &str = "/authn/refresh";
+const REFRESH: &str = "/authn/refresh";
 const LOGOUT: &str = "/authn/logout";
 const LOGOUT_ALL: &str = "/authn/logout-all";
 
-/// The decision about a request for tokens.
-pub(super) enum Outcome {
-    Issued(Pair, Shape),
-    Answered(Response<Bytes>),
-}
+/// The pair that a request for tokens brings, or an answer without a pair.
+pub(super) type Outcome = Result<(Pair, Shape), Box<Response<Bytes>>>;
 
 /// Whether a request to this path is a request for tokens.
 pub(super) fn is_authn(path: &str) -> bool {
@@ -45,15 +43,12 @@ struct Credentials {
 }
 
 impl State {
-    /// Processes a request for tokens that the gateway admitted.
-    pub(super) fn authn(
-        &mut self,
-        caller: &Caller<'_>,
-        head: &Parts,
-        path: &str,
-        body: &Bytes,
-        now: u64,
-    ) -> Outcome {
+    /// Processes a request for tokens.
+    pub(super) fn authn(&mut self, head: &Parts, path: &str, body: &Bytes, now: u64) -> Outcome {
+        let caller = self.let_in(head, now).map_err(|refusal| {
+            self.counters.refreshes += u64::from(path == REFRESH);
+            self.refuse(&refusal, &head.method, path)
+        })?;
         let is_eureka = self.rules.system == System::Eureka;
         let answered = match (head.method.as_str(), path) {
             ("POST", LOGIN | LOGIN_OF_A_BROWSER | LEGACY_LOGIN) => {
@@ -61,31 +56,38 @@ impl State {
             }
             ("POST", REFRESH) => return self.refresh_by_cookie(caller.tenant, head, now),
             ("GET", CODE) if is_eureka => return self.code(caller.tenant, head, now),
-            ("POST", LOGOUT) => self.logout(caller, head),
-            ("POST", LOGOUT_ALL) => self.logout_all(caller),
+            ("POST", LOGOUT) => self.logout(&caller, head),
+            ("POST", LOGOUT_ALL) => self.logout_all(&caller),
             _ => no_module(&head.method, path),
         };
-        Outcome::Answered(answered)
+        Err(answered.into())
+    }
+
+    /// Counts a request that is not processed.
+    pub(super) fn note_undone(&mut self, head: &Parts, path: &str) {
+        if path == REFRESH {
+            self.counters.refreshes += 1;
+            if let Ok(Some(token)) = refresh_token(head) {
+                self.note_replay(token);
+            }
+        }
     }
 
     fn login(&mut self, tenant: &str, path: &str, body: &Bytes, now: u64) -> Outcome {
-        let is_legacy = self.is_legacy(tenant);
+        let is_legacy = self.rules.is_legacy(tenant);
         if self.rules.system == System::Okapi && is_legacy != (path == LEGACY_LOGIN) {
-            return Outcome::Answered(text(404, "Token endpoint is not available"));
+            return Err(text(404, "Token endpoint is not available").into());
         }
         let credentials: Credentials = serde_json::from_slice(body).unwrap_or_default();
-        let Some(name) = credentials.username.or(credentials.user_id) else {
-            return Outcome::Answered(text(400, "You must provide a username or userId"));
-        };
-        let Some(password) = credentials.password else {
-            return Outcome::Answered(text(400, "You must provide a password"));
-        };
-        let Ok(user) = self.authenticate(tenant, &name, &password) else {
-            return Outcome::Answered(self.wrong_password());
-        };
+        let name = credentials.username.or(credentials.user_id);
+        let name = name.ok_or_else(|| text(400, "You must provide a username or userId"))?;
+        let password = credentials.password;
+        let password = password.ok_or_else(|| text(400, "You must provide a password"))?;
+        let user = self.authenticate(tenant, &name, &password);
+        let user = user.ok_or_else(|| self.wrong_password())?;
         self.counters.logins += 1;
         if is_legacy {
-            return Outcome::Answered(legacy(&self.legacy_token(user, now)));
+            return Err(legacy(&self.legacy_token(user, now)).into());
         }
         let shape = match path {
             LOGIN_OF_A_BROWSER => {
@@ -95,53 +97,45 @@ impl State {
             LEGACY_LOGIN => Shape::Tokens,
             _ => Shape::Flat,
         };
-        Outcome::Issued(self.issue(user, now), shape)
+        Ok((self.issue(user, now), shape))
     }
 
     fn refresh_by_cookie(&mut self, tenant: &str, head: &Parts, now: u64) -> Outcome {
         self.counters.refreshes += 1;
-        let Ok(Some(token)) = refresh_token(head) else {
-            return Outcome::Answered(self.no_refresh_token());
-        };
-        match self.refresh(token, tenant, now) {
-            Ok(pair) => Outcome::Issued(pair, Shape::Flat),
-            Err(Refused) => Outcome::Answered(self.unprocessable(
+        let token = refresh_token(head).ok().flatten();
+        let token = token.ok_or_else(|| self.no_refresh_token())?;
+        let refreshed = self.refresh(token, tenant, now);
+        let pair = refreshed.map_err(|Refused| {
+            self.unprocessable(
                 "Authorization server unable to process token refresh request",
                 "TokenRefreshException",
                 "token.refresh.unprocessable",
-            )),
-        }
+            )
+        })?;
+        Ok((pair, Shape::Flat))
     }
 
     fn code(&mut self, tenant: &str, head: &Parts, now: u64) -> Outcome {
         let query = head.uri.query().unwrap_or_default().as_bytes();
         let value = |name: &str| {
             let mut pairs = form_urlencoded::parse(query);
-            pairs
-                .find(|(found, _)| found == name)
-                .map(|(_, value)| value)
+            let found = pairs.find(|(found, _)| found == name)?;
+            Some(found.1)
         };
-        let (code, redirect_uri) = (value("code"), value("redirect-uri"));
-        let (Some(code), Some(redirect_uri)) = (code, redirect_uri) else {
-            return Outcome::Answered(eureka_error(
-                400,
-                "Required request parameter is not present",
-                "MissingServletRequestParameterException",
-                "validation_error",
-            ));
+        let (Some(code), Some(redirect_uri)) = (value("code"), value("redirect-uri")) else {
+            let message = "Required request parameter is not present";
+            let kind = "MissingServletRequestParameterException";
+            return Err(eureka_error(400, message, kind, "validation_error").into());
         };
-        match self.exchange_code(tenant, &code, &redirect_uri, now) {
-            Ok(pair) => {
-                self.counters.logins += 1;
-                Outcome::Issued(pair, Shape::Flat)
-            }
-            Err(Refused) => {
-                let message = "Failed to obtain a token";
-                let mut refused = eureka_error(400, message, "ServiceException", "service_error");
-                clear_cookies(refused.headers_mut(), System::Eureka);
-                Outcome::Answered(refused)
-            }
-        }
+        let exchanged = self.exchange_code(tenant, &code, &redirect_uri, now);
+        let pair = exchanged.map_err(|Refused| {
+            let message = "Failed to obtain a token";
+            let mut refused = eureka_error(400, message, "ServiceException", "service_error");
+            clear_cookies(refused.headers_mut(), System::Eureka);
+            refused
+        })?;
+        self.counters.logins += 1;
+        Ok((pair, Shape::Flat))
     }
 
     /// A logout without a cookie ends all sessions.
@@ -154,13 +148,11 @@ impl State {
             (System::Okapi | System::Eureka, _) => return self.logout_all(caller),
         };
         // Eureka needs an access token to identify the user.
-        if self.rules.system == System::Eureka && caller.bearer.is_none() {
+        let is_unknown = self.rules.system == System::Eureka && caller.bearer.is_none();
+        if is_unknown || self.log_out(token).is_err() {
             return self.unable_to_log_out();
         }
-        match self.log_out(token) {
-            Ok(()) => logged_out(self.rules.system),
-            Err(Refused) => self.unable_to_log_out(),
-        }
+        logged_out(self.rules.system)
     }
 
     fn logout_all(&mut self, caller: &Caller<'_>) -> Response<Bytes> {
@@ -178,12 +170,10 @@ impl State {
                 "Wrong username or password, or the account is blocked",
                 "wrong.username.or.wrong.password.or.account.blocked",
             ),
-            System::Eureka => eureka_error(
-                401,
-                "Unauthorized error",
-                "UnauthorizedException",
-                "unauthorized_error",
-            ),
+            System::Eureka => {
+                let (message, kind) = ("Unauthorized error", "UnauthorizedException");
+                eureka_error(401, message, kind, "unauthorized_error")
+            }
         }
     }
 
@@ -220,7 +210,7 @@ impl State {
 }
 
 /// The refresh token of a request. An empty cookie counts as absent.
-pub(super) fn refresh_token(head: &Parts) -> Result<Option<&str>, Twice> {
+fn refresh_token(head: &Parts) -> Result<Option<&str>, Twice> {
     let token = answer::cookie(&head.headers, answer::REFRESH)?;
     Ok(token.filter(|token| !token.trim().is_empty()))
 }
@@ -235,8 +225,6 @@ fn legacy(token: &str) -> Response<Bytes> {
 }
 
 pub(super) fn no_module(method: &Method, path: &str) -> Response<Bytes> {
-    text(
-        404,
-        format!("No suitable module found for path {path} ({method})"),
-    )
+    let message = format!("No suitable module found for path {path} ({method})");
+    text(404, message)
 }

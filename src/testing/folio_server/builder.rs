@@ -4,22 +4,15 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::FolioServer;
+use parking_lot::Mutex;
+
+use super::super::authorization_server::seed;
+use super::state::State;
+use super::{FolioServer, Shared};
 use crate::clock::{Clock, SystemClock};
-
-/// The lifetimes of tokens that no setting gives, in Okapi.
-const OKAPI_LIFETIMES: Lifetimes = Lifetimes {
-    access: 600,
-    refresh: 604_800,
-};
-
-/// The same in Eureka, whose refresh tokens live as long as their session.
-const EUREKA_LIFETIMES: Lifetimes = Lifetimes {
-    access: 600,
-    refresh: 86_400,
-};
 
 /// The kind of FOLIO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,22 +21,33 @@ pub(super) enum System {
     Eureka,
 }
 
+impl System {
+    /// The lifetimes of tokens that no setting gives. Eureka's refresh tokens live as long as their session.
+    fn lifetimes(self) -> Lifetimes {
+        let refresh = match self {
+            Self::Okapi => 604_800,
+            Self::Eureka => 86_400,
+        };
+        let access = 600;
+        Lifetimes { access, refresh }
+    }
+}
+
 /// Describes a [`FolioServer`]; see [`FolioServer::okapi`] and [`FolioServer::eureka`].
 #[derive(Debug)]
 pub struct FolioServerBuilder {
-    rules: Rules,
+    pub(super) rules: Rules,
     accounts: Vec<Account>,
     clock: Arc<dyn Clock>,
 }
 
 impl FolioServerBuilder {
     pub(super) fn new(system: System) -> Self {
-        let lifetimes = own_lifetimes(system);
         Self {
             rules: Rules {
                 system,
-                expiration: TokenExpiration::new(lifetimes),
-                legacy: LegacyTenants::default(),
+                expiration: TokenExpiration::new(system.lifetimes()),
+                legacy: String::new(),
                 path: String::new(),
                 authorization_cache: 180,
                 forbidden: Vec::new(),
@@ -67,7 +71,7 @@ impl FolioServerBuilder {
     /// lifetimes of other tenants follow after a semicolon, each with a `tenantId:`. In Eureka, `refreshToken` is the length
     /// of a session. Default: access tokens of 600 s, refresh tokens of 7 days in Okapi and of 24 h in Eureka.
     pub fn token_expiration(mut self, seconds: &str) -> Result<Self, TokenExpirationError> {
-        let own = own_lifetimes(self.rules.system);
+        let own = self.rules.system.lifetimes();
         self.rules.expiration = TokenExpiration::parse(seconds, own)?;
         Ok(self)
     }
@@ -77,7 +81,7 @@ impl FolioServerBuilder {
     /// path; all other tenants the other way round. Default: none.
     #[must_use]
     pub fn legacy_tenants(mut self, tenants: &str) -> Self {
-        self.rules.legacy = LegacyTenants::parse(tenants);
+        self.rules.legacy = tenants.replace(' ', "");
         self
     }
 
@@ -101,12 +105,8 @@ impl FolioServerBuilder {
     /// `X-Okapi-Url`. Default: none.
     #[must_use]
     pub fn okapi_path(mut self, path: &str) -> Self {
-        let path = path.trim_matches('/');
-        self.rules.path = if path.is_empty() {
-            String::new()
-        } else {
-            format!("/{path}")
-        };
+        let path = format!("/{}", path.trim_matches('/'));
+        self.rules.path = path.trim_end_matches('/').to_owned();
         self
     }
 
@@ -126,11 +126,8 @@ impl FolioServerBuilder {
         name: impl Into<String>,
         path: impl Into<String>,
     ) -> Self {
-        self.rules.forbidden.push(Forbidden {
-            tenant: tenant.into(),
-            name: name.into(),
-            path: path.into(),
-        });
+        let forbidden = [tenant.into(), name.into(), path.into()];
+        self.rules.forbidden.push(forbidden);
         self
     }
 
@@ -150,21 +147,17 @@ impl FolioServerBuilder {
         if self.accounts.is_empty() {
             self = self.user("diku", "diku_admin", "admin");
         }
-        FolioServer::new(self.rules, self.accounts, self.clock)
-    }
-}
-
-#[cfg(test)]
-impl FolioServerBuilder {
-    pub(super) fn rules(self) -> Rules {
-        self.rules
-    }
-}
-
-fn own_lifetimes(system: System) -> Lifetimes {
-    match system {
-        System::Okapi => OKAPI_LIFETIMES,
-        System::Eureka => EUREKA_LIFETIMES,
+        FolioServer {
+            shared: Arc::new(Shared {
+                clock: self.clock,
+                rules: self.rules.clone(),
+                reachable: AtomicBool::new(true),
+                state: Mutex::new(State::new(self.rules, self.accounts, seed())),
+                faults: Mutex::default(),
+                next: Mutex::default(),
+                seen: Mutex::default(),
+            }),
+        }
     }
 }
 
@@ -173,22 +166,29 @@ fn own_lifetimes(system: System) -> Lifetimes {
 pub(super) struct Rules {
     pub(super) system: System,
     pub(super) expiration: TokenExpiration,
-    pub(super) legacy: LegacyTenants,
+    /// Separated by commas, or `*` for all.
+    legacy: String,
     pub(super) path: String,
     pub(super) authorization_cache: u64,
-    pub(super) forbidden: Vec<Forbidden>,
+    /// A tenant, a user and a path that this user may not use.
+    forbidden: Vec<[String; 3]>,
     pub(super) latency: Duration,
     pub(super) time_per_record: Duration,
     pub(super) remembers_records: bool,
 }
 
 impl Rules {
+    /// Whether this tenant's tokens have no expiry.
+    pub(super) fn is_legacy(&self, tenant: &str) -> bool {
+        let is_named = self.legacy.split(',').any(|one| one == tenant);
+        self.system == System::Okapi && (self.legacy == "*" || is_named)
+    }
+
     /// Whether this user may not use this path.
     pub(super) fn forbids(&self, tenant: &str, name: &str, path: &str) -> bool {
-        self.forbidden.iter().any(|forbidden| {
-            let is_of = forbidden.tenant == tenant && forbidden.name == name;
-            is_of && is_within(path, &forbidden.path)
-        })
+        let forbids =
+            |[of, user, root]: &[String; 3]| of == tenant && user == name && is_within(path, root);
+        self.forbidden.iter().any(forbids)
     }
 }
 
@@ -196,14 +196,6 @@ impl Rules {
 pub(super) fn is_within(path: &str, root: &str) -> bool {
     let rest = path.strip_prefix(root.trim_end_matches('/'));
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// A permission that a user does not have.
-#[derive(Debug, Clone)]
-pub(super) struct Forbidden {
-    tenant: String,
-    name: String,
-    path: String,
 }
 
 /// A user's credentials.
@@ -216,33 +208,6 @@ pub(super) struct Account {
 impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Account({}, {}, [REDACTED])", self.tenant, self.name)
-    }
-}
-
-/// The tenants whose tokens have no expiry.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) enum LegacyTenants {
-    #[default]
-    None,
-    All,
-    These(Vec<String>),
-}
-
-impl LegacyTenants {
-    fn parse(text: &str) -> Self {
-        match text.replace(' ', "").as_str() {
-            "" => Self::None,
-            "*" => Self::All,
-            tenants => Self::These(tenants.split(',').map(str::to_owned).collect()),
-        }
-    }
-
-    pub(super) fn include(&self, tenant: &str) -> bool {
-        match self {
-            Self::None => false,
-            Self::All => true,
-            Self::These(tenants) => tenants.iter().any(|one| one == tenant),
-        }
     }
 }
 
@@ -322,13 +287,10 @@ fn one_pair(pair: &str) -> Result<(&str, &str), TokenExpirationError> {
 }
 
 fn seconds(value: &str, own: u64) -> Result<u64, TokenExpirationError> {
-    let number: i64 = value
-        .parse()
-        .map_err(|_| TokenExpirationError::NotANumber(value.to_owned()))?;
-    Ok(u64::try_from(number)
-        .ok()
-        .filter(|seconds| *seconds > 0)
-        .map_or(own, |seconds| seconds.min(LONGEST)))
+    let number = value.parse::<i64>();
+    let number = number.map_err(|_| TokenExpirationError::NotANumber(value.to_owned()))?;
+    let seconds = u64::try_from(number).unwrap_or(0).min(LONGEST);
+    Ok(if seconds == 0 { own } else { seconds })
 }
 
 #[cfg(test)]
@@ -336,7 +298,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<TokenExpiration, TokenExpirationError> {
-        TokenExpiration::parse(text, OKAPI_LIFETIMES)
+        TokenExpiration::parse(text, System::Okapi.lifetimes())
     }
 
     fn lifetimes(text: &str, tenant: &str) -> (u64, u64) {
@@ -409,8 +371,11 @@ mod tests {
             ("diku", [true, false]),
             ("a, b ,diku", [true, true]),
         ] {
-            let legacy = LegacyTenants::parse(text);
-            assert_eq!(["diku", "b"].map(|tenant| legacy.include(tenant)), expected);
+            let rules = FolioServerBuilder::new(System::Okapi)
+                .legacy_tenants(text)
+                .rules;
+            let legacy = ["diku", "b"].map(|tenant| rules.is_legacy(tenant));
+            assert_eq!(legacy, expected, "{text:?}");
         }
     }
 

@@ -2,16 +2,14 @@
 //! Okapi's gateway asks its module for tokens about a token; Eureka's sidecars read the token themselves. This module never
 //! issues a token.
 
-use std::collections::{HashMap, VecDeque};
-
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, COOKIE};
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode};
 use serde_json::json;
 
-use super::super::body::Body;
-use super::answer::{self, Twice, eureka_error, json_of, text};
+use super::super::http::{Body, json_of};
+use super::answer::{self, Twice, cookies, eureka_error, text};
 use super::builder::{System, is_within};
 use super::state::{Bearer, State};
 use crate::token::Digest;
@@ -41,32 +39,6 @@ pub(super) struct Caller<'a> {
     pub(super) bearer: Option<Bearer>,
 }
 
-/// The decision about a call.
-pub(super) enum Call {
-    /// The call is refused, or its path takes no records.
-    Answered(Response<Bytes>),
-    /// The call brought this number of records.
-    Accepted(Response<Bytes>, u64),
-}
-
-/// The tokens that Okapi admits without a check, by tenant, method, path and token, each with its end.
-#[derive(Default)]
-pub(super) struct Passes(HashMap<Digest, u64>);
-
-impl Passes {
-    fn has(&self, pass: &Digest, now: u64) -> bool {
-        self.0.get(pass).is_some_and(|until| now < *until)
-    }
-
-    /// Use does not prolong a pass.
-    fn insert(&mut self, pass: Digest, until: u64, now: u64) {
-        if self.0.len() >= CACHE_LIMIT {
-            self.0.retain(|_, until| now < *until);
-        }
-        self.0.insert(pass, until);
-    }
-}
-
 impl State {
     /// Checks the tenant and the access token of a request. A request without a token passes this check.
     pub(super) fn let_in<'a>(&self, head: &'a Parts, now: u64) -> Result<Caller<'a>, Refusal> {
@@ -75,39 +47,31 @@ impl State {
             return Ok(caller);
         };
         let bearer = self.bearer(token);
-        match bearer.filter(|bearer| !self.is_over(bearer, now)) {
-            None => Err(Refusal::InvalidToken),
-            // Eureka checks the tenant only where a permission is needed.
-            Some(bearer)
-                if bearer.tenant != caller.tenant && self.rules.system == System::Okapi =>
-            {
-                Err(Refusal::WrongTenant)
-            }
-            bearer => Ok(Caller { bearer, ..caller }),
+        let bearer = bearer.filter(|bearer| !self.is_over(bearer, now));
+        let tenant = &bearer.as_ref().ok_or(Refusal::InvalidToken)?.tenant;
+        // Eureka checks the tenant only where a permission is needed.
+        if tenant != caller.tenant && self.rules.system == System::Okapi {
+            return Err(Refusal::WrongTenant);
         }
+        Ok(Caller { bearer, ..caller })
     }
 
-    /// A call of the API.
+    /// The answer to a call of the API, and the number of records that the call brought.
     pub(super) fn call(
         &mut self,
-        passes: &mut Passes,
         head: &Parts,
         path: &str,
-        body: &Bytes,
+        body: &[u8],
         now: u64,
-    ) -> Call {
-        self.counters.calls += 1;
-        match self.authorize(passes, head, path, now) {
-            Err(refusal) => Call::Answered(self.refuse(&refusal, &head.method, path)),
-            Ok(None) => Call::Answered(json_of(200, &json!({}))),
+    ) -> (Response<Bytes>, u64) {
+        match self.authorize(head, path, now) {
+            Err(refusal) => (self.refuse(&refusal, &head.method, path), 0),
+            Ok(None) => (json_of(200, &json!({})), 0),
             Ok(Some(bearer)) => {
                 let records = self.take(body);
-                let body = json!({
-                    "records": records,
-                    "tenant": bearer.tenant,
-                    "user": bearer.name,
-                });
-                Call::Accepted(json_of(200, &body), records)
+                let Bearer { tenant, name, .. } = bearer;
+                let body = json!({ "records": records, "tenant": tenant, "user": name });
+                (json_of(200, &body), records)
             }
         }
     }
@@ -124,19 +88,12 @@ impl State {
     }
 
     /// The bearer of an authorized call. `None` for a path that needs no permission.
-    fn authorize(
-        &self,
-        passes: &mut Passes,
-        head: &Parts,
-        path: &str,
-        now: u64,
-    ) -> Result<Option<Bearer>, Refusal> {
+    fn authorize(&mut self, head: &Parts, path: &str, now: u64) -> Result<Option<Bearer>, Refusal> {
         let Caller { tenant, token, .. } = self.caller(head)?;
         let pass = token.map(|token| pass(tenant, &head.method, path, token));
-        if let (Some(pass), Some(token)) = (&pass, token)
-            && passes.has(pass, now)
-        {
-            return Ok(self.bearer(token));
+        let until = pass.and_then(|pass| self.passes.get(&pass));
+        if until.is_some_and(|until| now < *until) {
+            return Ok(token.and_then(|token| self.bearer(token)));
         }
         let bearer = self.let_in(head, now)?.bearer;
         if is_open(path) {
@@ -153,7 +110,12 @@ impl State {
             return Err(Refusal::PermissionMissing(bearer));
         }
         if let (System::Okapi, Some(pass)) = (self.rules.system, pass) {
-            passes.insert(pass, now + self.rules.authorization_cache, now);
+            if self.passes.len() >= CACHE_LIMIT {
+                self.passes.retain(|_, until| now < *until);
+            }
+            // Use does not prolong a pass.
+            let until = now + self.rules.authorization_cache;
+            self.passes.insert(pass, until);
         }
         Ok(Some(bearer))
     }
@@ -181,9 +143,8 @@ pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
 fn access_token(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
     let mut token = header(headers, TOKEN);
     if let Some(authorization) = header(headers, AUTHORIZATION.as_str()) {
-        let bearer = authorization
-            .strip_prefix("Bearer ")
-            .map_or(authorization, str::trim);
+        let bearer = authorization.strip_prefix("Bearer ");
+        let bearer = bearer.map_or(authorization, str::trim);
         if token.is_some_and(|token| token != bearer) {
             return Err("X-Okapi-Token is not equal to Authorization token");
         }
@@ -242,11 +203,10 @@ impl State {
 }
 
 fn okapis(refusal: &Refusal, method: &Method, path: &str) -> Response<Bytes> {
-    let permission = || permission(method, path);
+    let permission = permission(method, path);
     match refusal {
         Refusal::Bad(message) => text(400, message.clone()),
         Refusal::TokenMissing => {
-            let permission = permission();
             let message = format!("Token missing, access requires permission: {permission}");
             text(400, message)
         }
@@ -257,7 +217,6 @@ fn okapis(refusal: &Refusal, method: &Method, path: &str) -> Response<Bytes> {
             text(401, message)
         }
         Refusal::PermissionMissing(Bearer { name, user_id, .. }) => {
-            let permission = permission();
             let message =
                 format!("Access for user '{name}' ({user_id}) requires permission: {permission}");
             text(403, message)
@@ -288,9 +247,6 @@ fn permission(method: &Method, path: &str) -> String {
     format!("{path}.{}", method.as_str().to_lowercase())
 }
 
-/// The requests that are kept: enough for a test to check its last steps, and few enough for a long import.
-const SEEN_LIMIT: usize = 64;
-
 /// One request that FOLIO received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -307,36 +263,21 @@ pub struct FolioRequest {
     pub status: Option<StatusCode>,
 }
 
-/// The last requests, oldest first.
-#[derive(Default)]
-pub(super) struct Seen(VecDeque<FolioRequest>);
-
-impl Seen {
-    pub(super) fn note(&mut self, head: &Parts, path: &str, status: Option<StatusCode>) {
-        if self.0.len() == SEEN_LIMIT {
-            self.0.pop_front();
-        }
-        self.0.push_back(FolioRequest {
+impl FolioRequest {
+    pub(super) fn new(head: &Parts, path: &str, status: Option<StatusCode>) -> Self {
+        Self {
             method: head.method.clone(),
             path: path.to_owned(),
             tenant: header(&head.headers, TENANT).map(str::to_owned),
             carried: carried(&head.headers),
             status,
-        });
-    }
-
-    pub(super) fn all(&self) -> Vec<FolioRequest> {
-        self.0.iter().cloned().collect()
+        }
     }
 }
 
 fn carried(headers: &HeaderMap) -> Vec<String> {
     let named = [TOKEN, AUTHORIZATION.as_str()];
     let named = named.into_iter().filter(|name| headers.contains_key(*name));
-    let texts = headers.get_all(COOKIE).iter();
-    let cookies = texts
-        .filter_map(|text| text.to_str().ok())
-        .flat_map(|text| text.split(';'))
-        .filter_map(|cookie| cookie.trim().split('=').next());
+    let cookies = cookies(headers).filter_map(|cookie| cookie.split('=').next());
     named.chain(cookies).map(str::to_owned).collect()
 }

@@ -1,4 +1,4 @@
-//! What a FOLIO server remembers of users and refresh tokens, and what it answers to a refresh token. The state does no
+//! What a FOLIO server remembers of users, refresh tokens and calls, and what it answers to a refresh token. The state does no
 //! I/O, waits for nothing, reads no clock and draws no random number: callers pass the time, in whole seconds since the
 //! epoch as in tokens, and every token is derived from one seed.
 //!
@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 pub(super) use self::tokens::Bearer;
 use self::tokens::Signer;
-use super::super::body::Taken;
+use super::super::http::Taken;
 use super::builder::{Account, Rules, System};
 use crate::token::Digest;
 
@@ -54,6 +54,7 @@ pub struct FolioCounters {
 pub(super) struct Refused;
 
 /// A token that was issued just now.
+#[derive(Default)]
 pub(super) struct Dated {
     pub(super) token: String,
     pub(super) expires_at: u64,
@@ -72,6 +73,8 @@ pub(super) struct State {
     pub(super) counters: FolioCounters,
     /// The accepted records, where records are remembered.
     pub(super) taken: Taken,
+    /// The tokens that Okapi admits without a check, by tenant, method, path and token, each with its end.
+    pub(super) passes: HashMap<Digest, u64>,
     signer: Signer,
     minted: u64,
     users: Vec<User>,
@@ -123,6 +126,7 @@ impl State {
             rules,
             counters: FolioCounters::default(),
             taken: Taken::default(),
+            passes: HashMap::new(),
             signer,
             minted: 0,
             sessions: Vec::new(),
@@ -217,8 +221,8 @@ impl State {
     }
 
     fn revoke(&mut self, concerns: impl Fn(&Session) -> bool) {
-        for session in self.sessions.iter_mut().filter(|session| concerns(session)) {
-            session.ended = true;
+        for session in &mut self.sessions {
+            session.ended |= concerns(session);
         }
         for held in self.refresh.values_mut() {
             held.revoked |= concerns(&self.sessions[held.session]);
@@ -226,15 +230,12 @@ impl State {
     }
 
     fn new_pair(&mut self, session: usize, now: u64) -> Pair {
-        let (user, ends_at) = (self.sessions[session].user, self.sessions[session].ends_at);
+        let Session { user, ends_at, .. } = self.sessions[session];
         let lifetimes = self.rules.expiration.of(&self.users[user].account.tenant);
-        let end = match self.rules.system {
-            System::Okapi => now + lifetimes.refresh,
-            System::Eureka => ends_at,
-        };
-        let access_end = match self.rules.system {
-            System::Okapi => now + lifetimes.access,
-            System::Eureka => ends_at.min(now + lifetimes.access),
+        let own_access_end = now + lifetimes.access;
+        let (access_end, end) = match self.rules.system {
+            System::Okapi => (own_access_end, now + lifetimes.refresh),
+            System::Eureka => (own_access_end.min(ends_at), ends_at),
         };
         self.minted += 1;
         let access = self.access_token(session, access_end, now);
@@ -259,11 +260,6 @@ impl State {
 }
 
 impl State {
-    /// Whether this tenant's tokens have no expiry.
-    pub(super) fn is_legacy(&self, tenant: &str) -> bool {
-        self.rules.system == System::Okapi && self.rules.legacy.include(tenant)
-    }
-
     pub(super) fn has_tenant(&self, tenant: &str) -> bool {
         self.users.iter().any(|user| user.account.tenant == tenant)
     }
@@ -279,22 +275,14 @@ impl State {
         (user.id.clone(), user.account.name.clone())
     }
 
-    /// Whether this user has this password; `name` may be the user's id as well.
-    pub(super) fn authenticate(
-        &self,
-        tenant: &str,
-        name: &str,
-        password: &str,
-    ) -> Result<usize, Refused> {
+    /// The user with this password, if active; `name` may be the user's id as well.
+    pub(super) fn authenticate(&self, tenant: &str, name: &str, password: &str) -> Option<usize> {
         let is_asked = |user: &User| {
             user.account.tenant == tenant && (user.account.name == name || user.id == name)
         };
-        let user = self.users.iter().position(is_asked).ok_or(Refused)?;
-        if self.users[user].active && self.users[user].account.password == password {
-            Ok(user)
-        } else {
-            Err(Refused)
-        }
+        let at = self.users.iter().position(is_asked)?;
+        let user = &self.users[at];
+        (user.active && user.account.password == password).then_some(at)
     }
 
     pub(super) fn set_active(&mut self, user: usize, active: bool) {

@@ -1,10 +1,7 @@
-use std::time::Duration;
-
 use proptest::prelude::*;
 
-use super::super::rules::{GraceAnswer, Reuse};
+use super::super::AuthorizationServerBuilder;
 use super::*;
-use crate::token::{AccessToken, RefreshExpiry, RefreshToken};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -14,7 +11,7 @@ fn at(span: Duration) -> Timestamp {
 }
 
 fn server(change: impl FnOnce(&mut Rules)) -> State {
-    let mut rules = Rules::default();
+    let mut rules = AuthorizationServerBuilder::new().rules;
     change(&mut rules);
     State::new(rules, 1)
 }
@@ -25,28 +22,37 @@ fn grace(answer: GraceAnswer) -> State {
 }
 
 fn access(issued: &Issued) -> String {
-    issued
-        .access
-        .as_ref()
-        .map_or("", AccessToken::expose)
-        .to_owned()
+    let access = issued.access.as_ref();
+    access.map_or("", AccessToken::expose).to_owned()
 }
 
 fn refresh(issued: &Issued) -> String {
-    issued
-        .refresh
-        .as_ref()
-        .map_or("", RefreshToken::expose)
-        .to_owned()
+    let refresh = issued.refresh.as_ref();
+    refresh.map_or("", RefreshToken::expose).to_owned()
+}
+
+/// What the access token is worth.
+fn worth(state: &State, issued: &Issued, now: Timestamp) -> AccessCheck {
+    state.check(&access(issued), now)
+}
+
+/// `[rotations, replays, families revoked]`.
+fn counts(state: &State) -> [u64; 3] {
+    let counters = state.counters;
+    [
+        counters.rotations,
+        counters.replays,
+        counters.families_revoked,
+    ]
 }
 
 /// Rotates, and returns the new pair.
 fn rotated(state: &mut State, from: &Issued, now: Timestamp) -> Issued {
-    state.refresh(&refresh(from), None, now).unwrap()
+    replayed(state, from, now).unwrap()
 }
 
-fn replayed(state: &mut State, token: &Issued, now: Timestamp) -> Result<Issued, Refusal> {
-    state.refresh(&refresh(token), None, now)
+fn replayed(state: &mut State, token: &Issued, now: Timestamp) -> Decision {
+    state.refresh(&refresh(token), &Scope::default(), None, now)
 }
 
 fn is_live(state: &State, issued: &Issued, now: Timestamp) -> bool {
@@ -59,20 +65,16 @@ fn a_reuse_revokes_the_winners_pair_too() {
     let now = at(SECOND);
     let first = state.issue(now);
     let second = rotated(&mut state, &first, now);
-    assert_eq!(state.check(&access(&first), now), AccessCheck::Live);
-    assert_eq!(
-        replayed(&mut state, &first, now).err(),
-        Some(Refusal::InvalidGrant)
-    );
+    assert_eq!(worth(&state, &first, now), AccessCheck::Live);
+    let refused = replayed(&mut state, &first, now).err();
+    assert_eq!(refused, Some(Refusal::InvalidGrant));
     for pair in [&first, &second] {
-        assert_eq!(state.check(&access(pair), now), AccessCheck::Revoked);
+        assert_eq!(worth(&state, pair, now), AccessCheck::Revoked);
         assert!(!is_live(&state, pair, now));
     }
     assert!(replayed(&mut state, &second, now).is_err());
     assert!(replayed(&mut state, &first, now).is_err());
-    assert_eq!(state.counters.rotations, 1);
-    assert_eq!(state.counters.replays, 2);
-    assert_eq!(state.counters.families_revoked, 1);
+    assert_eq!(counts(&state), [1, 2, 1]);
 }
 
 #[test]
@@ -96,10 +98,7 @@ fn a_lenient_server_refuses_a_reuse_and_keeps_the_family() {
     let second = rotated(&mut state, &first, now);
     assert!(replayed(&mut state, &first, now).is_err());
     assert!(is_live(&state, &second, now));
-    assert_eq!(
-        (state.counters.replays, state.counters.families_revoked),
-        (1, 0)
-    );
+    assert_eq!(counts(&state)[1..], [1, 0]);
 }
 
 #[test]
@@ -114,13 +113,10 @@ fn tokens_die_at_their_expiry_to_the_nanosecond() {
     assert_eq!(pair.refresh_expires_in, Some(2 * ttl));
     let last = Duration::from_nanos(1);
     assert_eq!(
-        state.check(&access(&pair), at(SECOND + ttl - last)),
+        worth(&state, &pair, at(SECOND + ttl - last)),
         AccessCheck::Live
     );
-    assert_eq!(
-        state.check(&access(&pair), at(SECOND + ttl)),
-        AccessCheck::Expired
-    );
+    assert_eq!(worth(&state, &pair, at(SECOND + ttl)), AccessCheck::Expired);
     assert!(is_live(&state, &pair, at(SECOND + 2 * ttl - last)));
     assert!(!is_live(&state, &pair, at(SECOND + 2 * ttl)));
     assert!(replayed(&mut state, &pair, at(SECOND + 2 * ttl)).is_err());
@@ -163,7 +159,7 @@ fn grace_with_the_same_pair_ends_with_the_window_and_with_the_next_generation() 
         (access(&second), refresh(&second))
     );
     assert_eq!(again.expires_in, second.expires_in);
-    assert_eq!((state.counters.rotations, state.counters.replays), (1, 1));
+    assert_eq!(counts(&state)[..2], [1, 1]);
 
     let third = rotated(&mut state, &second, at(MINUTE));
     assert!(replayed(&mut state, &first, at(MINUTE)).is_err());
@@ -196,14 +192,11 @@ fn the_last_pair_wins_until_it_was_used() {
     let second = rotated(&mut state, &first, now);
     let third = rotated(&mut state, &first, now);
     assert!(!is_live(&state, &second, now));
-    assert_eq!(state.check(&access(&second), now), AccessCheck::Revoked);
+    assert_eq!(worth(&state, &second, now), AccessCheck::Revoked);
     assert!(replayed(&mut state, &second, now).is_err());
     assert!(is_live(&state, &third, now));
-    assert_eq!(state.check(&access(&third), now), AccessCheck::Live);
-    assert_eq!(
-        (state.counters.replays, state.counters.families_revoked),
-        (1, 0)
-    );
+    assert_eq!(worth(&state, &third, now), AccessCheck::Live);
+    assert_eq!(counts(&state)[1..], [1, 0]);
 
     assert_eq!(state.accept(&access(&third), now), AccessCheck::Live);
     assert!(replayed(&mut state, &first, now).is_err());
@@ -234,10 +227,7 @@ fn a_token_that_is_echoed_omitted_or_empty_is_never_consumed() {
         );
         assert_eq!(second.refresh.is_none(), mode == RefreshTokens::Omitted);
         assert_ne!(access(&second), access(&first));
-        assert_eq!(
-            state.check(&access(&first), at(MINUTE)),
-            AccessCheck::Revoked
-        );
+        assert_eq!(worth(&state, &first, at(MINUTE)), AccessCheck::Revoked);
         let prolonged = is_live(&state, &first, at(SECOND + MINUTE));
         assert_eq!(prolonged, mode == RefreshTokens::Echoed);
         assert_eq!(second.refresh_expires_in.is_some(), prolonged);
@@ -252,8 +242,8 @@ fn the_old_access_token_dies_at_the_rotation_where_a_rule_says_so() {
     let now = at(SECOND);
     let first = state.issue(now);
     let second = rotated(&mut state, &first, now);
-    assert_eq!(state.check(&access(&first), now), AccessCheck::Revoked);
-    assert_eq!(state.check(&access(&second), now), AccessCheck::Live);
+    assert_eq!(worth(&state, &first, now), AccessCheck::Revoked);
+    assert_eq!(worth(&state, &second, now), AccessCheck::Live);
 }
 
 #[test]
@@ -264,7 +254,7 @@ fn revoking_either_token_ends_the_family() {
         let pair = state.issue(now);
         assert_eq!(state.revoke(&token(&pair), None), Ok(()));
         assert!(!is_live(&state, &pair, now));
-        assert_eq!(state.check(&access(&pair), now), AccessCheck::Revoked);
+        assert_eq!(worth(&state, &pair, now), AccessCheck::Revoked);
     }
     assert_eq!(state.revoke("unknown", None), Ok(()));
     assert_eq!(
@@ -287,10 +277,15 @@ fn a_wrong_client_is_refused_and_may_burn_the_token() {
         let now = at(SECOND);
         let pair = state.issue(now);
         for stranger in [None, Some(&client("wrong"))] {
-            let answer = state.refresh(&refresh(&pair), stranger, now);
+            let answer = state.refresh(&refresh(&pair), &Scope::default(), stranger, now);
             assert_eq!(answer.err(), Some(Refusal::InvalidClient));
         }
-        let answer = state.refresh(&refresh(&pair), Some(&client("right")), now);
+        let answer = state.refresh(
+            &refresh(&pair),
+            &Scope::default(),
+            Some(&client("right")),
+            now,
+        );
         assert_eq!(answer.err(), burns.then_some(Refusal::InvalidGrant));
         assert_eq!(state.counters.replays, 0);
     }

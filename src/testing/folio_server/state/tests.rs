@@ -19,7 +19,7 @@ fn state(system: System, seconds: &str) -> State {
         account(DIKU, "joe"),
         account("b", "jane"),
     ];
-    State::new(builder.unwrap().rules(), accounts, 1)
+    State::new(builder.unwrap().rules, accounts, 1)
 }
 
 fn okapi() -> State {

@@ -21,10 +21,6 @@ pub(in super::super) struct Bearer {
     expires_at: Option<u64>,
 }
 
-const ACCESS: &str = "access";
-const LEGACY: &str = "legacy-access";
-const MODULE: &str = "module";
-
 /// The claims of a token of Okapi.
 #[derive(Serialize, Deserialize)]
 struct OkapiClaims {
@@ -58,7 +54,8 @@ impl State {
     pub(super) fn access_token(&self, session: usize, expires_at: u64, now: u64) -> String {
         match self.rules.system {
             System::Okapi => {
-                self.okapi_token(self.sessions[session].user, ACCESS, Some(expires_at), now)
+                let user = self.sessions[session].user;
+                self.okapi_token(user, "access", Some(expires_at), now)
             }
             System::Eureka => self.keycloak_token(session, "Bearer", expires_at, now),
         }
@@ -73,7 +70,7 @@ impl State {
 
     /// A token without expiry, for a legacy tenant.
     pub(in super::super) fn legacy_token(&self, user: usize, now: u64) -> String {
-        self.okapi_token(user, LEGACY, None, now)
+        self.okapi_token(user, "legacy-access", None, now)
     }
 
     /// The token that a module gets with a request that the gateway admits with this token.
@@ -83,7 +80,7 @@ impl State {
             return Err(Refused);
         }
         Ok(match self.rules.system {
-            System::Okapi => self.okapi_token(bearer.user, MODULE, None, now),
+            System::Okapi => self.okapi_token(bearer.user, "module", None, now),
             System::Eureka => token.to_owned(),
         })
     }
@@ -98,12 +95,11 @@ impl State {
 
     /// Whether the token has expired. Okapi still accepts a token in the second of its expiry.
     pub(in super::super) fn is_over(&self, bearer: &Bearer, now: u64) -> bool {
-        bearer
-            .expires_at
-            .is_some_and(|end| match self.rules.system {
-                System::Okapi => now > end,
-                System::Eureka => now >= end,
-            })
+        let is_over = |end| match self.rules.system {
+            System::Okapi => now > end,
+            System::Eureka => now >= end,
+        };
+        bearer.expires_at.is_some_and(is_over)
     }
 
     pub(in super::super) fn is_active(&self, bearer: &Bearer) -> bool {
@@ -112,16 +108,10 @@ impl State {
 
     /// The claims of this token, if this server issued it as an access token.
     pub(in super::super) fn bearer(&self, token: &str) -> Option<Bearer> {
-        match self.rules.system {
+        let (tenant, name, user_id, expires_at) = match self.rules.system {
             System::Okapi => {
                 let claims: OkapiClaims = self.signer.read(token)?;
-                Some(Bearer {
-                    user: self.user(&claims.tenant, &claims.sub)?,
-                    tenant: claims.tenant,
-                    name: claims.sub,
-                    user_id: claims.user_id,
-                    expires_at: claims.exp,
-                })
+                (claims.tenant, claims.sub, claims.user_id, claims.exp)
             }
             System::Eureka => {
                 let claims: KeycloakClaims = self.signer.read(token)?;
@@ -129,15 +119,17 @@ impl State {
                 if claims.typ != "Bearer" {
                     return None;
                 }
-                Some(Bearer {
-                    user: self.user(&tenant, &claims.preferred_username)?,
-                    tenant,
-                    name: claims.preferred_username,
-                    user_id: claims.user_id,
-                    expires_at: Some(claims.exp),
-                })
+                let name = claims.preferred_username;
+                (tenant, name, claims.user_id, Some(claims.exp))
             }
-        }
+        };
+        Some(Bearer {
+            user: self.user(&tenant, &name)?,
+            tenant,
+            name,
+            user_id,
+            expires_at,
+        })
     }
 
     fn okapi_token(&self, user: usize, kind: &str, exp: Option<u64>, now: u64) -> String {
@@ -178,9 +170,8 @@ pub(super) struct Signer {
 
 impl Signer {
     pub(super) fn new(seed: u128) -> Self {
-        Self {
-            key: Sha256::digest(format!("{seed:032x}")).into(),
-        }
+        let key = Sha256::digest(format!("{seed:032x}")).into();
+        Self { key }
     }
 
     /// A signed token of these claims, in the order of their type's fields.
@@ -229,15 +220,8 @@ fn mac(key: &[u8; 32], message: &[u8]) -> [u8; 32] {
         }
         block
     };
-    let inner = Sha256::new()
-        .chain_update(pad(0x36))
-        .chain_update(message)
-        .finalize();
-    Sha256::new()
-        .chain_update(pad(0x5c))
-        .chain_update(inner)
-        .finalize()
-        .into()
+    let inner = Sha256::digest([&pad(0x36)[..], message].concat());
+    Sha256::digest([&pad(0x5c)[..], &inner].concat()).into()
 }
 
 #[cfg(test)]
