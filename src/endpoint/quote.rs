@@ -5,6 +5,7 @@
 //! looks like a token.
 
 use std::fmt;
+use std::ops::Deref;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -118,6 +119,29 @@ const ESCAPES: [&str; 2] = ["\\u", "&#"];
 /// This many bytes in a row that also occur in a secret reveal a part of the secret. Fewer bytes are chance, or a prefix
 /// that all tokens of a server share.
 const PIECE: usize = 12;
+
+/// A secret of a configuration. It is zeroized, and never printed.
+pub(super) struct Hidden(Zeroizing<String>);
+
+impl Hidden {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self(Zeroizing::new(text.into()))
+    }
+}
+
+impl Deref for Hidden {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[REDACTED]")
+    }
+}
 
 /// The secrets that must not be quoted.
 #[derive(Default)]

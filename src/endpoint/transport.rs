@@ -47,10 +47,13 @@ pub(super) struct HttpSettings {
     pub(super) way: Way,
     /// The longest an exchange may take.
     pub(super) timeout: Duration,
-    body_limit: usize,
+    pub(super) body_limit: usize,
     /// Overrides the `User-Agent` of the client.
     pub(super) user_agent: Option<HeaderValue>,
 }
+
+/// A request, and its content.
+pub(super) type Outgoing = (Request, Zeroizing<Vec<u8>>);
 
 /// The way of a request to the server.
 pub(super) enum Way {
@@ -69,8 +72,9 @@ impl HttpSettings {
         }
     }
 
-    pub(super) fn body_limit(&self) -> usize {
-        self.body_limit
+    /// The deadline of an exchange that begins now.
+    pub(super) fn deadline(&self) -> Deadline {
+        Deadline::new(self.timeout)
     }
 
     /// Sets how many bytes are read of a body, within [`BODY_LIMITS`].
@@ -78,40 +82,31 @@ impl HttpSettings {
         self.body_limit = bytes.clamp(BODY_LIMITS.0, BODY_LIMITS.1);
     }
 
-    /// Sends `content` in `request` once, unless `window` is closed by then, and reads the answer within `timeout`.
+    /// Sends a request once, unless `window` is closed by then, and reads the answer until `deadline`.
     ///
     /// Over HTTP/1 the head of a request is written together with the first bytes of its content. So the promise of
     /// [`SendOnce`] also holds for a token in a header, if there is content at all. Without content, only a failed
     /// connection attempt proves that nothing was sent.
     pub(super) async fn send(
         &self,
-        request: Request,
-        content: Zeroizing<Vec<u8>>,
+        (mut request, content): Outgoing,
         window: Option<&SendWindow>,
-        timeout: Duration,
+        mut deadline: Deadline,
     ) -> Result<Reply, EndpointError> {
-        match &self.way {
-            Way::Http(client) => {
-                self.send_by(client, request, content, window, timeout)
-                    .await
-            }
+        let is_open = window.is_none_or(SendWindow::is_open);
+        let client = match &self.way {
+            Way::Http(client) => client,
+            #[cfg(all(feature = "folio", feature = "testing"))]
+            Way::InProcess(_) if !is_open => return Err(EndpointError::not_sent(TooLate)),
             #[cfg(all(feature = "folio", feature = "testing"))]
             Way::InProcess(server) => {
-                carried(server.as_ref(), request, content, window, timeout).await
+                let carrying = carried(server.as_ref(), request, content);
+                let late = || Err(EndpointError::unknown(TimedOut(self.timeout)));
+                return deadline.wait_for(carrying).await.unwrap_or_else(late);
             }
-        }
-    }
-
-    async fn send_by(
-        &self,
-        client: &Client,
-        mut request: Request,
-        content: Zeroizing<Vec<u8>>,
-        window: Option<&SendWindow>,
-        timeout: Duration,
-    ) -> Result<Reply, EndpointError> {
+        };
         let is_gated = !content.is_empty();
-        if !is_gated && window.is_some_and(|window| !window.is_open()) {
+        if !is_gated && !is_open {
             return Err(EndpointError::not_sent(TooLate));
         }
         let headers = request.headers_mut();
@@ -123,7 +118,7 @@ impl HttpSettings {
         let (body, receipt) = SendOnce::new(content, window.cloned());
         *request.body_mut() = Some(reqwest::Body::wrap(body));
         *request.timeout_mut() = Some(NEVER);
-        let mut deadline = Deadline::new(timeout);
+        let timeout = self.timeout;
         let mut executing = pin!(client.execute(request));
         loop {
             match deadline.wait_for(&mut executing).await {
@@ -194,26 +189,14 @@ async fn carried(
     server: &dyn InProcess,
     request: Request,
     content: Zeroizing<Vec<u8>>,
-    window: Option<&SendWindow>,
-    timeout: Duration,
 ) -> Result<Reply, EndpointError> {
-    if window.is_some_and(|window| !window.is_open()) {
-        return Err(EndpointError::not_sent(TooLate));
-    }
     let request = http::Request::<reqwest::Body>::try_from(request);
     let request = request.map_err(EndpointError::from_reqwest)?;
     let carrying = server.carry(request.map(|_| Bytes::from_owner(content)));
-    let carried = tokio::time::timeout(timeout, carrying).await;
-    let response = carried.map_err(|_| EndpointError::unknown(TimedOut(timeout)))??;
-    let (head, body) = response.into_parts();
+    let (head, body) = carrying.await?.into_parts();
     let body = Zeroizing::new(body.to_vec());
-    Ok(Reply::new(
-        head.status,
-        head.headers,
-        body,
-        None,
-        server.wall(),
-    ))
+    let (status, headers) = (head.status, head.headers);
+    Ok(Reply::new(status, headers, body, None, server.wall()))
 }
 
 /// The value of a header that holds a secret: the parts joined, marked sensitive. `None` if a header cannot hold them.
