@@ -397,19 +397,16 @@ impl TokenEndpoint for Folio {
     /// access token of the pair along. Without one, or with an expired one, Eureka answers with a 422, the session lives on
     /// at the server, and the error is [`EndpointError::Unknown`]. Another attempt does no harm.
     async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
-        let Some(token) = &pair.refresh else {
-            return match pair.access {
-                Some(_) => {
-                    let why = "FOLIO cannot revoke an access token; this one stays valid until its expiry";
-                    Err(EndpointError::refused_here("unsupported", why))
-                }
-                None => Ok(()),
-            };
-        };
-        let access = match self.site.mode {
+        let (token, access) = match (&pair.refresh, &pair.access) {
             // Okapi does not ask for the access token, and would judge it first.
-            Mode::Okapi => None,
-            Mode::Eureka => pair.access.as_ref(),
+            (Some(token), _) if self.site.mode == Mode::Okapi => (token, None),
+            (Some(token), access) => (token, access.as_ref()),
+            (None, Some(_)) => {
+                let why =
+                    "FOLIO cannot revoke an access token; this one stays valid until its expiry";
+                return Err(EndpointError::refused_here("unsupported", why));
+            }
+            (None, None) => return Ok(()),
         };
         let texts = [token.expose(), access.map_or("", AccessToken::expose)];
         let (secrets, deadline) = (self.secrets(&texts), self.http.deadline());

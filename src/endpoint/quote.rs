@@ -200,12 +200,6 @@ impl Secrets {
         Some(start.trim_end().to_owned())
     }
 
-    /// `text` by the rule of [`redact`](Self::redact), cut to `bytes`.
-    pub(super) fn redact_to(&self, text: &str, bytes: usize) -> Option<String> {
-        let quote = self.redact(text)?;
-        Some(cut(&quote, bytes).to_owned())
-    }
-
     /// The target of a redirect, without the parts that may hold a credential. `None` if the target is not a URL, or if its
     /// path may hold a token.
     pub(super) fn target(&self, location: &str) -> Option<String> {
@@ -296,7 +290,7 @@ fn visible(text: &str, bytes: usize) -> Zeroizing<String> {
 }
 
 /// The beginning of `text` in at most `bytes` bytes of whole characters.
-fn cut(text: &str, bytes: usize) -> &str {
+pub(super) fn cut(text: &str, bytes: usize) -> &str {
     let mut end = text.len().min(bytes);
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -17,7 +17,7 @@ use reqwest::Response;
 use zeroize::Zeroizing;
 
 use super::EndpointError;
-use super::quote::{Quote, Secrets};
+use super::quote::{Quote, Secrets, cut};
 use super::time::{retry_after, server_time};
 use crate::clock::{Clock, Deadline, SystemClock};
 
@@ -206,10 +206,10 @@ impl Reply {
         // A success may hold an unknown token; a page does not.
         let is_page = self.body.trim_ascii_start().starts_with(b"<");
         let start = secrets.first_words(&self.body);
+        let content_type = header(CONTENT_TYPE).and_then(|text| secrets.redact(text));
         let location = header(LOCATION).and_then(|text| secrets.target(text));
         Quote {
-            content_type: header(CONTENT_TYPE)
-                .and_then(|text| secrets.redact_to(text, CONTENT_TYPE_LIMIT)),
+            content_type: content_type.map(|text| cut(&text, CONTENT_TYPE_LIMIT).to_owned()),
             start: start.filter(|_| is_page || !self.status.is_success()),
             location: location.filter(|_| self.status.is_redirection()),
             ..quote

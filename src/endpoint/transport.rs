@@ -9,8 +9,7 @@
 //! This module never judges an answer: an answer that broke off is an answer, with the bytes that arrived.
 
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -93,11 +92,11 @@ impl HttpSettings {
         window: Option<&SendWindow>,
         mut deadline: Deadline,
     ) -> Result<Reply, EndpointError> {
-        let is_open = window.is_none_or(SendWindow::is_open);
+        if window.is_some_and(|window| !window.is_open()) {
+            return Err(EndpointError::not_sent(TooLate));
+        }
         let client = match &self.way {
             Way::Http(client) => client,
-            #[cfg(all(feature = "folio", feature = "testing"))]
-            Way::InProcess(_) if !is_open => return Err(EndpointError::not_sent(TooLate)),
             #[cfg(all(feature = "folio", feature = "testing"))]
             Way::InProcess(server) => {
                 let carrying = carried(server.as_ref(), request, content);
@@ -106,9 +105,6 @@ impl HttpSettings {
             }
         };
         let is_gated = !content.is_empty();
-        if !is_gated && !is_open {
-            return Err(EndpointError::not_sent(TooLate));
-        }
         let headers = request.headers_mut();
         if let Some(agent) = &self.user_agent {
             headers.insert(USER_AGENT, agent.clone());
@@ -224,20 +220,23 @@ pub(super) fn form_room(name: &str, value: &str) -> usize {
     3 * (name.len() + value.len()) + 2
 }
 
-const WAITING: u8 = 0;
-const TAKEN: u8 = 1;
-const RECALLED: u8 = 2;
-
 /// A body that is sent at most once, and only while the send window is open. `SendOnce` cannot be cloned, so no layer
 /// below can send it again.
 struct SendOnce {
     content: Option<Bytes>,
     window: Option<SendWindow>,
-    state: Arc<AtomicU8>,
+    fate: Arc<OnceLock<Fate>>,
+}
+
+/// The fate of a body. A body without one is waiting.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Taken,
+    Recalled,
 }
 
 /// The sender's hold on a body. Dropping the receipt recalls the body.
-struct Receipt(Arc<AtomicU8>);
+struct Receipt(Arc<OnceLock<Fate>>);
 
 /// The send window closed before the connection took the body.
 #[derive(Debug, thiserror::Error)]
@@ -249,13 +248,15 @@ impl SendOnce {
     /// the start, because no connection asks for its content.
     fn new(content: Zeroizing<Vec<u8>>, window: Option<SendWindow>) -> (Self, Receipt) {
         let content = (!content.is_empty()).then(|| Bytes::from_owner(content));
-        let begins = if content.is_some() { WAITING } else { TAKEN };
-        let state = Arc::new(AtomicU8::new(begins));
-        let receipt = Receipt(Arc::clone(&state));
+        let fate = Arc::new(match content {
+            Some(_) => OnceLock::new(),
+            None => Fate::Taken.into(),
+        });
+        let receipt = Receipt(Arc::clone(&fate));
         let body = Self {
             content,
             window,
-            state,
+            fate,
         };
         (body, receipt)
     }
@@ -264,7 +265,7 @@ impl SendOnce {
 impl Receipt {
     /// Whether no part of the body has left or ever will.
     fn recall(&self) -> bool {
-        leave_waiting(&self.0, RECALLED)
+        *self.0.get_or_init(|| Fate::Recalled) == Fate::Recalled
     }
 }
 
@@ -285,13 +286,14 @@ impl Body for SendOnce {
         let Some(content) = self.content.take() else {
             return Poll::Ready(None);
         };
-        let in_time = self.window.as_ref().is_none_or(SendWindow::is_open);
-        let next = if in_time { TAKEN } else { RECALLED };
-        let moved = leave_waiting(&self.state, next);
-        Poll::Ready(Some(if in_time && moved {
-            Ok(Frame::data(content))
-        } else {
-            Err(TooLate)
+        let wanted = match &self.window {
+            Some(window) if !window.is_open() => Fate::Recalled,
+            _ => Fate::Taken,
+        };
+        let fate = self.fate.get_or_init(|| wanted);
+        Poll::Ready(Some(match fate {
+            Fate::Taken => Ok(Frame::data(content)),
+            Fate::Recalled => Err(TooLate),
         }))
     }
 
@@ -303,13 +305,6 @@ impl Body for SendOnce {
         let length = self.content.as_ref().map_or(0, Bytes::len);
         SizeHint::with_exact(length as u64)
     }
-}
-
-/// Moves a waiting body to the state `next`. Returns whether the body is in that state now.
-fn leave_waiting(state: &AtomicU8, next: u8) -> bool {
-    state
-        .compare_exchange(WAITING, next, Ordering::AcqRel, Ordering::Acquire)
-        .map_or_else(|is| is == next, |_| true)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use http::StatusCode;
 use reqwest::Response;
 
 use super::answer::Answer;
-use super::codes::{Codes, Meaning};
+use super::codes::{Bare400, Codes, Meaning};
 use crate::clock::Deadline;
 use crate::endpoint::quote::{Quote, Secrets};
 use crate::endpoint::reply::Reply;
@@ -136,7 +136,7 @@ pub(crate) fn judge_testing(
 
 /// Whether the answer is the whole refusal of a server without error codes. A page in its place has a body.
 fn is_bare_400(reply: &Reply, codes: &Codes) -> bool {
-    codes.is_bare_400_dead()
+    codes.bare_400 == Bare400::Dead
         && reply.status == StatusCode::BAD_REQUEST
         && reply.is_whole()
         && reply.body.trim_ascii().is_empty()
@@ -192,7 +192,7 @@ fn word<'a>(status: StatusCode, answer: &'a Answer, codes: &Codes) -> Option<(&'
     }
     let (code, meaning) = codes.word(&said)?;
     let is_a_guess = meaning == Meaning::UserNeeded && error != Some(code);
-    (!is_a_guess || codes.is_added(code)).then_some((code, meaning))
+    (!is_a_guess || codes.added(code).is_some()).then_some((code, meaning))
 }
 
 /// An error code that is not in the table: the `error`, or a code of light-4j, whose refusals have their own form.
