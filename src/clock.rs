@@ -252,7 +252,7 @@ const MOMENT: Duration = Duration::from_secs(1);
 /// A process that was stopped and goes on finds its timers due, and the answer that it waits for as well. The timers come
 /// first: without this type an answer that arrived in time would be given up unread, and with the answer of a token endpoint
 /// the session.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
     /// `None` if the deadline is too far away to be expressed.
     until: Option<Instant>,

@@ -11,7 +11,7 @@ use reqwest::ClientBuilder;
 use serde::de::DeserializeOwned;
 
 use crate::endpoint::TokenEndpoint;
-use crate::parameters::{ConfigError, Problem, Table, Value, names, read_with};
+use crate::parameters::{ConfigError, Problem, Table, Value, names, read, read_with};
 use crate::store::TokenStore;
 use crate::strategy::RefreshStrategy;
 
@@ -50,13 +50,13 @@ pub struct Registry {
 }
 
 type Made<T> = Result<Arc<T>, ConfigError>;
+/// `None` is the store that a manager has by default, with the manager's clock.
+type MadeStore = Result<Option<Arc<dyn TokenStore>>, ConfigError>;
 type MakeStrategy = Arc<dyn Fn(&Component, &Path) -> Made<dyn RefreshStrategy> + Send + Sync>;
 type MakeEndpoint =
     Arc<dyn Fn(&Component, &Path, ClientBuilder) -> Made<dyn TokenEndpoint> + Send + Sync>;
-type MakeStore = Arc<dyn Fn(&Component, &Path) -> StoreComes + Send + Sync>;
-/// `None` is the store that a manager has by default, with the manager's clock.
-type StoreComes =
-    Pin<Box<dyn Future<Output = Result<Option<Arc<dyn TokenStore>>, ConfigError>> + Send>>;
+type MakeStore =
+    Arc<dyn Fn(&Component, &Path) -> Pin<Box<dyn Future<Output = MadeStore> + Send>> + Send + Sync>;
 
 impl Registry {
     /// A registry without any name.
@@ -85,8 +85,7 @@ impl Registry {
     {
         let make: MakeStrategy = Arc::new(move |component, base| {
             let made = make(component.read(base)?);
-            let strategy = made.map_err(|error| component.refused(error))?;
-            Ok(Arc::new(strategy))
+            Ok(Arc::new(made.map_err(|error| component.refused(error))?))
         });
         self.strategies.insert(name.into(), make);
         self
@@ -119,8 +118,7 @@ impl Registry {
     {
         let make: MakeEndpoint = Arc::new(move |component, base, http| {
             let made = make(component.read(base)?, http);
-            let endpoint = made.map_err(|error| component.refused(error))?;
-            Ok(Arc::new(endpoint))
+            Ok(Arc::new(made.map_err(|error| component.refused(error))?))
         });
         self.endpoints.insert(name.into(), make);
         self
@@ -190,11 +188,7 @@ impl Registry {
         named(&self.endpoints, component, "endpoint")?(component, base, (self.http)())
     }
 
-    pub(super) async fn make_store(
-        &self,
-        component: &Component,
-        base: &Path,
-    ) -> Result<Option<Arc<dyn TokenStore>>, ConfigError> {
+    pub(super) async fn make_store(&self, component: &Component, base: &Path) -> MadeStore {
         named(&self.stores, component, "store")?(component, base).await
     }
 }
@@ -221,11 +215,12 @@ fn named<'a, M>(
         let problem = format!("is not a known {what}; choose one of {}", names(&known));
         // A kind that is not a word may be a URL with a password, and is not repeated.
         let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        let problem = match kind.chars().all(is_word) {
-            true => format!("`{kind}` {problem}"),
-            false => problem,
+        let shown = if kind.chars().all(is_word) {
+            format!("`{kind}` ")
+        } else {
+            String::new()
         };
-        ConfigError::new(component.kind_path.clone(), problem)
+        ConfigError::new(component.kind_path.clone(), shown + &problem)
     })
 }
 
@@ -249,26 +244,21 @@ impl Component {
         default: &str,
         common: &'static [&'static str],
     ) -> Result<(Self, Table), ConfigError> {
-        let kind_path = format!("{path}.kind");
         let mut taken = Table::new();
         let (kind, kind_path, own) = match value {
             Value::Text(name) => (name.to_string(), path.to_owned(), Value::default()),
             Value::Table(table) => {
                 let mut own = table.clone();
                 taken.extend(common.iter().filter_map(|key| own.remove_entry(*key)));
-                let kind = match taken.get("kind") {
-                    None => default.to_owned(),
-                    Some(Value::Text(name)) => name.to_string(),
-                    Some(other) => {
-                        let problem = format!("is {}, but must be a string", other.kind());
-                        return Err(ConfigError::new(kind_path, problem));
-                    }
-                };
+                let kind_path = format!("{path}.kind");
+                let kind = taken.get("kind");
+                let kind = kind.map(|kind| read(&kind_path, kind, Path::new("")));
+                let kind = kind.transpose()?.unwrap_or_else(|| default.to_owned());
                 (kind, kind_path, Value::Table(own))
             }
             other => {
-                let problem = format!("is {}, but must be a table or a name", other.kind());
-                return Err(ConfigError::new(path, problem));
+                let problem = Problem::kind(other.kind(), "a table or a name");
+                return Err(ConfigError::new(path, problem.to_string()));
             }
         };
         let component = Self {

@@ -5,6 +5,8 @@ use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
+
 use super::quote::{Quote, with_quote};
 
 type Source = Arc<dyn StdError + Send + Sync>;
@@ -89,20 +91,15 @@ pub enum EndpointError {
 impl EndpointError {
     /// Makes a [`NotSent`](Self::NotSent).
     pub fn not_sent(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        let source = source.into().into();
-        Self::NotSent {
-            source,
-            is_lasting: false,
-        }
+        let (source, is_lasting) = (source.into().into(), false);
+        Self::NotSent { source, is_lasting }
     }
 
     /// Makes a [`Later`](Self::Later).
     #[must_use]
     pub fn later(after: Option<Duration>) -> Self {
-        let quote = Box::new(Quote {
-            retry_after: after,
-            ..Quote::default()
-        });
+        let mut quote = Box::<Quote>::default();
+        quote.retry_after = after;
         Self::Later { quote }
     }
 
@@ -134,10 +131,8 @@ impl EndpointError {
     /// Makes a [`Unavailable`](Self::Unavailable).
     #[must_use]
     pub fn unavailable(status: u16, after: Option<Duration>) -> Self {
-        let quote = Box::new(Quote {
-            retry_after: after,
-            ..Quote::status(status)
-        });
+        let mut quote = Box::new(Quote::status(status));
+        quote.retry_after = after;
         Self::Unavailable { quote }
     }
 
@@ -150,33 +145,26 @@ impl EndpointError {
 
     /// Adds the server's description of the error. The text must hold no secret.
     #[must_use]
-    pub fn with_description(mut self, text: Option<String>) -> Self {
-        if let Some(quote) = self.quote_mut() {
-            quote.description = text;
-        }
-        self
+    pub fn with_description(self, text: Option<String>) -> Self {
+        let mut quote = self.quote().cloned().unwrap_or_default();
+        quote.description = text;
+        self.with_quote(quote)
     }
 
     /// Replaces the quote. A [`NotSent`](Self::NotSent) has no quote and stays unchanged.
     #[must_use]
     pub(crate) fn with_quote(mut self, new: Quote) -> Self {
-        if let Some(quote) = self.quote_mut() {
-            *quote = new;
-        }
-        self
-    }
-
-    fn quote_mut(&mut self) -> Option<&mut Quote> {
-        match self {
-            Self::NotSent { .. } => None,
+        match &mut self {
+            Self::NotSent { .. } => {}
             Self::Later { quote }
             | Self::Rejected { quote }
             | Self::UserNeeded { quote }
             | Self::Refused { quote }
             | Self::Page { quote }
             | Self::Unavailable { quote }
-            | Self::Unknown { quote, .. } => Some(quote),
+            | Self::Unknown { quote, .. } => **quote = new,
         }
+        self
     }
 
     /// The quote from the answer; `None` if there was no answer.
@@ -248,6 +236,21 @@ impl EndpointError {
         Self::NotSent { source, is_lasting }
     }
 
+    /// Classes an answer by its status alone; `None` if the status proves nothing.
+    ///
+    /// A 429 reports a limit of requests, and a 425 a server that does not act on a request that may be a replay (RFC
+    /// 8470 section 5.2): the server did nothing, whatever else the answer says. A 502, 503 or 504 comes from a gateway
+    /// that did not reach the server, or from a server that is not up; a 408 comes from a gateway that did not get the
+    /// whole request, or that waited for the server in vain.
+    pub(super) fn by_status(status: StatusCode) -> Option<Self> {
+        match status.as_u16() {
+            425 | 429 => Some(Self::later(None)),
+            status @ (408 | 502..=504) => Some(Self::unavailable(status, None)),
+            status @ 300..=499 => Some(Self::page(status)),
+            _ => None,
+        }
+    }
+
     /// Classes an error of reqwest. A failed connection attempt, and a request that could not be built, are
     /// [`NotSent`](Self::NotSent). An error of `error_for_status` is classed by its status. Every other error is
     /// [`Unknown`](Self::Unknown), because the request may have arrived.
@@ -255,12 +258,9 @@ impl EndpointError {
     pub fn from_reqwest(error: reqwest::Error) -> Self {
         // An error of `error_for_status`: the answer arrived, and its body was not read.
         if let Some(status) = error.status() {
-            return match status.as_u16() {
-                status @ (425 | 429) => Self::later(None).with_quote(Quote::status(status)),
-                status @ (408 | 502..=504) => Self::unavailable(status, None),
-                status @ 300..=499 => Self::page(status),
-                status => Self::unknown(error.without_url()).with_quote(Quote::status(status)),
-            };
+            let known = Self::by_status(status);
+            let error = known.unwrap_or_else(|| Self::unknown(error.without_url()));
+            return error.with_quote(Quote::status(status.as_u16()));
         }
         if error.is_connect() || error.is_builder() {
             Self::unsent(error)

@@ -4,36 +4,28 @@
 //! is good for one use, a lost answer may have spent it, and a request with it leaves once and in time.
 
 mod answer;
-mod outcome;
 mod request;
-mod sign_in;
 
 use std::fmt;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use http::StatusCode;
-use zeroize::Zeroizing;
 
 #[cfg(any(test, fuzzing))]
-pub(super) use self::answer::cookie;
-#[cfg(any(test, fuzzing))]
-pub(super) use self::outcome::{exchange, logout};
+pub(super) use self::answer::{cookie, exchange, logout};
 pub(crate) use self::request::Mode;
+use self::request::Site;
 #[cfg(any(test, fuzzing))]
 pub(super) use self::request::{ACCESS_COOKIE, REFRESH_COOKIE, cookie_header};
-use self::request::{FolioRequest, Site};
-use self::sign_in::SignIn;
-use super::quote::Secrets;
-use super::reply::Reply;
+use super::quote::{Hidden, Secrets};
 #[cfg(feature = "testing")]
 use super::transport::InProcess;
-use super::transport::{self, HttpSettings, Way};
+use super::transport::{self, HttpSettings, Outgoing, Way};
 use super::{EndpointError, Grant, Issued, Resend, SendWindow, ServerProfile, TokenEndpoint};
 use crate::build_error::BuildError;
-use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::token::{AccessToken, Key, RefreshToken, TokenPair};
+use crate::token::{AccessToken, Key, TokenPair};
 
 /// FOLIO's login service for one tenant.
 ///
@@ -99,6 +91,38 @@ pub struct Folio {
     http: HttpSettings,
 }
 
+/// The credentials of a sign-in.
+#[derive(Debug)]
+enum SignIn {
+    Password {
+        username: String,
+        password: Hidden,
+    },
+    /// A code, which is good for one use, and the URI to which the sign-in page sent it.
+    Code {
+        code: Hidden,
+        redirect_uri: String,
+        is_used: AtomicBool,
+    },
+}
+
+impl SignIn {
+    /// The secret that no error may quote.
+    fn secret(&self) -> &str {
+        match self {
+            Self::Password { password, .. } => password,
+            Self::Code { code, .. } => code,
+        }
+    }
+
+    fn is_usable(&self) -> bool {
+        match self {
+            Self::Password { .. } => true,
+            Self::Code { is_used, .. } => !is_used.load(Ordering::Acquire),
+        }
+    }
+}
+
 /// The kind of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -157,7 +181,7 @@ impl Folio {
         builder: reqwest::ClientBuilder,
     ) -> Result<Self, BuildError> {
         let site = Site::new(mode, url.as_ref(), tenant.into())?;
-        let way = Way::http(builder.http1_only(), site.url())?;
+        let way = Way::http(builder.http1_only(), &site.url)?;
         Ok(Self::by(site, way))
     }
 
@@ -199,7 +223,7 @@ impl Folio {
     ) -> Self {
         self.sign_in = Some(SignIn::Password {
             username: username.into(),
-            password: Zeroizing::new(password.into()),
+            password: Hidden::new(password),
         });
         self
     }
@@ -215,7 +239,7 @@ impl Folio {
         redirect_uri: impl Into<String>,
     ) -> Self {
         self.sign_in = Some(SignIn::Code {
-            code: Zeroizing::new(code.into()),
+            code: Hidden::new(code),
             redirect_uri: redirect_uri.into(),
             is_used: AtomicBool::new(false),
         });
@@ -255,7 +279,7 @@ impl Folio {
     ///
     /// [`BuildError::Client`] if the client cannot be built.
     pub fn http(mut self, builder: reqwest::ClientBuilder) -> Result<Self, BuildError> {
-        self.http.way = Way::http(builder.http1_only(), self.site.url())?;
+        self.http.way = Way::http(builder.http1_only(), &self.site.url)?;
         Ok(self)
     }
 
@@ -266,43 +290,79 @@ impl Folio {
     ///
     /// [`EndpointError`]. The call can be repeated.
     pub async fn logout_all(&self, access: &AccessToken) -> Result<(), EndpointError> {
-        let request = request::logout_all(&self.site, access)?;
+        let request = self.site.logout_all(access)?;
         let secrets = self.secrets(&[access.expose()]);
-        let reply = self.send(request, None, self.http.timeout).await?;
-        outcome::logout(reply, &secrets)
+        let reply = self.http.send(request, None, self.http.deadline()).await?;
+        answer::logout(reply, &secrets)
     }
 
     async fn exchange_by(
         &self,
-        request: FolioRequest,
+        request: Outgoing,
         window: &SendWindow,
         asked: Asked,
         token: &str,
     ) -> Result<Issued, EndpointError> {
-        let secrets = self.secrets(&[token]);
-        let reply = self.send(request, Some(window), self.http.timeout).await?;
-        outcome::exchange(reply, self.site.mode, asked, &secrets)
+        let deadline = self.http.deadline();
+        let reply = self.http.send(request, Some(window), deadline).await?;
+        answer::exchange(reply, self.site.mode, asked, &self.secrets(&[token]))
     }
 
-    async fn log_out(
-        &self,
-        token: &RefreshToken,
-        access: Option<&AccessToken>,
-    ) -> Result<(), EndpointError> {
-        let texts = [token.expose(), access.map_or("", AccessToken::expose)];
-        let secrets = self.secrets(&texts);
-        let begun = SystemClock.now();
-        let access = access.and_then(request::access_header);
-        let has_access = access.is_some();
-        let request = request::logout(&self.site, token, access)?;
-        let mut reply = self.send(request, None, self.http.timeout).await?;
-        if has_access && reply.status == StatusCode::UNAUTHORIZED {
-            // The access token has expired, so the service did not read the cookie.
-            let left = self.left(begun);
-            let request = request::logout(&self.site, token, None)?;
-            reply = self.send(request, None, left).await?;
+    /// Signs in with the configured credentials.
+    async fn sign_in(&self, window: &SendWindow) -> Result<Issued, EndpointError> {
+        let (code, redirect_uri, is_used) = match &self.sign_in {
+            None => return Err(EndpointError::no_credentials()),
+            Some(SignIn::Password { username, password }) => {
+                return self.log_in(username, password, window).await;
+            }
+            Some(SignIn::Code {
+                code,
+                redirect_uri,
+                is_used,
+            }) => (code, redirect_uri, is_used),
+        };
+        // This refusal leaves the code usable.
+        if self.site.mode == Mode::Okapi {
+            let why =
+                "Okapi does not exchange codes; use Folio::eureka, or sign in with a password";
+            return Err(EndpointError::refused_here("unsupported", why));
         }
-        outcome::logout(reply, &secrets)
+        if is_used.swap(true, Ordering::AcqRel) {
+            let why = "the code was used before; get a new one from the sign-in page";
+            return Err(EndpointError::refused_here("code_used", why));
+        }
+        let request = self.site.code(code, redirect_uri)?;
+        let issued = self.exchange_by(request, window, Asked::SignIn, "").await;
+        // The server has most probably not used the code. To drop the code would lose it for certain.
+        if let Err(
+            EndpointError::NotSent { .. }
+            | EndpointError::Later { .. }
+            | EndpointError::Page { .. }
+            | EndpointError::Unavailable { .. },
+        ) = issued
+        {
+            is_used.store(false, Ordering::Release);
+        }
+        issued
+    }
+
+    async fn log_in(
+        &self,
+        username: &str,
+        password: &str,
+        window: &SendWindow,
+    ) -> Result<Issued, EndpointError> {
+        let (site, http, window) = (&self.site, &self.http, Some(window));
+        let (secrets, deadline) = (self.secrets(&[]), http.deadline());
+        let request = site.login("/authn/login-with-expiry", username, password)?;
+        let reply = http.send(request, window, deadline).await?;
+        if site.mode == Mode::Eureka || reply.status != StatusCode::NOT_FOUND {
+            return answer::exchange(reply, site.mode, Asked::SignIn, &secrets);
+        }
+        // No module has judged the password: this tenant has only tokens without an expiry.
+        let request = site.login("/authn/login", username, password)?;
+        let reply = http.send(request, window, deadline).await?;
+        answer::exchange(reply, site.mode, Asked::LegacyLogin, &secrets)
     }
 
     /// The secrets that no error may quote: these tokens, and the secret of the sign-in.
@@ -311,22 +371,6 @@ impl Folio {
         secrets.add(self.sign_in.as_ref().map_or("", SignIn::secret));
         secrets
     }
-
-    /// What is left of the timeout of an exchange that began at `begun`.
-    fn left(&self, begun: Timestamp) -> Duration {
-        let timeout = self.http.timeout;
-        timeout.saturating_sub(SystemClock.now().since(begun))
-    }
-
-    async fn send(
-        &self,
-        request: FolioRequest,
-        window: Option<&SendWindow>,
-        timeout: Duration,
-    ) -> Result<Reply, EndpointError> {
-        let FolioRequest { head, content } = request;
-        self.http.send(head, content, window, timeout).await
-    }
 }
 
 #[async_trait]
@@ -334,9 +378,8 @@ impl TokenEndpoint for Folio {
     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
         match grant {
             Grant::Refresh { token, window } => {
-                let request = request::refresh(&self.site, token)?;
-                let token = token.expose();
-                self.exchange_by(request, window, Asked::Refresh, token)
+                let request = self.site.refresh(token)?;
+                self.exchange_by(request, window, Asked::Refresh, token.expose())
                     .await
             }
             Grant::SignIn { window } => self.sign_in(window).await,
@@ -354,21 +397,29 @@ impl TokenEndpoint for Folio {
     /// access token of the pair along. Without one, or with an expired one, Eureka answers with a 422, the session lives on
     /// at the server, and the error is [`EndpointError::Unknown`]. Another attempt does no harm.
     async fn revoke(&self, pair: &TokenPair) -> Result<(), EndpointError> {
-        let Some(token) = &pair.refresh else {
-            return match pair.access {
-                Some(_) => {
-                    let why = "FOLIO cannot revoke an access token; this one stays valid until its expiry";
-                    Err(EndpointError::refused_here("unsupported", why))
-                }
-                None => Ok(()),
-            };
-        };
-        let access = match self.site.mode {
+        let (token, access) = match (&pair.refresh, &pair.access) {
             // Okapi does not ask for the access token, and would judge it first.
-            Mode::Okapi => None,
-            Mode::Eureka => pair.access.as_ref(),
+            (Some(token), _) if self.site.mode == Mode::Okapi => (token, None),
+            (Some(token), access) => (token, access.as_ref()),
+            (None, Some(_)) => {
+                let why =
+                    "FOLIO cannot revoke an access token; this one stays valid until its expiry";
+                return Err(EndpointError::refused_here("unsupported", why));
+            }
+            (None, None) => return Ok(()),
         };
-        self.log_out(token, access).await
+        let texts = [token.expose(), access.map_or("", AccessToken::expose)];
+        let (secrets, deadline) = (self.secrets(&texts), self.http.deadline());
+        let access = access.and_then(request::access_header);
+        let has_access = access.is_some();
+        let request = self.site.logout(token, access)?;
+        let mut reply = self.http.send(request, None, deadline).await?;
+        if has_access && reply.status == StatusCode::UNAUTHORIZED {
+            // The access token has expired, so the service did not read the cookie.
+            let request = self.site.logout(token, None)?;
+            reply = self.http.send(request, None, deadline).await?;
+        }
+        answer::logout(reply, &secrets)
     }
 
     fn profile(&self) -> ServerProfile {
@@ -391,7 +442,7 @@ impl TokenEndpoint for Folio {
 /// Shows no password and no code, and no part of a URL or of an HTTP client that may hold one.
 impl fmt::Debug for Folio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = self.site.url();
+        let url = &self.site.url;
         f.debug_struct("Folio")
             .field("mode", &self.site.mode)
             .field("origin", &url.origin().ascii_serialization())
@@ -400,7 +451,7 @@ impl fmt::Debug for Folio {
             .field("sign_in", &self.sign_in)
             .field("timeout", &self.http.timeout)
             .field("profile", &self.profile)
-            .field("body_limit", &self.http.body_limit())
+            .field("body_limit", &self.http.body_limit)
             .finish_non_exhaustive()
     }
 }

@@ -140,9 +140,12 @@ impl Issued {
         let access_validity = match (&self.access, self.expires_in) {
             (_, Some(total)) => total.into(),
             (Some(access), None) => {
-                match stated_by_token(access, self.server_time.map(sent_at), sent_at(wall)) {
-                    Validity::Unknown if self.never_expires => Validity::Never,
-                    stated => stated,
+                let (server, local) = (self.server_time.map(sent_at), sent_at(wall));
+                let times = jwt::times(access.expose());
+                match times.and_then(|times| times.lifetime(server, local)) {
+                    Some(stated) => stated.into(),
+                    None if self.never_expires => Validity::Never,
+                    None => Validity::Unknown,
                 }
             }
             (None, None) => Validity::Unknown,
@@ -188,13 +191,6 @@ impl Predecessor<'_> {
             other => other,
         }
     }
-}
-
-/// The lifetime that an access token states itself, from the request for the token.
-fn stated_by_token(access: &AccessToken, server: Option<Duration>, local: Duration) -> Validity {
-    jwt::times(access.expose())
-        .and_then(|times| times.lifetime(server, local))
-        .map_or(Validity::Unknown, Validity::from)
 }
 
 #[cfg(test)]

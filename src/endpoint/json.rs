@@ -1,27 +1,24 @@
 //! Reads the members of a JSON object, whatever else is wrong with the document. The reader hands out only what it has
 //! read to its end, and nothing in it is recursive.
 //!
-//! A parser splits a valid document. But a parser refuses a whole document for one flaw: a number that is too large, a
-//! `NaN`, a raw line break, or a missing comma in a field without a use here. The rest of the document would be lost: the
-//! new refresh token, say, while the old one is spent. So a scanner (`lenient`), which passes over such flaws, splits what
-//! the parser refuses. Parser and scanner only find where names and values begin and end, in the buffer into which the
-//! answer was read. The parser reads each value as a [`RawValue`]: it finds the end of a value without recursion, and
-//! makes no copy of its text.
+//! A parser refuses a whole document for one flaw: a number that is too large, a `NaN`, a raw line break, or a missing comma
+//! in a field without a use here. The rest of the document would be lost: the new refresh token, say, while the old one is
+//! spent. So a scanner splits the document, and passes over such flaws. The scanner builds no tree, does not recurse, and
+//! only finds where names and values begin and end, in the buffer into which the answer was read. It splits a valid document
+//! as a parser does.
 //!
-//! This module resolves escapes, because the parser would unescape into its own buffers, which are not zeroized, and
-//! tokens with `\/` in them are common. A text with a wrong escape is lost, and no other text with it.
-
-mod lenient;
-
-use std::fmt;
-use std::str::{self, Chars};
-
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
-use zeroize::Zeroizing;
+//! This module resolves escapes, because a parser would unescape into its own buffers, which are not zeroized, and tokens
+//! with `\/` in them are common. A text with a wrong escape is lost, and no other text with it.
+//!
+//! Only [`Scanner::byte`] advances: it takes a byte or reports the end. Each turn of each loop of the scanner calls
+//! [`Scanner::byte`], directly or through another function. So each loop ends, and no byte is read twice.
 
 #[cfg(any(test, fuzzing))]
-pub(super) use self::lenient::steps_of;
+use std::cell::Cell;
+use std::iter;
+use std::str::{self, Chars};
+
+use zeroize::Zeroizing;
 
 /// A member's value.
 pub(super) enum Value<'a> {
@@ -29,54 +26,45 @@ pub(super) enum Value<'a> {
     /// A number, `true`, `null`, or any other text without quotes.
     Bare(&'a str),
     Array(Elements<'a>),
-    #[cfg_attr(
-        not(feature = "folio"),
-        allow(dead_code, reason = "OAuth2 nests nothing")
-    )]
     Object(Members<'a>),
     /// A text with a wrong escape, or one that is not UTF-8.
     Other,
 }
 
-/// The members of an object. An iteration finds them.
+/// The text of an object behind its first bracket. An iteration finds the members, repeated names included.
+///
+/// The members of a second object that follows do not count, because they are in brackets.
 pub(super) struct Members<'a>(&'a [u8]);
 
-/// The elements of an array. An iteration finds them.
+/// The text of an array behind its first bracket. An iteration finds the elements.
 pub(super) struct Elements<'a>(&'a [u8]);
-
-/// A name and a value as the text holds them.
-type Raw<'a> = (&'a [u8], &'a [u8]);
-type Member<'a> = (Zeroizing<String>, Value<'a>);
 
 impl<'a> Members<'a> {
     /// The members of the object with which `text` begins, after a byte order mark; `None` if `text` begins otherwise.
     pub(super) fn of(text: &'a [u8]) -> Option<Self> {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-        let text = text.trim_ascii_start();
-        text.starts_with(b"{").then_some(Self(text))
+        text.trim_ascii_start().strip_prefix(b"{").map(Self)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = Member<'a>> + use<'a> {
-        let members = parsed_members(self.0).unwrap_or_else(|| lenient::members(self.0));
-        members.into_iter().map(|(name, value)| {
-            let name = match Value::of(name) {
-                Value::Text(name) => name,
-                _ => Zeroizing::default(),
-            };
-            (name, Value::of(value))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Zeroizing<String>, Value<'a>)> + use<'a> {
+        let mut scanner = Scanner(self.0);
+        let members = iter::from_fn(move || scanner.member());
+        members.map(|(name, value)| match Value::of(name) {
+            Value::Text(name) => (name, Value::of(value)),
+            _ => (Zeroizing::default(), Value::of(value)),
         })
     }
 
     /// Whether the object is complete, whatever follows it.
     pub(super) fn is_closed(&self) -> bool {
-        parsed_members(self.0).is_some() || lenient::is_closed(self.0)
+        Scanner(self.0).end_of_nest().is_some()
     }
 }
 
 impl<'a> Elements<'a> {
     pub(super) fn iter(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
-        let elements = parsed_elements(self.0).unwrap_or_else(|| lenient::elements(self.0));
-        elements.into_iter().map(Value::of)
+        let mut scanner = Scanner(self.0);
+        iter::from_fn(move || scanner.element()).map(Value::of)
     }
 }
 
@@ -84,8 +72,8 @@ impl<'a> Value<'a> {
     fn of(raw: &'a [u8]) -> Self {
         match raw {
             [b'"', text @ .., b'"'] => unescaped(text).map_or(Self::Other, Self::Text),
-            [b'{', ..] => Self::Object(Members(raw)),
-            [b'[', ..] => Self::Array(Elements(raw)),
+            [b'{', inner @ ..] => Self::Object(Members(inner)),
+            [b'[', inner @ ..] => Self::Array(Elements(inner)),
             _ => str::from_utf8(raw).map_or(Self::Other, |text| Self::Bare(text.trim())),
         }
     }
@@ -132,46 +120,129 @@ fn hex(chars: &mut Chars<'_>) -> Option<u32> {
     (0..4).try_fold(0, |unit, _| Some(unit << 4 | chars.next()?.to_digit(16)?))
 }
 
-/// Names and values of an object, in order, repeated names included; `None` if the object is not valid JSON.
-fn parsed_members(object: &[u8]) -> Option<Vec<Raw<'_>>> {
-    let Pairs(pairs) = serde_json::from_slice(object).ok()?;
-    Some(pairs)
+#[cfg(any(test, fuzzing))]
+thread_local! {
+    /// The number of bytes that scanners have taken on this thread.
+    static TAKEN: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The values of an array; `None` if the array is not valid JSON.
-fn parsed_elements(array: &[u8]) -> Option<Vec<&[u8]>> {
-    let values: Vec<&RawValue> = serde_json::from_slice(array).ok()?;
-    Some(values.into_iter().map(bytes).collect())
+/// How many bytes scanners take during `work`, and the result of `work`. A test holds the scanner to a number of bytes,
+/// because a test that measured time would fail on a busy machine.
+#[cfg(any(test, fuzzing))]
+pub(super) fn steps_of<T>(work: impl FnOnce() -> T) -> (usize, T) {
+    let before = TAKEN.get();
+    let done = work();
+    (TAKEN.get() - before, done)
 }
 
-fn bytes(raw: &RawValue) -> &[u8] {
-    raw.get().as_bytes()
-}
+/// The bytes that have not been read.
+struct Scanner<'a>(&'a [u8]);
 
-/// The members of an object. A map would keep only one of two members of the same name.
-struct Pairs<'a>(Vec<Raw<'a>>);
+impl<'a> Scanner<'a> {
+    fn byte(&mut self) -> Option<u8> {
+        let (byte, rest) = self.0.split_first()?;
+        self.0 = rest;
+        #[cfg(any(test, fuzzing))]
+        TAKEN.set(TAKEN.get() + 1);
+        Some(*byte)
+    }
 
-impl<'de> Deserialize<'de> for Pairs<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Pairs<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<'de>, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some((name, value)) = map.next_entry()? {
-                    pairs.push((bytes(name), bytes(value)));
+    /// The name and the value of the next member, each with its quotes or brackets. The scanner passes over text that is
+    /// neither a name nor a value, such as a stray bracket, and finds the members after it.
+    fn member(&mut self) -> Option<(&'a [u8], &'a [u8])> {
+        let mut name = None;
+        loop {
+            let from = self.0;
+            match self.byte()? {
+                b'"' => {
+                    self.end_of_text()?;
+                    name = Some(self.since(from));
                 }
-                Ok(Pairs(pairs))
+                b':' => {
+                    self.skip_space();
+                    if let Some(name) = name.take().filter(|_| self.is_at_value()) {
+                        return Some((name, self.value()?));
+                    }
+                }
+                b'{' | b'[' => {
+                    self.end_of_nest()?;
+                    name = None;
+                }
+                byte if byte.is_ascii_whitespace() => {}
+                _ => name = None,
             }
         }
+    }
 
-        deserializer.deserialize_map(Collect)
+    fn element(&mut self) -> Option<&'a [u8]> {
+        loop {
+            self.skip_space();
+            match self.0.first()? {
+                b']' => return None,
+                b',' | b':' | b'}' => {
+                    self.byte()?;
+                }
+                _ => return self.value(),
+            }
+        }
+    }
+
+    /// A value with its quotes or brackets; `None` if the value is not complete.
+    fn value(&mut self) -> Option<&'a [u8]> {
+        let from = self.0;
+        match self.byte()? {
+            b'"' => self.end_of_text()?,
+            b'{' | b'[' => self.end_of_nest()?,
+            _ => {
+                while !b",}]".contains(self.0.first()?) {
+                    self.byte()?;
+                }
+            }
+        }
+        Some(self.since(from))
+    }
+
+    /// Reads to the quote that closes a text.
+    fn end_of_text(&mut self) -> Option<()> {
+        loop {
+            match self.byte()? {
+                b'"' => return Some(()),
+                b'\\' => {
+                    self.byte()?;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads to the bracket that closes an object or an array. The kinds of brackets need not match.
+    fn end_of_nest(&mut self) -> Option<()> {
+        let mut depth = 1_usize;
+        while depth > 0 {
+            match self.byte()? {
+                b'"' => self.end_of_text()?,
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth -= 1,
+                _ => {}
+            }
+        }
+        Some(())
+    }
+
+    fn skip_space(&mut self) {
+        while self.0.first().is_some_and(u8::is_ascii_whitespace) {
+            self.byte();
+        }
+    }
+
+    /// Whether a value comes next, and not the end of the member or of the object.
+    fn is_at_value(&self) -> bool {
+        self.0.first().is_some_and(|byte| !b",}]".contains(byte))
+    }
+
+    /// The bytes between `from`, an earlier state of the scanner, and the current position.
+    fn since(&self, from: &'a [u8]) -> &'a [u8] {
+        &from[..from.len() - self.0.len()]
     }
 }
 

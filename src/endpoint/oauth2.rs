@@ -8,17 +8,20 @@
 mod answer;
 mod classify;
 mod codes;
-mod fields;
-mod request;
 
 use std::fmt;
+use std::mem;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http::Method;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{ClientBuilder, Request};
+use serde::Deserialize;
 use url::Url;
+use url::form_urlencoded::Serializer;
 use zeroize::Zeroizing;
 
 #[cfg(any(test, fuzzing))]
@@ -28,11 +31,9 @@ pub(crate) use self::classify::judge_testing;
 #[cfg(any(test, fuzzing))]
 pub(super) use self::classify::{exchange, revocation};
 pub use self::codes::{Bare400, Codes};
-pub use self::request::ClientAuth;
-use self::request::{Client, SignIn};
-use super::quote::Secrets;
+use super::quote::{Hidden, Secrets};
 use super::reply::Reply;
-use super::transport::{self, HttpSettings, Way};
+use super::transport::{self, HttpSettings, Way, form_encoded, form_room, sensitive_header};
 use super::{EndpointError, Grant, Issued, SendWindow, ServerProfile, TokenEndpoint};
 use crate::build_error::BuildError;
 use crate::origin::private_url;
@@ -87,6 +88,115 @@ pub struct OAuth2 {
     profile: ServerProfile,
     codes: Codes,
     http: HttpSettings,
+}
+
+/// How the client authenticates itself (RFC 6749 section 2.3).
+///
+/// The endpoint uses one method. If the server refuses that method, the endpoint tries no other: each trial would send the
+/// refresh token.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ClientAuth {
+    /// The client sends its id and its secret in an `Authorization: Basic` header, form-encoded.
+    #[default]
+    Basic,
+    /// The client sends its id and its secret in the body of the request.
+    Post,
+    /// The client sends its id only, as a public client does.
+    None,
+}
+
+/// The client under which the server knows this program.
+struct Client {
+    id: String,
+    secret: Option<Zeroizing<String>>,
+    auth: Option<ClientAuth>,
+}
+
+impl Client {
+    fn public(id: String) -> Self {
+        Self {
+            id,
+            secret: None,
+            auth: None,
+        }
+    }
+
+    fn auth(&self) -> ClientAuth {
+        let default = match self.secret {
+            Some(_) => ClientAuth::Basic,
+            None => ClientAuth::None,
+        };
+        self.auth.unwrap_or(default)
+    }
+
+    fn secret(&self) -> &str {
+        self.secret.as_ref().map_or("", |secret| secret)
+    }
+
+    /// The `Authorization` header, if the method uses one.
+    fn authorization(&self) -> Option<HeaderValue> {
+        if self.auth() != ClientAuth::Basic {
+            return None;
+        }
+        let (id, secret) = (form_encoded(&self.id), form_encoded(self.secret()));
+        let mut pair = Zeroizing::new(String::with_capacity(id.len() + 1 + secret.len()));
+        for part in [&id, ":", &secret] {
+            pair.push_str(part);
+        }
+        let mut encoded = Zeroizing::new(String::with_capacity(pair.len().div_ceil(3) * 4));
+        BASE64_STANDARD.encode_string(pair.as_bytes(), &mut encoded);
+        sensitive_header(&[b"Basic ", encoded.as_bytes()])
+    }
+
+    /// `fields` and the client's own fields, form-encoded.
+    fn form(&self, fields: &[(&str, &str)]) -> Zeroizing<Vec<u8>> {
+        let mut fields = fields.to_vec();
+        if self.auth() != ClientAuth::Basic {
+            fields.push(("client_id", &self.id));
+        }
+        if self.auth() == ClientAuth::Post && self.secret.is_some() {
+            fields.push(("client_secret", self.secret()));
+        }
+        let room = fields
+            .iter()
+            .map(|(name, value)| form_room(name, value))
+            .sum();
+        let mut form = Zeroizing::new(String::with_capacity(room));
+        Serializer::new(&mut *form).extend_pairs(fields);
+        Zeroizing::new(mem::take(&mut *form).into_bytes())
+    }
+}
+
+/// The credentials of a sign-in without a browser.
+#[derive(Debug)]
+enum SignIn {
+    /// `client_credentials`: the authentication of the client is all.
+    Client,
+    /// `password`.
+    Password { username: String, password: Hidden },
+}
+
+impl SignIn {
+    fn fields(&self) -> Vec<(&str, &str)> {
+        match self {
+            Self::Client => vec![("grant_type", "client_credentials")],
+            Self::Password { username, password } => vec![
+                ("grant_type", "password"),
+                ("username", username),
+                ("password", password),
+            ],
+        }
+    }
+
+    /// The secret that no error may quote; empty if there is none.
+    fn secret(&self) -> &str {
+        match self {
+            Self::Client => "",
+            Self::Password { password, .. } => password,
+        }
+    }
 }
 
 impl OAuth2 {
@@ -163,7 +273,7 @@ impl OAuth2 {
     ) -> Self {
         self.sign_in = Some(SignIn::Password {
             username: username.into(),
-            password: Zeroizing::new(password.into()),
+            password: Hidden::new(password),
         });
         self
     }
@@ -266,9 +376,9 @@ impl OAuth2 {
         headers.insert(CONTENT_TYPE, form);
         headers.extend(self.client.authorization().map(|it| (AUTHORIZATION, it)));
         let secrets = Secrets::of(&[token, self.client.secret()]).with_authorization(headers);
-        let form = self.client.form(fields);
-        let reply = self.http.send(request, form, window, self.http.timeout);
-        Ok((reply.await?, secrets))
+        let request = (request, self.client.form(fields));
+        let sending = self.http.send(request, window, self.http.deadline());
+        Ok((sending.await?, secrets))
     }
 }
 
@@ -350,7 +460,7 @@ impl fmt::Debug for OAuth2 {
             .field("sign_in", &self.sign_in)
             .field("timeout", &self.http.timeout)
             .field("profile", &self.profile)
-            .field("body_limit", &self.http.body_limit())
+            .field("body_limit", &self.http.body_limit)
             .field("codes", &self.codes)
             .field("user_agent", &self.http.user_agent)
             .finish_non_exhaustive()
@@ -383,5 +493,39 @@ mod tests {
         let key = Key::new("https://id.example.org/token", "importer").scope("a b");
         assert_eq!(endpoint.key(), key);
         Ok(())
+    }
+
+    fn form(client: &Client) -> String {
+        let form = client.form(&[("refresh_token", "a/+ b")]);
+        String::from_utf8(form.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_request_names_the_client_once() {
+        let mut client = Client::public("odd:id".into());
+        assert_eq!(form(&client), "refresh_token=a%2F%2B+b&client_id=odd%3Aid");
+        client.secret = Some(Zeroizing::new("p+ss w%rd/&=".into()));
+        assert_eq!(form(&client), "refresh_token=a%2F%2B+b");
+        let header = client.authorization().unwrap();
+        assert!(header.is_sensitive());
+        // The encoded pair is `odd%3Aid:p%2Bss+w%25rd%2F%26%3D`.
+        let pair = "b2RkJTNBaWQ6cCUyQnNzK3clMjVyZCUyRiUyNiUzRA==";
+        assert_eq!(header, format!("Basic {pair}"));
+        client.auth = Some(ClientAuth::Post);
+        assert_eq!(
+            form(&client),
+            "refresh_token=a%2F%2B+b&client_id=odd%3Aid&client_secret=p%2Bss+w%25rd%2F%26%3D"
+        );
+        client.secret = None;
+        assert_eq!(form(&client), "refresh_token=a%2F%2B+b&client_id=odd%3Aid");
+    }
+
+    #[test]
+    fn no_buffer_of_a_secret_grows() {
+        let text = "\u{ff}&=".repeat(1000);
+        let form = Client::public(text.clone()).form(&[(&text, &text), ("", "")]);
+        let room = form_room(&text, &text) + form_room("client_id", &text) + form_room("", "");
+        assert_eq!(form.capacity(), room);
+        assert_eq!(form_encoded(&text).capacity(), form_room("", &text));
     }
 }

@@ -5,6 +5,7 @@
 //! looks like a token.
 
 use std::fmt;
+use std::ops::Deref;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -119,6 +120,29 @@ const ESCAPES: [&str; 2] = ["\\u", "&#"];
 /// that all tokens of a server share.
 const PIECE: usize = 12;
 
+/// A secret of a configuration. It is zeroized, and never printed.
+pub(super) struct Hidden(Zeroizing<String>);
+
+impl Hidden {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self(Zeroizing::new(text.into()))
+    }
+}
+
+impl Deref for Hidden {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[REDACTED]")
+    }
+}
+
 /// The secrets that must not be quoted.
 #[derive(Default)]
 pub(super) struct Secrets(Vec<Zeroizing<String>>);
@@ -174,12 +198,6 @@ impl Secrets {
         }
         let start: String = quote.chars().take(FIRST_WORDS).collect();
         Some(start.trim_end().to_owned())
-    }
-
-    /// `text` by the rule of [`redact`](Self::redact), cut to `bytes`.
-    pub(super) fn redact_to(&self, text: &str, bytes: usize) -> Option<String> {
-        let quote = self.redact(text)?;
-        Some(cut(&quote, bytes).to_owned())
     }
 
     /// The target of a redirect, without the parts that may hold a credential. `None` if the target is not a URL, or if its
@@ -272,7 +290,7 @@ fn visible(text: &str, bytes: usize) -> Zeroizing<String> {
 }
 
 /// The beginning of `text` in at most `bytes` bytes of whole characters.
-fn cut(text: &str, bytes: usize) -> &str {
+pub(super) fn cut(text: &str, bytes: usize) -> &str {
     let mut end = text.len().min(bytes);
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -17,7 +17,7 @@ use reqwest::Response;
 use zeroize::Zeroizing;
 
 use super::EndpointError;
-use super::quote::{Quote, Secrets};
+use super::quote::{Quote, Secrets, cut};
 use super::time::{retry_after, server_time};
 use crate::clock::{Clock, Deadline, SystemClock};
 
@@ -150,31 +150,24 @@ impl Reply {
         self.broken.is_none() && self.is_delimited
     }
 
-    /// The error of an answer that neither issued a pair nor rejected the grant. `has_code` is whether the answer holds
-    /// an error code of the server, and `missing` a sentence for an answer that proves nothing.
-    ///
-    /// A 429 reports a limit of requests, and a 425 a server that does not act on a request that may be a replay (RFC
-    /// 8470 section 5.2): the server did nothing, whatever else the answer says. A 502, 503 or 504 comes from a gateway
-    /// that did not reach the server, or from a server that is not up; a 408 comes from a gateway that did not get the
-    /// whole request, or that waited for the server in vain.
+    /// The error of an answer that neither issued a pair nor rejected the grant. `is_later` is whether the answer asks to be
+    /// called later, `has_code` whether it holds an error code of the server, and `missing` a sentence for an answer that
+    /// proves nothing.
     pub(super) fn not_done(
         self,
-        is_later: Option<bool>,
+        is_later: bool,
         has_code: bool,
         quote: Quote,
         missing: &'static str,
     ) -> EndpointError {
-        let status = self.status;
-        let error = if is_later.unwrap_or(matches!(status.as_u16(), 425 | 429)) {
-            EndpointError::later(None)
-        } else if matches!(status.as_u16(), 408 | 502..=504) {
-            EndpointError::unavailable(status.as_u16(), None)
-        } else if has_code && (status.is_client_error() || status.is_success()) {
-            EndpointError::refused("")
-        } else if status.is_client_error() || status.is_redirection() {
-            EndpointError::page(status.as_u16())
-        } else {
-            return self.unclear(quote, missing);
+        let may_refuse = self.status.is_client_error() || self.status.is_success();
+        let error = match EndpointError::by_status(self.status) {
+            _ if is_later => EndpointError::later(None),
+            Some(EndpointError::Page { .. }) | None if has_code && may_refuse => {
+                EndpointError::refused("")
+            }
+            Some(error) => error,
+            None => return self.unclear(quote, missing),
         };
         error.with_quote(quote)
     }
@@ -189,30 +182,37 @@ impl Reply {
         EndpointError::unknown(unclear).with_quote(quote)
     }
 
-    /// The quote of an answer with an error code.
-    pub(super) fn quote_code(&self, code: String, description: Option<String>) -> Quote {
-        Quote {
-            code: Some(code),
-            description,
+    /// The quote of an answer: its error code and description, or else the first words of a page. The status replaces a
+    /// code that must not be quoted.
+    pub(super) fn quote(
+        &self,
+        code: Option<&str>,
+        description: Option<&str>,
+        secrets: &Secrets,
+    ) -> Quote {
+        let quote = Quote {
             retry_after: self.retry_after,
             ..Quote::status(self.status.as_u16())
+        };
+        if let Some(code) = code {
+            let code = secrets.redact(code);
+            return Quote {
+                code: code.or_else(|| Some(self.status.as_str().to_owned())),
+                description: description.and_then(|text| secrets.redact(text)),
+                ..quote
+            };
         }
-    }
-
-    /// The quote of an answer without an error code.
-    pub(super) fn quote(&self, secrets: &Secrets) -> Quote {
         let header = |name: HeaderName| self.headers.get(name)?.to_str().ok();
         // A success may hold an unknown token; a page does not.
         let is_page = self.body.trim_ascii_start().starts_with(b"<");
         let start = secrets.first_words(&self.body);
+        let content_type = header(CONTENT_TYPE).and_then(|text| secrets.redact(text));
         let location = header(LOCATION).and_then(|text| secrets.target(text));
         Quote {
-            content_type: header(CONTENT_TYPE)
-                .and_then(|text| secrets.redact_to(text, CONTENT_TYPE_LIMIT)),
+            content_type: content_type.map(|text| cut(&text, CONTENT_TYPE_LIMIT).to_owned()),
             start: start.filter(|_| is_page || !self.status.is_success()),
             location: location.filter(|_| self.status.is_redirection()),
-            retry_after: self.retry_after,
-            ..Quote::status(self.status.as_u16())
+            ..quote
         }
     }
 }

@@ -10,37 +10,33 @@ use crate::token::LONGEST_LIFETIME;
 /// Reads a point in time in the forms that servers write (ISO 8601, RFC 3339), since the Unix epoch: with or without
 /// seconds and fractions; with `Z`, with an offset in any form, or without an offset, which means UTC.
 pub(super) fn parse(text: &str) -> Option<Duration> {
-    let (text, offset) = split_offset(text.trim())?;
+    let (text, is_west, offset) = split_offset(text.trim())?;
     let is_short = text.len() == "2024-10-24T14:33".len();
     let whole = format!("{text}{}", if is_short { ":00" } else { "" });
     let written = humantime::parse_rfc3339_weak(&whole).ok()?;
     let local = written.duration_since(UNIX_EPOCH).ok()?;
-    match offset {
-        Offset::East(span) => local.checked_sub(span),
-        Offset::West(span) => local.checked_add(span),
+    match is_west {
+        true => local.checked_add(offset),
+        false => local.checked_sub(offset),
     }
 }
 
-/// The span from `now` to `end`, if the span can be a lifetime. A server issues no expired token, so a span of zero or less
-/// means that a clock is wrong.
+/// The span from `now` to `end`, if the span can be a lifetime or a wait. A server issues no expired token and asks for no
+/// wait that is over, so a span of zero or less, or of many years, means that a clock is wrong.
 pub(super) fn lifetime_until(end: Option<Duration>, now: Duration) -> Option<Duration> {
     let span = end?.checked_sub(now)?;
     Some(span).filter(|span| !span.is_zero() && *span <= LONGEST_LIFETIME)
 }
 
-enum Offset {
-    East(Duration),
-    West(Duration),
-}
-
-fn split_offset(text: &str) -> Option<(&str, Offset)> {
+/// The time without its offset, whether the offset is west of UTC, and how far.
+fn split_offset(text: &str) -> Option<(&str, bool, Duration)> {
     if let Some(utc) = text.strip_suffix(['Z', 'z']) {
-        return Some((utc, Offset::East(Duration::ZERO)));
+        return Some((utc, false, Duration::ZERO));
     }
     // The offset follows the time; the date has hyphens as well.
     let time = text.find(['T', ' '])?;
     let Some(at) = text[time..].find(['+', '-']).map(|at| time + at) else {
-        return Some((text, Offset::East(Duration::ZERO)));
+        return Some((text, false, Duration::ZERO));
     };
     let digits = text[at + 1..].replace(':', "");
     let (hours, minutes) = match digits.len() {
@@ -50,15 +46,8 @@ fn split_offset(text: &str) -> Option<(&str, Offset)> {
     };
     let (hours, minutes): (u64, u64) = (hours.parse().ok()?, minutes.parse().ok()?);
     let span = Duration::from_secs(3_600 * hours + 60 * minutes);
-    let offset = match &text[at..=at] {
-        "+" => Offset::East(span),
-        _ => Offset::West(span),
-    };
-    Some((&text[..at], offset))
+    Some((&text[..at], text[at..].starts_with('-'), span))
 }
-
-/// A longer wait means that a clock is wrong.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Reads `Retry-After` (RFC 9110 section 10.2.3), which holds seconds or a date. A fraction of a second counts as a whole
 /// second. A date is measured against the `Date` of the answer, or against `wall` if the answer has no `Date`, or if the
@@ -76,10 +65,8 @@ pub(crate) fn retry_after(headers: &HeaderMap, wall: Duration) -> Option<Duratio
         return Some(seconds.saturating_add(Duration::from_secs(more)));
     }
     let date = http_date(text)?;
-    let is_believed = |after: &Duration| !after.is_zero() && *after <= LONGEST;
-    let by_the_server = server_time(headers).map(|now| date.saturating_sub(now));
-    let after = by_the_server.filter(is_believed);
-    Some(after.unwrap_or_else(|| date.saturating_sub(wall)))
+    let by_the_server = server_time(headers).and_then(|now| lifetime_until(Some(date), now));
+    Some(by_the_server.unwrap_or_else(|| date.saturating_sub(wall)))
 }
 
 /// The server's clock when it answered (RFC 9110 section 6.6.1), since the Unix epoch.

@@ -9,8 +9,7 @@
 //! This module never judges an answer: an answer that broke off is an answer, with the bytes that arrived.
 
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -47,10 +46,13 @@ pub(super) struct HttpSettings {
     pub(super) way: Way,
     /// The longest an exchange may take.
     pub(super) timeout: Duration,
-    body_limit: usize,
+    pub(super) body_limit: usize,
     /// Overrides the `User-Agent` of the client.
     pub(super) user_agent: Option<HeaderValue>,
 }
+
+/// A request, and its content.
+pub(super) type Outgoing = (Request, Zeroizing<Vec<u8>>);
 
 /// The way of a request to the server.
 pub(super) enum Way {
@@ -69,8 +71,9 @@ impl HttpSettings {
         }
     }
 
-    pub(super) fn body_limit(&self) -> usize {
-        self.body_limit
+    /// The deadline of an exchange that begins now.
+    pub(super) fn deadline(&self) -> Deadline {
+        Deadline::new(self.timeout)
     }
 
     /// Sets how many bytes are read of a body, within [`BODY_LIMITS`].
@@ -78,42 +81,30 @@ impl HttpSettings {
         self.body_limit = bytes.clamp(BODY_LIMITS.0, BODY_LIMITS.1);
     }
 
-    /// Sends `content` in `request` once, unless `window` is closed by then, and reads the answer within `timeout`.
+    /// Sends a request once, unless `window` is closed by then, and reads the answer until `deadline`.
     ///
     /// Over HTTP/1 the head of a request is written together with the first bytes of its content. So the promise of
     /// [`SendOnce`] also holds for a token in a header, if there is content at all. Without content, only a failed
     /// connection attempt proves that nothing was sent.
     pub(super) async fn send(
         &self,
-        request: Request,
-        content: Zeroizing<Vec<u8>>,
+        (mut request, content): Outgoing,
         window: Option<&SendWindow>,
-        timeout: Duration,
+        mut deadline: Deadline,
     ) -> Result<Reply, EndpointError> {
-        match &self.way {
-            Way::Http(client) => {
-                self.send_by(client, request, content, window, timeout)
-                    .await
-            }
-            #[cfg(all(feature = "folio", feature = "testing"))]
-            Way::InProcess(server) => {
-                carried(server.as_ref(), request, content, window, timeout).await
-            }
-        }
-    }
-
-    async fn send_by(
-        &self,
-        client: &Client,
-        mut request: Request,
-        content: Zeroizing<Vec<u8>>,
-        window: Option<&SendWindow>,
-        timeout: Duration,
-    ) -> Result<Reply, EndpointError> {
-        let is_gated = !content.is_empty();
-        if !is_gated && window.is_some_and(|window| !window.is_open()) {
+        if window.is_some_and(|window| !window.is_open()) {
             return Err(EndpointError::not_sent(TooLate));
         }
+        let client = match &self.way {
+            Way::Http(client) => client,
+            #[cfg(all(feature = "folio", feature = "testing"))]
+            Way::InProcess(server) => {
+                let carrying = carried(server.as_ref(), request, content);
+                let late = || Err(EndpointError::unknown(TimedOut(self.timeout)));
+                return deadline.wait_for(carrying).await.unwrap_or_else(late);
+            }
+        };
+        let is_gated = !content.is_empty();
         let headers = request.headers_mut();
         if let Some(agent) = &self.user_agent {
             headers.insert(USER_AGENT, agent.clone());
@@ -123,7 +114,7 @@ impl HttpSettings {
         let (body, receipt) = SendOnce::new(content, window.cloned());
         *request.body_mut() = Some(reqwest::Body::wrap(body));
         *request.timeout_mut() = Some(NEVER);
-        let mut deadline = Deadline::new(timeout);
+        let timeout = self.timeout;
         let mut executing = pin!(client.execute(request));
         loop {
             match deadline.wait_for(&mut executing).await {
@@ -194,26 +185,14 @@ async fn carried(
     server: &dyn InProcess,
     request: Request,
     content: Zeroizing<Vec<u8>>,
-    window: Option<&SendWindow>,
-    timeout: Duration,
 ) -> Result<Reply, EndpointError> {
-    if window.is_some_and(|window| !window.is_open()) {
-        return Err(EndpointError::not_sent(TooLate));
-    }
     let request = http::Request::<reqwest::Body>::try_from(request);
     let request = request.map_err(EndpointError::from_reqwest)?;
     let carrying = server.carry(request.map(|_| Bytes::from_owner(content)));
-    let carried = tokio::time::timeout(timeout, carrying).await;
-    let response = carried.map_err(|_| EndpointError::unknown(TimedOut(timeout)))??;
-    let (head, body) = response.into_parts();
+    let (head, body) = carrying.await?.into_parts();
     let body = Zeroizing::new(body.to_vec());
-    Ok(Reply::new(
-        head.status,
-        head.headers,
-        body,
-        None,
-        server.wall(),
-    ))
+    let (status, headers) = (head.status, head.headers);
+    Ok(Reply::new(status, headers, body, None, server.wall()))
 }
 
 /// The value of a header that holds a secret: the parts joined, marked sensitive. `None` if a header cannot hold them.
@@ -241,20 +220,23 @@ pub(super) fn form_room(name: &str, value: &str) -> usize {
     3 * (name.len() + value.len()) + 2
 }
 
-const WAITING: u8 = 0;
-const TAKEN: u8 = 1;
-const RECALLED: u8 = 2;
-
 /// A body that is sent at most once, and only while the send window is open. `SendOnce` cannot be cloned, so no layer
 /// below can send it again.
 struct SendOnce {
     content: Option<Bytes>,
     window: Option<SendWindow>,
-    state: Arc<AtomicU8>,
+    fate: Arc<OnceLock<Fate>>,
+}
+
+/// The fate of a body. A body without one is waiting.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Taken,
+    Recalled,
 }
 
 /// The sender's hold on a body. Dropping the receipt recalls the body.
-struct Receipt(Arc<AtomicU8>);
+struct Receipt(Arc<OnceLock<Fate>>);
 
 /// The send window closed before the connection took the body.
 #[derive(Debug, thiserror::Error)]
@@ -266,13 +248,15 @@ impl SendOnce {
     /// the start, because no connection asks for its content.
     fn new(content: Zeroizing<Vec<u8>>, window: Option<SendWindow>) -> (Self, Receipt) {
         let content = (!content.is_empty()).then(|| Bytes::from_owner(content));
-        let begins = if content.is_some() { WAITING } else { TAKEN };
-        let state = Arc::new(AtomicU8::new(begins));
-        let receipt = Receipt(Arc::clone(&state));
+        let fate = Arc::new(match content {
+            Some(_) => OnceLock::new(),
+            None => Fate::Taken.into(),
+        });
+        let receipt = Receipt(Arc::clone(&fate));
         let body = Self {
             content,
             window,
-            state,
+            fate,
         };
         (body, receipt)
     }
@@ -281,7 +265,7 @@ impl SendOnce {
 impl Receipt {
     /// Whether no part of the body has left or ever will.
     fn recall(&self) -> bool {
-        leave_waiting(&self.0, RECALLED)
+        *self.0.get_or_init(|| Fate::Recalled) == Fate::Recalled
     }
 }
 
@@ -302,13 +286,14 @@ impl Body for SendOnce {
         let Some(content) = self.content.take() else {
             return Poll::Ready(None);
         };
-        let in_time = self.window.as_ref().is_none_or(SendWindow::is_open);
-        let next = if in_time { TAKEN } else { RECALLED };
-        let moved = leave_waiting(&self.state, next);
-        Poll::Ready(Some(if in_time && moved {
-            Ok(Frame::data(content))
-        } else {
-            Err(TooLate)
+        let wanted = match &self.window {
+            Some(window) if !window.is_open() => Fate::Recalled,
+            _ => Fate::Taken,
+        };
+        let fate = self.fate.get_or_init(|| wanted);
+        Poll::Ready(Some(match fate {
+            Fate::Taken => Ok(Frame::data(content)),
+            Fate::Recalled => Err(TooLate),
         }))
     }
 
@@ -320,13 +305,6 @@ impl Body for SendOnce {
         let length = self.content.as_ref().map_or(0, Bytes::len);
         SizeHint::with_exact(length as u64)
     }
-}
-
-/// Moves a waiting body to the state `next`. Returns whether the body is in that state now.
-fn leave_waiting(state: &AtomicU8, next: u8) -> bool {
-    state
-        .compare_exchange(WAITING, next, Ordering::AcqRel, Ordering::Acquire)
-        .map_or_else(|is| is == next, |_| true)
 }
 
 #[cfg(test)]

@@ -55,11 +55,11 @@ impl ConfigError {
     /// A problem of the value at the path `inner` inside `outer`.
     pub(crate) fn read(outer: &str, inner: &str, problem: Problem) -> Self {
         let inner = if inner == "." { "" } else { inner };
-        let path = joined(outer, inner);
-        match problem {
-            Problem::MissingKey(key) => Self::new(joined(&path, key), problem.to_string()),
-            _ => Self::new(path, problem.to_string()),
+        let mut path = joined(outer, inner);
+        if let Problem::MissingKey(key) = problem {
+            path = joined(&path, key);
         }
+        Self::new(path, problem.to_string())
     }
 
     /// The part that is configured at `path` could not be made.
@@ -71,17 +71,14 @@ impl ConfigError {
             }
             Err(error) => error,
         };
-        match error.downcast::<BuildError>() {
-            Ok(error) => match *error {
-                BuildError::Invalid { name, problem } => Self::new(joined(path, name), problem),
-                error => Self::new(path, error.to_string()).with_source(error),
-            },
-            Err(error) => Self::new(path, error.to_string()).with_source(error),
+        if let Some(BuildError::Invalid { name, problem }) = error.downcast_ref() {
+            return Self::new(joined(path, name), problem.as_str());
         }
+        Self::new(path, error.to_string()).with_source(error)
     }
 
-    pub(crate) fn in_file(mut self, file: Option<&Path>) -> Self {
-        self.0.file = file.map(Path::to_owned);
+    pub(crate) fn in_file(mut self, file: Option<PathBuf>) -> Self {
+        self.0.file = file;
         self
     }
 
@@ -115,7 +112,8 @@ impl ConfigError {
     }
 }
 
-fn joined(outer: &str, inner: &str) -> String {
+/// The path of what lies at `inner` inside `outer`.
+pub(crate) fn joined(outer: &str, inner: &str) -> String {
     match (outer, inner) {
         (outer, "") => outer.to_owned(),
         ("", inner) => inner.to_owned(),
@@ -210,11 +208,8 @@ impl de::Error for Problem {
     }
 
     fn invalid_length(length: usize, expected: &dyn de::Expected) -> Self {
-        let expected = expected.to_string();
-        Self::Other(format!(
-            "has {length} elements, but must be {}",
-            plain(&expected)
-        ))
+        let (has, expected) = (format!("has {length} elements"), expected.to_string());
+        Self::Other(format!("{has}, but must be {}", plain(&expected)))
     }
 
     fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
@@ -228,10 +223,6 @@ impl de::Error for Problem {
 
     fn missing_field(field: &'static str) -> Self {
         Self::MissingKey(field)
-    }
-
-    fn duplicate_field(field: &'static str) -> Self {
-        Self::Other(format!("the key `{field}` appears twice; remove one"))
     }
 }
 

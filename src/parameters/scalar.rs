@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
 use serde::Deserialize;
+use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
 use crate::clock::span;
@@ -22,24 +23,12 @@ pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, 
 }
 
 /// A duration.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Span(pub(crate) Duration);
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        span::duration(deserializer).map(Self)
-    }
-}
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct Span(#[serde(deserialize_with = "duration")] pub(crate) Duration);
 
 /// A duration that is not zero.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PositiveSpan(pub(crate) Duration);
-
-impl<'de> Deserialize<'de> for PositiveSpan {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        span::positive(deserializer).map(Self)
-    }
-}
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct PositiveSpan(#[serde(deserialize_with = "span::positive")] pub(crate) Duration);
 
 impl From<Span> for Duration {
     fn from(Span(span): Span) -> Self {
@@ -68,31 +57,33 @@ pub fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Er
 struct LocalPath(PathBuf);
 
 /// The status of an error, from 400 to 599.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "u16")]
 pub(crate) struct ErrorStatus(pub(crate) StatusCode);
 
-impl<'de> Deserialize<'de> for ErrorStatus {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = u16::deserialize(deserializer)?;
-        StatusCode::from_u16(number)
-            .ok()
-            .filter(|status| status.is_client_error() || status.is_server_error())
+impl TryFrom<u16> for ErrorStatus {
+    type Error = &'static str;
+
+    fn try_from(number: u16) -> Result<Self, Self::Error> {
+        let status = StatusCode::from_u16(number).ok();
+        let status = status.filter(|it| it.is_client_error() || it.is_server_error());
+        status
             .map(Self)
-            .ok_or_else(|| D::Error::custom("must be the status of an error, from 400 to 599"))
+            .ok_or("must be the status of an error, from 400 to 599")
     }
 }
 
 /// The name of a header.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
 pub(crate) struct Header(pub(crate) HeaderName);
 
-impl<'de> Deserialize<'de> for Header {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let problem = r#"must be the name of a header, such as "X-Okapi-Token""#;
-        HeaderName::try_from(text)
-            .map(Self)
-            .map_err(|_| D::Error::custom(problem))
+impl TryFrom<String> for Header {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        let name = HeaderName::try_from(name).map(Self);
+        name.map_err(|_| r#"must be the name of a header, such as "X-Okapi-Token""#)
     }
 }
 
@@ -119,11 +110,8 @@ impl<'de> Visitor<'de> for ScopeText {
         Ok(Scopes(Scope::parse(text)))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Scopes, A::Error> {
-        let mut scopes = Vec::new();
-        while let Some(scope) = access.next_element::<String>()? {
-            scopes.push(scope);
-        }
+    fn visit_seq<A: SeqAccess<'de>>(self, access: A) -> Result<Scopes, A::Error> {
+        let scopes = Vec::<String>::deserialize(SeqAccessDeserializer::new(access))?;
         Ok(Scopes(Scope::parse(&scopes.join(" "))))
     }
 }

@@ -75,11 +75,7 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Source::Env(name) => write!(f, "Secret(env {name:?})"),
-            Source::File(path, _) => write!(f, "Secret(file {path:?})"),
-            Source::Inline(_) => f.write_str("Secret([REDACTED])"),
-        }
+        write!(f, "Secret({})", self.source())
     }
 }
 
@@ -129,11 +125,12 @@ fn of_table(table: &Value) -> Option<Source> {
 }
 
 fn of_variable(name: &str) -> Result<Zeroizing<String>, String> {
-    let secret = env::var(name).map_err(|error| match error {
-        env::VarError::NotPresent => "is not set".to_owned(),
-        env::VarError::NotUnicode(_) => "is not UTF-8".to_owned(),
-    })?;
-    Ok(Zeroizing::new(secret))
+    env::var(name)
+        .map(Zeroizing::new)
+        .map_err(|error| match error {
+            env::VarError::NotPresent => "is not set".to_owned(),
+            env::VarError::NotUnicode(_) => "is not UTF-8".to_owned(),
+        })
 }
 
 fn of_file(path: &Path, readers: Readers) -> Result<Zeroizing<String>, String> {

@@ -5,15 +5,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::iter;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
-use super::error::ConfigError;
+use super::error::{ConfigError, joined};
 
 /// A value of a configuration, before its meaning is known.
 ///
@@ -125,12 +127,8 @@ impl<'de> Visitor<'de> for Anything {
         Value::deserialize(deserializer)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(value) = access.next_element()? {
-            list.push(value);
-        }
-        Ok(Value::List(list))
+    fn visit_seq<A: SeqAccess<'de>>(self, access: A) -> Result<Value, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(access)).map(Value::List)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
@@ -162,24 +160,19 @@ impl Source {
         Self {
             file: Some(file.to_owned()),
             base: file.parent().map(Path::to_owned).unwrap_or_default(),
-            positions: HashMap::new(),
+            ..Self::default()
         }
     }
 
     /// Adds the file, line and column to an error. An error at a missing key gets the position of the nearest
     /// table around the key.
     pub(crate) fn locate(&self, error: ConfigError) -> ConfigError {
-        let mut path = error.path();
-        let position = loop {
-            if path.is_empty() || error.position().is_some() {
-                break error.position();
-            }
-            if let Some(position) = self.positions.get(path) {
-                break Some(*position);
-            }
-            path = path.rfind(['.', '[']).map_or("", |end| &path[..end]);
-        };
-        error.at(position).in_file(self.file.as_deref())
+        let mut paths = iter::successors(Some(error.path()), |&path| {
+            path.rfind(['.', '[']).map(|end| &path[..end])
+        });
+        let known = paths.find_map(|path| self.positions.get(path).copied());
+        let position = error.position().or(known);
+        error.at(position).in_file(self.file.clone())
     }
 
     /// Reads a TOML document, and keeps the position of every key.
@@ -198,12 +191,7 @@ impl Source {
     fn note_table(&mut self, path: &str, table: &DeTable<'_>, text: &str) {
         for (key, value) in table {
             let name = key.get_ref();
-            let path = if path.is_empty() {
-                name.to_string()
-            } else {
-                format!("{path}.{name}")
-            };
-            self.note(path, key.span(), value, text);
+            self.note(joined(path, name), key.span(), value, text);
         }
     }
 
@@ -224,13 +212,10 @@ impl Source {
 /// Reads JSON.
 pub(crate) fn json(text: &str) -> Result<Value, ConfigError> {
     serde_json::from_str(text).map_err(|error| {
-        let message = error.to_string();
-        let place = format!(" at line {} column {}", error.line(), error.column());
-        let problem = format!(
-            "is not JSON: {}",
-            message.strip_suffix(&place).unwrap_or(&message)
-        );
-        ConfigError::new("", problem).at(Some((error.line(), error.column())))
+        let (message, line, column) = (error.to_string(), error.line(), error.column());
+        let place = format!(" at line {line} column {column}");
+        let message = message.strip_suffix(&place).unwrap_or(&message);
+        ConfigError::new("", format!("is not JSON: {message}")).at(Some((line, column)))
     })
 }
 

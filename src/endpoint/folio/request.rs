@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::build_error::BuildError;
 use crate::endpoint::EndpointError;
-use crate::endpoint::transport::sensitive_header;
+use crate::endpoint::transport::{Outgoing, sensitive_header};
 use crate::origin::private_url;
 use crate::token::{AccessToken, RefreshToken};
 
@@ -29,12 +29,6 @@ pub(in crate::endpoint) const REFRESH_COOKIE: &str = "folioRefreshToken";
 /// The error code for a token that a header cannot hold.
 const UNSENDABLE: &str = "unsendable_token";
 
-/// A request to the login service, and its content.
-pub(super) struct FolioRequest {
-    pub(super) head: reqwest::Request,
-    pub(super) content: Zeroizing<Vec<u8>>,
-}
-
 /// The gateway of a FOLIO system, which also keeps its sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -47,7 +41,7 @@ pub(crate) enum Mode {
 #[derive(Debug, Clone)]
 pub(crate) struct Site {
     pub(super) mode: Mode,
-    url: Url,
+    pub(super) url: Url,
     pub(super) tenant: String,
     tenant_header: HeaderValue,
 }
@@ -74,10 +68,6 @@ impl Site {
         })
     }
 
-    pub(super) fn url(&self) -> &Url {
-        &self.url
-    }
-
     /// The URL without a slash at its end.
     pub(super) fn base(&self) -> &str {
         self.url.as_str().trim_end_matches('/')
@@ -90,7 +80,7 @@ impl Site {
         path: &str,
         proof: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
         content: Zeroizing<Vec<u8>>,
-    ) -> Result<FolioRequest, EndpointError> {
+    ) -> Result<Outgoing, EndpointError> {
         // The path may hold a code, so the error does not quote the URL.
         let url = format!("{}{path}", self.base()).parse().map_err(|_| {
             let why = "the URL of FOLIO and the path of its login service do not form a URL";
@@ -106,67 +96,64 @@ impl Site {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         headers.extend(proof);
-        Ok(FolioRequest { head, content })
-    }
-}
-
-/// The request that exchanges the refresh token. The server spends the token.
-pub(super) fn refresh(site: &Site, token: &RefreshToken) -> Result<FolioRequest, EndpointError> {
-    let proof = Some(refresh_cookie(token)?);
-    site.request(Method::POST, "/authn/refresh", proof, nothing())
-}
-
-/// The request that ends the session of this refresh token. Without the cookie, the request would end all sessions of the
-/// user. The access token names the user, if the gateway asks for that.
-pub(super) fn logout(
-    site: &Site,
-    token: &RefreshToken,
-    access: Option<(HeaderName, HeaderValue)>,
-) -> Result<FolioRequest, EndpointError> {
-    let proof = iter::once(refresh_cookie(token)?).chain(access);
-    site.request(Method::POST, "/authn/logout", proof, nothing())
-}
-
-/// The request that ends all sessions of the user of this access token.
-pub(super) fn logout_all(site: &Site, token: &AccessToken) -> Result<FolioRequest, EndpointError> {
-    let proof = access_header(token).ok_or_else(|| {
-        let why = "the access token cannot be sent: it holds characters that no header may carry";
-        EndpointError::refused_here(UNSENDABLE, why)
-    })?;
-    site.request(Method::POST, "/authn/logout-all", Some(proof), nothing())
-}
-
-/// The request that signs in. `path` chooses tokens with or without an expiry.
-pub(super) fn login(
-    site: &Site,
-    path: &str,
-    username: &str,
-    password: &str,
-) -> Result<FolioRequest, EndpointError> {
-    #[derive(Serialize)]
-    struct Login<'a> {
-        username: &'a str,
-        password: &'a str,
+        Ok((head, content))
     }
 
-    // An escape takes six bytes. A buffer that grows leaves a copy of the password behind.
-    let room = 32 + 6 * (username.len() + password.len());
-    let mut body = Zeroizing::new(Vec::with_capacity(room));
-    serde_json::to_writer(&mut *body, &Login { username, password })
-        .map_err(EndpointError::not_sent)?;
-    site.request(Method::POST, path, None, body)
-}
+    /// The request that exchanges the refresh token. The server spends the token.
+    pub(super) fn refresh(&self, token: &RefreshToken) -> Result<Outgoing, EndpointError> {
+        let proof = Some(refresh_cookie(token)?);
+        self.request(Method::POST, "/authn/refresh", proof, nothing())
+    }
 
-/// The request that exchanges the code that a browser brought from the sign-in page.
-pub(super) fn code(
-    site: &Site,
-    code: &str,
-    redirect_uri: &str,
-) -> Result<FolioRequest, EndpointError> {
-    let mut query = Serializer::new(String::new());
-    query.extend_pairs([("code", code), ("redirect-uri", redirect_uri)]);
-    let path = Zeroizing::new(format!("/authn/token?{}", query.finish()));
-    site.request(Method::GET, &path, None, Zeroizing::default())
+    /// The request that ends the session of this refresh token. Without the cookie, the request would end all sessions of
+    /// the user. The access token names the user, if the gateway asks for that.
+    pub(super) fn logout(
+        &self,
+        token: &RefreshToken,
+        access: Option<(HeaderName, HeaderValue)>,
+    ) -> Result<Outgoing, EndpointError> {
+        let proof = iter::once(refresh_cookie(token)?).chain(access);
+        self.request(Method::POST, "/authn/logout", proof, nothing())
+    }
+
+    /// The request that ends all sessions of the user of this access token.
+    pub(super) fn logout_all(&self, token: &AccessToken) -> Result<Outgoing, EndpointError> {
+        let proof = access_header(token).ok_or_else(|| {
+            let why =
+                "the access token cannot be sent: it holds characters that no header may carry";
+            EndpointError::refused_here(UNSENDABLE, why)
+        })?;
+        self.request(Method::POST, "/authn/logout-all", Some(proof), nothing())
+    }
+
+    /// The request that signs in. `path` chooses tokens with or without an expiry.
+    pub(super) fn login(
+        &self,
+        path: &str,
+        username: &str,
+        password: &str,
+    ) -> Result<Outgoing, EndpointError> {
+        #[derive(Serialize)]
+        struct Login<'a> {
+            username: &'a str,
+            password: &'a str,
+        }
+
+        // An escape takes six bytes. A buffer that grows leaves a copy of the password behind.
+        let room = 32 + 6 * (username.len() + password.len());
+        let mut body = Zeroizing::new(Vec::with_capacity(room));
+        serde_json::to_writer(&mut *body, &Login { username, password })
+            .map_err(EndpointError::not_sent)?;
+        self.request(Method::POST, path, None, body)
+    }
+
+    /// The request that exchanges the code that a browser brought from the sign-in page.
+    pub(super) fn code(&self, code: &str, redirect_uri: &str) -> Result<Outgoing, EndpointError> {
+        let mut query = Serializer::new(String::new());
+        query.extend_pairs([("code", code), ("redirect-uri", redirect_uri)]);
+        let path = Zeroizing::new(format!("/authn/token?{}", query.finish()));
+        self.request(Method::GET, &path, None, Zeroizing::default())
+    }
 }
 
 /// An object without members. The service asks for no content. But only a request with content can be held back until
@@ -220,8 +207,8 @@ mod tests {
             ),
         ] {
             let site = Site::new(Mode::Okapi, url, "diku".to_owned()).unwrap();
-            let request = super::refresh(&site, &"r1".into()).unwrap();
-            assert_eq!(request.head.url().as_str(), refresh);
+            let (head, _) = site.refresh(&"r1".into()).unwrap();
+            assert_eq!(head.url().as_str(), refresh);
         }
     }
 

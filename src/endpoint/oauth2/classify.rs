@@ -11,7 +11,7 @@ use http::StatusCode;
 use reqwest::Response;
 
 use super::answer::Answer;
-use super::codes::{Codes, Meaning};
+use super::codes::{Bare400, Codes, Meaning};
 use crate::clock::Deadline;
 use crate::endpoint::quote::{Quote, Secrets};
 use crate::endpoint::reply::Reply;
@@ -34,13 +34,8 @@ impl Codes {
         response: Response,
         secrets: &[&str],
     ) -> Result<Issued, EndpointError> {
-        let reply = Reply::read(
-            response,
-            Deadline::new(READ_LIMIT),
-            READ_LIMIT,
-            BODY_LIMITS.0,
-        )
-        .await;
+        let deadline = Deadline::new(READ_LIMIT);
+        let reply = Reply::read(response, deadline, READ_LIMIT, BODY_LIMITS.0).await;
         exchange(reply, self, Secrets::of(secrets))
     }
 }
@@ -84,7 +79,7 @@ pub(in crate::endpoint) fn exchange(
     // A server that repeats the request in its complaint has issued nothing.
     let repeats = |token| secrets.holds(token);
     let is_echo = answer.access_token().is_none() && answer.refresh_token().is_some_and(repeats);
-    if status.is_success() && answer.fields.has_token() && !is_echo {
+    if status.is_success() && answer.has_token() && !is_echo {
         // If the answer broke off before a refresh token, the server may have issued none, or the old one is spent. The
         // pair must not keep the old one.
         let may_go_on = reply.broken.is_some() || answer.is_cut;
@@ -96,25 +91,17 @@ pub(in crate::endpoint) fn exchange(
     }
     let words = Words::new(&reply, &answer, codes, secrets);
     // GitHub refuses with a 200.
-    if status.is_client_error() || status.is_success() {
-        match words.meaning {
-            Some(Meaning::Dead) => {
-                return Err(EndpointError::rejected("").with_quote(words.quote));
-            }
-            Some(Meaning::UserNeeded) => {
-                return Err(EndpointError::user_needed("").with_quote(words.quote));
-            }
-            None if !words.has_code && is_bare_400(&reply, codes) => {
-                let quote = reply.quote_code(status.as_str().to_owned(), None);
-                return Err(EndpointError::rejected("").with_quote(quote));
-            }
-            _ => {}
+    let is_refusal = status.is_client_error() || status.is_success();
+    Err(match words.meaning {
+        Some(Meaning::Dead) if is_refusal => EndpointError::rejected("").with_quote(words.quote),
+        Some(Meaning::UserNeeded) if is_refusal => {
+            EndpointError::user_needed("").with_quote(words.quote)
         }
-    }
-    Err(words.not_done(
-        reply,
-        "the answer holds neither a token nor a readable error code",
-    ))
+        _ => words.not_done(
+            reply,
+            "the answer holds neither a token nor a readable error code",
+        ),
+    })
 }
 
 /// Whether a token was revoked (RFC 7009 section 2.2). No answer to a revocation reports a dead refresh token.
@@ -123,13 +110,8 @@ pub(in crate::endpoint) fn revocation(
     codes: &Codes,
     secrets: Secrets,
 ) -> Result<(), EndpointError> {
-    let status = reply.status;
-    if status.is_success() {
+    if reply.status.is_success() {
         return Ok(());
-    }
-    if is_bare_400(&reply, codes) {
-        let quote = reply.quote_code(status.as_str().to_owned(), None);
-        return Err(EndpointError::refused("").with_quote(quote));
     }
     let answer = Answer::read(&reply.body, reply.is_whole());
     let words = Words::new(&reply, &answer, codes, secrets);
@@ -154,7 +136,7 @@ pub(crate) fn judge_testing(
 
 /// Whether the answer is the whole refusal of a server without error codes. A page in its place has a body.
 fn is_bare_400(reply: &Reply, codes: &Codes) -> bool {
-    codes.is_bare_400_dead()
+    codes.bare_400 == Bare400::Dead
         && reply.status == StatusCode::BAD_REQUEST
         && reply.is_whole()
         && reply.body.trim_ascii().is_empty()
@@ -169,39 +151,27 @@ struct Words {
 
 impl Words {
     fn new(reply: &Reply, answer: &Answer, codes: &Codes, mut secrets: Secrets) -> Self {
-        let tokens = [answer.access_token(), answer.refresh_token()];
-        let tokens = tokens.into_iter().flatten();
-        tokens.for_each(|token| secrets.add(token));
+        for token in [answer.access_token(), answer.refresh_token()] {
+            secrets.add(token.unwrap_or_default());
+        }
         let (code, meaning) = match word(reply.status, answer, codes) {
             Some((code, meaning)) => (Some(code), Some(meaning)),
+            None if is_bare_400(reply, codes) => (Some("400"), Some(Meaning::Dead)),
             None => (unknown_code(reply.status, answer), None),
-        };
-        let quote = match code {
-            None => reply.quote(&secrets),
-            Some(code) => {
-                // The status replaces a code that must not be quoted.
-                let shown = secrets.redact(code);
-                let shown = shown.unwrap_or_else(|| reply.status.as_str().to_owned());
-                let description = answer
-                    .fields
-                    .description()
-                    .and_then(|text| secrets.redact(text));
-                reply.quote_code(shown, description)
-            }
         };
         Self {
             has_code: code.is_some(),
             meaning,
-            quote,
+            quote: reply.quote(code, answer.description(), &secrets),
         }
     }
 
     /// The error of an answer that does not call the token dead.
     fn not_done(self, reply: Reply, missing: &'static str) -> EndpointError {
         let is_later = match self.meaning {
-            Some(Meaning::Later) => Some(true),
-            Some(Meaning::LaterBelow500) => Some(reply.status.as_u16() < 500),
-            _ => None,
+            Some(Meaning::Later) => true,
+            Some(Meaning::LaterBelow500) => reply.status.as_u16() < 500,
+            _ => false,
         };
         reply.not_done(is_later, self.has_code, self.quote, missing)
     }
@@ -215,20 +185,23 @@ fn word<'a>(status: StatusCode, answer: &'a Answer, codes: &Codes) -> Option<(&'
     let error = answer.error();
     let mut said: Vec<_> = error.into_iter().collect();
     if status.as_u16() < 500 {
-        said.extend(answer.codes());
+        said.extend(answer.codes.iter().map(|code| code.as_str()));
         if error.is_none_or(|error| is_name_of(status, error)) {
-            said.extend(answer.inner_codes());
+            said.extend(answer.inner_codes.iter().map(|code| code.as_str()));
         }
     }
     let (code, meaning) = codes.word(&said)?;
     let is_a_guess = meaning == Meaning::UserNeeded && error != Some(code);
-    (!is_a_guess || codes.is_added(code)).then_some((code, meaning))
+    (!is_a_guess || codes.added(code).is_some()).then_some((code, meaning))
 }
 
 /// An error code that is not in the table: the `error`, or a code of light-4j, whose refusals have their own form.
 fn unknown_code(status: StatusCode, answer: &Answer) -> Option<&str> {
     let error = answer.error().filter(|code| !is_name_of(status, code));
-    error.or_else(|| answer.codes().find(|code| is_light4j(code)))
+    error.or_else(|| {
+        let mut codes = answer.codes.iter().map(|code| code.as_str());
+        codes.find(|code| is_light4j(code))
+    })
 }
 
 /// Whether the code is the name of the status, which frameworks and gateways write in place of an error code.

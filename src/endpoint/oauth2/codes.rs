@@ -104,7 +104,7 @@ pub enum Bare400 {
 #[derive(Debug, Clone, Default)]
 pub struct Codes {
     added: Vec<(String, Meaning)>,
-    bare_400: Bare400,
+    pub(super) bare_400: Bare400,
 }
 
 impl Codes {
@@ -142,10 +142,6 @@ impl Codes {
         self
     }
 
-    pub(super) fn is_bare_400_dead(&self) -> bool {
-        self.bare_400 == Bare400::Dead
-    }
-
     /// The code of an answer that counts, and its meaning: the first added code, or else the first known code.
     pub(super) fn word<'a>(&self, said: &[&'a str]) -> Option<(&'a str, Meaning)> {
         let find = |meaning: &dyn Fn(&str) -> Option<Meaning>| {
@@ -154,12 +150,8 @@ impl Codes {
         find(&|code| self.added(code)).or_else(|| find(&known))
     }
 
-    /// Whether the user of this crate added the code.
-    pub(super) fn is_added(&self, code: &str) -> bool {
-        self.added(code).is_some()
-    }
-
-    fn added(&self, code: &str) -> Option<Meaning> {
+    /// The meaning of a code that the user of this crate added.
+    pub(super) fn added(&self, code: &str) -> Option<Meaning> {
         let mut added = self.added.iter().rev();
         let (_, meaning) = added.find(|(added, _)| added == code)?;
         Some(*meaning)

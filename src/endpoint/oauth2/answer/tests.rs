@@ -299,6 +299,8 @@ proptest! {
         other in any_json(),
         as_form: bool,
     ) {
+        // Such a document is a pair in a wrapper.
+        prop_assume!(!holds_a_pair(&other));
         let fields = [("other", other), ("access_token", json!(access)), ("refresh_token", json!(token)), ("expires_in", json!(3600))];
         let body = if as_form {
             form_urlencoded::Serializer::new(String::new())
@@ -317,7 +319,7 @@ proptest! {
                     found += 1;
                 }
             }
-            prop_assert!(answer.fields.expiry.lifetime(None, Duration::ZERO).is_none_or(|span| span.as_secs() == 3600));
+            prop_assert!(answer.expiry.lifetime(None, Duration::ZERO).is_none_or(|span| span.as_secs() == 3600));
         }
         prop_assert!(found >= 2);
     }

@@ -5,7 +5,6 @@ use http::{HeaderMap, HeaderValue};
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::endpoint::Bare400;
 use crate::endpoint::reply::Broken;
 
 fn reply(status: u16, body: &str) -> Reply {
