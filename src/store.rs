@@ -6,16 +6,21 @@
 //! store has its own clock: all times in a record are by the clock of the store that holds it, so instances never trust
 //! the clocks of each other's machines.
 //!
-//! - `call`: how long a call may take, and where its work may block
 //! - `codec`: a record as bytes and in parts, sealed or plain
 //! - `notify`: waiting for changes
 //! - `memory`, `file`, `postgres`, `redis`: the stores
+//!
+//! # Time budgets
+//!
+//! A store that knows its time [`budget`] gives up before its caller does, and can report what is in the way. The caller
+//! can only report that the store took too long.
+//!
+//! The budget is a value of the task that calls. A parameter of every method was rejected: a store around another
+//! store would have to pass it on. A setting of the store was rejected too: clones of one store serve managers with
+//! different timeouts.
 
-mod call;
 mod codec;
 mod file;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzing;
 mod memory;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod notify;
@@ -25,7 +30,7 @@ mod postgres;
 mod redis;
 
 use std::error::Error as StdError;
-use std::fmt::{self, Debug};
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,8 +39,8 @@ use async_trait::async_trait;
 #[doc(no_inline)]
 pub use zeroize::Zeroizing;
 
-pub use self::call::budget;
-pub(crate) use self::call::with_budget;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::codec::fuzzing;
 pub use self::codec::{Codec, SealError, Sealer};
 pub use self::file::GroupAccess;
 pub use self::stores::*;
@@ -45,6 +50,7 @@ use crate::clock::whole_millis;
 #[cfg(feature = "config")]
 use crate::parameters::FromParameters;
 use crate::record::{Lease, Record};
+use crate::settings::STORE_TIMEOUT;
 use crate::token::{Digest, Key};
 
 /// The stores of the crate.
@@ -130,10 +136,12 @@ pub enum Swap {
 /// The error of a store: the store could not be reached, the store refused, or a stored record could not be read.
 ///
 /// After a failed [`swap`](TokenStore::swap) the record may have been replaced all the same.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(transparent)]
 pub struct StoreError(Arc<Failure>);
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
 struct Failure {
     what: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -155,19 +163,6 @@ impl StoreError {
             what: what.into(),
             source: Some(source.into()),
         }))
-    }
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.what)
-    }
-}
-
-impl StdError for StoreError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        let source = self.0.source.as_deref()?;
-        Some(source)
     }
 }
 
@@ -245,12 +240,9 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
 
 /// Refuses a record that does not belong to `key`.
 fn refuse_other_key(key: &Key, record: &Record) -> Result<(), StoreError> {
-    match record.key() == key {
-        true => Ok(()),
-        false => Err(StoreError::new(
-            "the record belongs to another session; swap it under its own key",
-        )),
-    }
+    let what = "the record belongs to another session; swap it under its own key";
+    let is_its = record.key() == key;
+    is_its.then_some(()).ok_or_else(|| StoreError::new(what))
 }
 
 /// A pointer to a store is a store.
@@ -301,3 +293,85 @@ macro_rules! pointed_to {
 
 pointed_to!(Arc);
 pointed_to!(Box);
+
+tokio::task_local! {
+    static BUDGET: Duration;
+}
+
+/// How long the caller of the store's `load` or `swap` that runs in this task waits for it: the manager's
+/// [`store_timeout`](crate::Builder::store_timeout). `None` outside of such a call, and in tasks that the call spawns.
+///
+/// A store that gives up earlier by itself can report why.
+#[must_use]
+pub fn budget() -> Option<Duration> {
+    BUDGET.try_with(|budget| *budget).ok()
+}
+
+/// Awaits a call of a store. The caller gives the call up after `budget`.
+pub(crate) async fn with_budget<T>(budget: Duration, call: impl Future<Output = T>) -> T {
+    BUDGET.scope(budget, call).await
+}
+
+/// The upper limit of the reserve: more than an error needs to reach the caller on a busy machine.
+const LONGEST_RESERVE: Duration = Duration::from_secs(1);
+
+/// How a store of this crate divides the budget of a call.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    /// The time for the work. The store gives up when this time is over.
+    work: Duration,
+    /// The time for what follows the work, such as the error's way to the caller.
+    reserve: Duration,
+}
+
+impl Share {
+    /// The share of the call that runs in this task; outside of a call, the share of the default timeout.
+    fn current() -> Self {
+        Self::of(budget().unwrap_or(STORE_TIMEOUT))
+    }
+
+    fn of(budget: Duration) -> Self {
+        let reserve = LONGEST_RESERVE.min(budget / 5);
+        Self {
+            work: budget - reserve,
+            reserve,
+        }
+    }
+}
+
+/// Runs `work` on tokio's pool of blocking threads. The work continues if the caller is dropped.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        // The text of the panic is dropped: a sealer that panics may quote the tokens that it was given.
+        Err(died) if died.is_panic() => Err(StoreError::new(
+            "the store or its sealer panicked; read the panic's message",
+        )),
+        Err(_) => Err(StoreError::new("the tokio runtime is shutting down")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_gives_up_before_its_caller_does() {
+        let work = |budget: u64| Share::of(Duration::from_millis(budget)).work.as_millis();
+        assert_eq!([0, 100, 2_000].map(work), [0, 80, 1_600]);
+        assert_eq!([5_000, 60_000].map(work), [4_000, 59_000]);
+        assert_eq!((budget(), Share::current().work.as_secs()), (None, 4));
+        let two = Duration::from_secs(2);
+        with_budget(two, async move {
+            assert_eq!(budget(), Some(two));
+            assert_eq!(Share::current().work.as_millis(), 1_600);
+        })
+        .await;
+        assert_eq!(
+            Share::of(Duration::MAX).work,
+            Duration::MAX - LONGEST_RESERVE
+        );
+    }
+}

@@ -191,9 +191,9 @@ impl Codec {
             access_digest: record.access_digest(),
             sealed: BASE64_URL_SAFE_NO_PAD.encode(sealed),
         };
-        let mut form = serde_json::to_value(bare(record.clone())).map_err(Flaw::unreadable)?;
+        let mut form = serde_json::to_value(bare(record.clone()))?;
         form["format"] = SEALED_FORMAT.into();
-        form["pair"] = serde_json::to_value(sealed).map_err(Flaw::unreadable)?;
+        form["pair"] = serde_json::to_value(sealed)?;
         json(&form)
     }
 
@@ -202,16 +202,15 @@ impl Codec {
         if outline.record.key != *key {
             return Err(Flaw::OtherKey(Box::new(outline.record.key)));
         }
-        match (self.opener(outline.sealed.is_some())?, &outline.sealed) {
-            (Some(sealer), Some(sealed)) => {
-                let sealed = BASE64_URL_SAFE_NO_PAD.decode(sealed);
-                outline.open(
-                    sealer,
-                    &sealed.map_err(|_| Flaw::Opening(SealError::Refused))?,
-                )
-            }
-            _ => Ok(outline.record),
-        }
+        let opener = self.opener(outline.sealed.is_some())?;
+        let Some((sealer, sealed)) = opener.zip(outline.sealed.as_ref()) else {
+            return Ok(outline.record);
+        };
+        let sealed = BASE64_URL_SAFE_NO_PAD.decode(sealed);
+        outline.open(
+            sealer,
+            &sealed.map_err(|_| Flaw::Opening(SealError::Refused))?,
+        )
     }
 
     /// The sealer that opens a record; `None` for a plain record that is accepted.
@@ -280,30 +279,24 @@ pub(super) struct Outline {
 
 impl Outline {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Flaw> {
-        let format = known_format(bytes)?;
-        if format != SEALED_FORMAT {
+        if known_format(bytes)? != SEALED_FORMAT {
             return Ok(Self {
-                record: serde_json::from_slice(bytes).map_err(Flaw::unreadable)?,
+                record: serde_json::from_slice(bytes)?,
                 names: None,
                 sealed: None,
             });
         }
-        let mut form: Map<String, Value> =
-            serde_json::from_slice(bytes).map_err(Flaw::unreadable)?;
+        let mut form: Map<String, Value> = serde_json::from_slice(bytes)?;
         form.insert("format".to_owned(), FORMAT.into());
         let pair = form.insert("pair".to_owned(), Value::Null);
-        let Sealed {
-            digest,
-            access_digest,
-            sealed,
-        } = serde_json::from_value(pair.unwrap_or_default()).map_err(Flaw::unreadable)?;
+        let sealed: Sealed = serde_json::from_value(pair.unwrap_or_default())?;
         Ok(Self {
-            record: serde_json::from_value(form.into()).map_err(Flaw::unreadable)?,
+            record: serde_json::from_value(form.into())?,
             names: Some(Names {
-                digest,
-                access_digest,
+                digest: sealed.digest,
+                access_digest: sealed.access_digest,
             }),
-            sealed: Some(sealed),
+            sealed: Some(sealed.sealed),
         })
     }
 
@@ -311,7 +304,7 @@ impl Outline {
     fn open(&self, sealer: &dyn Sealer, sealed: &[u8]) -> Result<Record, Flaw> {
         let opened = sealer.open(&self.record.key, sealed);
         let plain = opened.map_err(Flaw::Opening)?;
-        let record: Record = serde_json::from_slice(&plain).map_err(Flaw::unreadable)?;
+        let record: Record = serde_json::from_slice(&plain)?;
         let is_named =
             record.digest() == self.digest() && record.access_digest() == self.access_digest();
         // The comparison includes the key, for a sealer that does not bind it.
@@ -329,10 +322,8 @@ impl Outline {
 
     /// [`Record::access_digest`].
     pub(super) fn access_digest(&self) -> Option<Digest> {
-        match self.names {
-            Some(names) => names.access_digest,
-            None => self.record.access_digest(),
-        }
+        self.names
+            .map_or_else(|| self.record.access_digest(), |names| names.access_digest)
     }
 
     /// [`Record::knows`].
@@ -340,6 +331,13 @@ impl Outline {
         // The digest of a record without its pair is that of the key, and does not name a token.
         self.digest() == *digest || *digest != self.record.digest() && self.record.knows(digest)
     }
+}
+
+/// The key in the bytes of a record, or in their part.
+#[cfg(any(test, fuzzing, feature = "postgres", feature = "redis"))]
+#[derive(Deserialize)]
+struct Keyed {
+    key: Key,
 }
 
 /// The format of a record, if this version reads it.
@@ -353,14 +351,11 @@ fn known_format(bytes: &[u8]) -> Result<u32, Flaw> {
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(Flaw::Unreadable { line: 1, column: 1 });
     }
-    let Probe { format } = serde_json::from_slice(bytes).map_err(Flaw::unreadable)?;
-    if is_unreleased(format) {
-        return Err(Flaw::Unreleased { format });
+    match serde_json::from_slice(bytes)? {
+        Probe { format } if is_unreleased(format) => Err(Flaw::Unreleased { format }),
+        Probe { format } if format > SEALED_FORMAT => Err(Flaw::Newer { format }),
+        Probe { format } => Ok(format),
     }
-    if format > SEALED_FORMAT {
-        return Err(Flaw::Newer { format });
-    }
-    Ok(format)
 }
 
 /// Why bytes cannot be read as a record, or a record cannot be written. A flaw contains nothing of the bytes but a key:
@@ -407,20 +402,18 @@ pub(super) enum Flaw {
     Sealing(SealError),
 }
 
-impl Flaw {
-    pub(super) fn unreadable(error: serde_json::Error) -> Self {
-        Self::Unreadable {
-            line: error.line(),
-            column: error.column(),
-        }
+impl From<serde_json::Error> for Flaw {
+    fn from(error: serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        Self::Unreadable { line, column }
     }
+}
 
+impl Flaw {
     /// The error of a store that cannot write `record`.
     pub(super) fn of_writing(self, record: &Record) -> StoreError {
-        self.of(format_args!(
-            "the record of {} cannot be written",
-            record.key()
-        ))
+        let key = record.key();
+        self.of(format_args!("the record of {key} cannot be written"))
     }
 
     /// The error of a store about `subject`.
@@ -436,9 +429,9 @@ impl Flaw {
 /// The JSON of `value`. Its length is measured first: a buffer that grows leaves copies behind.
 fn json(value: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, Flaw> {
     let mut length = Length(0);
-    serde_json::to_writer(&mut length, value).map_err(Flaw::unreadable)?;
+    serde_json::to_writer(&mut length, value)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(length.0));
-    serde_json::to_writer(&mut *bytes, value).map_err(Flaw::unreadable)?;
+    serde_json::to_writer(&mut *bytes, value)?;
     Ok(bytes)
 }
 
@@ -453,5 +446,83 @@ impl Write for Length {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// The parsers of stored records, as functions of bytes for the fuzzer.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing {
+    use zeroize::Zeroizing;
+
+    use super::{Codec, Key, Keyed, Outline, SealError, Sealer, StoreError};
+
+    /// Reads any bytes as a record. A record that can be read is written, and read again as the same record. Returns the
+    /// errors of the codecs that cannot read the bytes.
+    pub(crate) fn record(input: &[u8]) -> Vec<StoreError> {
+        let mut errors = Vec::new();
+        let _ = Outline::read(input);
+        let keyed = serde_json::from_slice(input);
+        let key = keyed.map_or_else(|_| Key::default(), |Keyed { key }| key);
+        for codec in [Codec::plain(), Codec::sealed(Inverted)] {
+            let record = match codec.decode(&key, input) {
+                Ok(record) => record,
+                Err(error) => {
+                    errors.push(error);
+                    continue;
+                }
+            };
+            let Ok(written) = codec.encode(&record) else {
+                continue;
+            };
+            match codec.decode(&key, &written) {
+                Ok(read) => assert!(
+                    read == record,
+                    "{record:?} was written, and {read:?} was read"
+                ),
+                Err(error) => panic!("a record that was written cannot be read: {error}"),
+            }
+        }
+        errors
+    }
+
+    /// A sealer that inverts every bit, so that a mutation of sealed bytes is a mutation of the pair.
+    struct Inverted;
+
+    impl Sealer for Inverted {
+        fn seal(&self, _: &Key, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+            Ok(plain.iter().map(|byte| !byte).collect())
+        }
+
+        fn open(&self, _: &Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+            Ok(Zeroizing::new(sealed.iter().map(|byte| !byte).collect()))
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use std::path::Path;
+
+        use super::*;
+
+        /// Each seed of this layout is read by one codec. A seed that both refuse would teach the fuzzer nothing.
+        #[test]
+        fn every_seed_of_this_layout_is_read_by_one_of_the_codecs() {
+            let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/record");
+            if !corpus.exists() {
+                println!("skipped: the package does not contain the corpora");
+                return;
+            }
+            for seed in ["00", "01", "02", "03", "s0", "s1", "s2", "s3"] {
+                let input = std::fs::read(corpus.join(format!("seed-{seed}"))).unwrap();
+                let errors = record(&input);
+                assert_eq!(errors.len(), 1, "{seed}: {errors:?}");
+            }
+            for format in [1, 2] {
+                let seed = corpus.join(format!("seed-format-{format}"));
+                for error in record(&std::fs::read(seed).unwrap()) {
+                    assert!(error.to_string().contains("unreleased version"), "{error}");
+                }
+            }
+        }
     }
 }

@@ -7,13 +7,11 @@
 //! - [`watch`]: waiting for changes
 //! - [`liveness`]: whether the holder of a lease is alive
 //! - [`search`]: the session of a token, and past tokens
-//! - [`cleanup`]: removing files
 //!
 //! This store never writes over a file that is not a whole record of its key, and never trusts a file that other users can
 //! change.
 
 mod access;
-mod cleanup;
 mod content;
 mod liveness;
 mod lock;
@@ -44,6 +42,8 @@ mod tests;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -53,13 +53,14 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 pub use self::access::GroupAccess;
-use self::content::{Content, Stamp};
+use self::content::{Found, Stored, record_of, session_of};
 use self::liveness::Liveness;
+use self::lock::Lock;
 use self::search::{Index, Name};
 use self::swap::Disk;
-use super::call::blocking;
-use super::codec::{Flaw, sealing_settings};
-use super::{Codec, Loaded, Revision, Sealer, StoreError, Swap, TokenStore};
+use super::blocking;
+use super::codec::sealing_settings;
+use super::{Codec, Loaded, Revision, Sealer, StoreError, StoreTime, Swap, TokenStore};
 use crate::clock::{Clock, SystemClock};
 #[cfg(feature = "config")]
 use crate::parameters::ConfigError;
@@ -184,10 +185,9 @@ impl FileStore {
     /// As for [`new`](Self::new), except for the access that `group` permits.
     pub fn with_group(directory: impl AsRef<Path>, group: GroupAccess) -> Result<Self, StoreError> {
         let directory = directory.as_ref();
-        let directory = std::path::absolute(directory)
-            .map_err(|error| failed("find the directory", directory, error))?;
-        access::create_private(&directory)
-            .map_err(|error| failed("create the directory", &directory, error))?;
+        let directory =
+            std::path::absolute(directory).map_err(failed("find the directory", directory))?;
+        access::create_private(&directory).map_err(failed("create the directory", &directory))?;
         access::check_directory(&directory, group)?;
         Ok(Self {
             directory: directory.into(),
@@ -230,42 +230,131 @@ impl FileStore {
     /// the error is returned.
     pub async fn purge(&self) -> Result<u64, StoreError> {
         let store = self.clone();
-        blocking(move || cleanup::purge(&store)).await
+        blocking(move || store.purge_all()).await
     }
 
     fn path(&self, key: &Key) -> PathBuf {
         self.directory.join(format!("{}.json", key.digest()))
     }
 
-    fn read(&self, key: &Key) -> Result<Option<Seen>, StoreError> {
+    fn read(&self, key: &Key) -> Result<Option<Stored<Record>>, StoreError> {
         access::check_directory(&self.directory, self.group)?;
-        let path = self.path(key);
-        let Some(content) = Content::read(&path, self.group)? else {
+        let decode = |record: &[u8]| self.codec.read(key, record);
+        let stored = content::read(&self.path(key), self.group, decode)?;
+        if stored.is_none() {
             content::refuse_unreleased(&self.directory, key)?;
-            return Ok(None);
-        };
-        let unreadable = |flaw: Flaw| flaw.of(content::untouched(&path));
-        let (revision, record) = content.parts().map_err(unreadable)?;
-        let record = self.codec.read(key, record).map_err(unreadable)?;
-        Ok(Some(Seen {
-            entry: (record, revision),
-            stamp: content.stamp(),
-        }))
+        }
+        Ok(stored)
     }
 
-    /// Removes the files that ended processes left, once. The caller must not have a lock yet: each file is removed under
-    /// the lock of its session.
+    /// Removes, once, what ended processes left: files that were half written, proofs of dead holders whose lease is gone,
+    /// and the past tokens of sessions without a record. Each file is removed under its session's lock, so no process is
+    /// writing it, and the caller must not have a lock yet. While another process has the lock, the file stays.
     fn clean_up(&self) {
-        if !self.is_cleaned_up.swap(true, Ordering::Relaxed) {
-            cleanup::clean_up(&self.directory, self.group);
+        if self.is_cleaned_up.swap(true, Ordering::Relaxed) {
+            return;
         }
+        let Ok(entries) = fs::read_dir(&self.directory) else {
+            return;
+        };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let of = |ending| session_of(&path, ending);
+            let record = |session| self.directory.join(format!("{session}.json"));
+            // Nearly all past tokens are of a session with a record: the lock is not taken for those.
+            let past = of(search::PAST_ENDING).filter(|session| !exists(&record(*session)));
+            let Some(session) = of(swap::ENDING).or_else(|| of(liveness::ENDING)).or(past) else {
+                continue;
+            };
+            let record = record(session);
+            let Ok(mut lock) = Lock::open(lock::path(&record)) else {
+                continue;
+            };
+            if matches!(lock.try_take(), Ok(true)) && !is_needed(&path, &record, self.group) {
+                // Nothing depends on the removal, so an error does not stop a swap.
+                let _ = fs::remove_file(&path);
+            }
+        }
+    }
+
+    /// Removes the sessions of which every token expired longer ago than the retention. Returns their number.
+    fn purge_all(&self) -> Result<u64, StoreError> {
+        let directory = &self.directory;
+        access::check_directory(directory, self.group)?;
+        let unlisted = failed("list the directory", directory);
+        let before = StoreTime::from(self.clock.wall()).before(self.retention);
+        let (mut purged, mut failure) = (0, None);
+        for entry in fs::read_dir(directory).map_err(&unlisted)? {
+            let path = entry.map_err(&unlisted)?.path();
+            if record_of(&path).is_none() {
+                continue;
+            }
+            match self.purge_one(&path, before) {
+                Ok(is_purged) => purged += u64::from(is_purged),
+                Err(error) => failure = Some(error),
+            }
+        }
+        failure.map_or(Ok(purged), Err)
+    }
+
+    fn purge_one(&self, path: &Path, before: StoreTime) -> Result<bool, StoreError> {
+        // Checked without the lock first: most sessions stay.
+        if self.expired(path, before)?.is_none() {
+            return Ok(false);
+        }
+        let mut lock = Lock::open(lock::path(path))?;
+        if !lock.try_take()? {
+            return Ok(false);
+        }
+        let Some(found) = self.expired(path, before)? else {
+            return Ok(false);
+        };
+        let remove = || if_there(fs::remove_file(path)).map_err(failed("remove", path));
+        if !lock.has_name()? || remove()?.is_none() {
+            return Ok(false);
+        }
+        liveness::settle(path, None, found.holder(), self.group);
+        let _ = fs::remove_file(search::past_path(path));
+        // The lock file is removed last: from then on another process may create and lock a file of that name. A lock file
+        // that stays does no harm.
+        let _ = fs::remove_file(lock::path(path));
+        Ok(true)
+    }
+
+    /// The session, if every token of it expired before that time and the holder of its lease is not alive.
+    fn expired(&self, path: &Path, before: StoreTime) -> Result<Option<Found>, StoreError> {
+        // A copy under another name does not belong to a session.
+        let found = Found::read(path, self.group)?.filter(|found| found.belongs_at(path));
+        let Some(found) = found else {
+            return Ok(None);
+        };
+        let holder = found.holder();
+        if holder.is_some_and(|owner| Liveness::of(path, owner, self.group) == Liveness::Alive) {
+            return Ok(None);
+        }
+        let stored = self.read(&found.content.record.key)?;
+        let until = stored.and_then(|stored| stored.content.needed_until());
+        Ok(until.is_some_and(|until| until < before).then_some(found))
     }
 }
 
-/// A record that was read, and the stamp of its file.
-struct Seen {
-    entry: (Record, Revision),
-    stamp: Stamp,
+/// Whether there is a record; `true` where that is not known.
+fn exists(record: &Path) -> bool {
+    !matches!(record.try_exists(), Ok(false))
+}
+
+fn is_needed(path: &Path, record: &Path, group: GroupAccess) -> bool {
+    if session_of(path, search::PAST_ENDING).is_some() {
+        return exists(record);
+    }
+    if session_of(path, liveness::ENDING).is_none() {
+        return false;
+    }
+    if Liveness::at(path, group) == Liveness::Alive {
+        return true;
+    }
+    let holder = Found::read(record, group).map(|found| found?.holder());
+    let proof = holder.map(|owner| Some(liveness::path(record, owner?)));
+    proof.map_or(true, |proof| proof.as_deref() == Some(path))
 }
 
 #[async_trait]
@@ -273,9 +362,8 @@ impl TokenStore for FileStore {
     async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
         let (store, key) = (self.clone(), key.clone());
         blocking(move || {
-            let seen = store.read(&key)?;
             Ok(Loaded {
-                entry: seen.map(|seen| seen.entry),
+                entry: store.read(&key)?.map(Stored::entry),
                 now: store.clock.wall().into(),
             })
         })
@@ -326,6 +414,15 @@ fn shared<K: Ord, T>(
     value
 }
 
-fn failed(what: &str, path: &Path, error: std::io::Error) -> StoreError {
-    StoreError::with_source(format!("cannot {what} {}", path.display()), error)
+/// The error of a step on a file.
+fn failed(what: &str, path: &Path) -> impl Fn(io::Error) -> StoreError {
+    move |error| StoreError::with_source(format!("cannot {what} {}", path.display()), error)
+}
+
+/// `None` where there is no file.
+fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
+    }
 }

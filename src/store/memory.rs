@@ -61,11 +61,6 @@ impl MemoryStore {
         (wall + self.shared.clock.now().since(now)).into()
     }
 
-    fn entry(&self, key: &Key) -> Option<(Record, Revision)> {
-        let entries = self.shared.entries.lock();
-        entries.get(&key.digest()).map(|entry| (**entry).clone())
-    }
-
     fn find(&self, is_it: impl Fn(&Record) -> bool) -> Option<Key> {
         let entries = self.shared.entries.lock();
         let mut records = entries.values().map(|entry| &entry.0);
@@ -83,8 +78,9 @@ impl Default for MemoryStore {
 #[async_trait]
 impl TokenStore for MemoryStore {
     async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
+        let entries = self.shared.entries.lock();
         Ok(Loaded {
-            entry: self.entry(key),
+            entry: entries.get(&key.digest()).map(|entry| (**entry).clone()),
             now: self.now(),
         })
     }

@@ -184,23 +184,23 @@ struct Waiter<'a> {
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        self.board.leave(self.topic);
+        let mut state = self.board.state.lock();
+        let Some(left) = state.topics.get_mut(self.topic) else {
+            return;
+        };
+        left.waiters -= 1;
+        if left.waiters == 0 {
+            state.topics.remove(self.topic);
+            self.board.make_due(&mut state, self.topic);
+        }
     }
 }
 
 impl State {
-    fn make_due(&mut self, topic: &str) {
-        if let Some(due) = &mut self.due {
-            due.push(topic.to_owned());
-        }
-    }
-
     #[cfg(feature = "redis")]
     fn take_due(&mut self) -> Vec<String> {
-        match self.due.replace(Vec::new()) {
-            Some(due) => due,
-            None => self.topics.keys().cloned().collect(),
-        }
+        let all = || self.topics.keys().cloned().collect();
+        self.due.replace(Vec::new()).unwrap_or_else(all)
     }
 }
 
@@ -229,8 +229,7 @@ impl Board {
         }
         let news = entered.news.subscribe();
         if is_first {
-            state.make_due(topic);
-            self.stirred.notify_one();
+            self.make_due(&mut state, topic);
         }
         Waiter {
             board: self,
@@ -239,17 +238,12 @@ impl Board {
         }
     }
 
-    fn leave(&self, topic: &str) {
-        let mut state = self.state.lock();
-        let Some(left) = state.topics.get_mut(topic) else {
-            return;
-        };
-        left.waiters -= 1;
-        if left.waiters == 0 {
-            state.topics.remove(topic);
-            state.make_due(topic);
-            self.stirred.notify_one();
+    /// The topic was entered by its first waiter, or left by its last one.
+    fn make_due(&self, state: &mut State, topic: &str) {
+        if let Some(due) = &mut state.due {
+            due.push(topic.to_owned());
         }
+        self.stirred.notify_one();
     }
 
     /// Returns once a caller waits.
@@ -264,17 +258,12 @@ impl Board {
         let mut state = self.state.lock();
         state.was_heard = true;
         state.is_reported = false;
-        if let Some(topic) = topic {
-            state
-                .topics
-                .get(topic)
-                .inspect(|topic| topic.set_heard(true));
-        } else {
+        let Some(topic) = topic else {
             state.hears_all = true;
-            state
-                .topics
-                .values()
-                .for_each(|topic| topic.set_heard(true));
+            return state.topics.values().for_each(|one| one.set_heard(true));
+        };
+        if let Some(one) = state.topics.get(topic) {
+            one.set_heard(true);
         }
     }
 
@@ -283,10 +272,7 @@ impl Board {
         let mut state = self.state.lock();
         state.hears_all = false;
         state.due = None;
-        state
-            .topics
-            .values()
-            .for_each(|topic| topic.set_heard(false));
+        state.topics.values().for_each(|one| one.set_heard(false));
         std::mem::take(&mut state.was_heard)
     }
 

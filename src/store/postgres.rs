@@ -1,17 +1,13 @@
 //! Records in PostgreSQL: a row for each token pair. One row of a session is its current one, and has the record.
 //!
-//! - [`connection`]: connections, how statements are sent, and in which time
+//! - [`connection`]: connections, how statements are sent, and in which time; listening for changes
 //! - [`schema`]: the tables, the statements, and the checks at the start
 //! - [`queries`]: the questions, the answers, and a record as columns
-//! - [`listen`]: listening for changes
-//! - [`failure`]: why a statement failed
 //!
 //! This store never sends a statement that writes a second time unless the first one was certainly undone, and never
 //! puts stored data into an error.
 
 mod connection;
-mod failure;
-mod listen;
 mod queries;
 mod schema;
 
@@ -20,12 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::{Connection as _, PgPool, Row as _};
+use sqlx::{PgPool, Row as _};
 
-use self::connection::{Sending, in_call_time};
-use self::failure::Failure;
-use self::listen::Deaf;
-use self::queries::Replaced;
+use self::connection::{Sending, in_call_time, notification};
 use self::schema::Statements;
 use super::codec::sealing_settings;
 use super::notify::Hub;
@@ -161,20 +154,8 @@ impl PostgresStore {
     /// If the URL is wrong, or the database cannot be reached, does not accept the user or cannot be used, see above.
     /// An error never contains the password.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let options = connection::options(url)?;
-        let sending = Sending::of(&options);
-        let preparing = async {
-            // Not by the pool, which tries again until its time is over, and does not report the reason.
-            let mut connection = connection::connect(&options).await?;
-            let statements = schema::prepare(&mut connection, sending).await?;
-            // An error of closing does not matter any more.
-            let _ = connection.close().await;
-            let is_shared = schema::is_shared(&options, sending).await?;
-            Ok((statements, is_shared))
-        };
-        let prepared = connection::in_time(connection::START, preparing).await;
-        let prepared = prepared.map_err(|failure| failure.of("connect to PostgreSQL"))?;
-        Ok(Self::over(connection::pool(options), prepared))
+        let pool = connection::pool(connection::options(url)?);
+        Self::over(pool, "connect to PostgreSQL").await
     }
 
     /// Makes a store that uses the connections of a pool of sqlx 0.8, and one more to listen.
@@ -186,35 +167,37 @@ impl PostgresStore {
     ///
     /// As for [`connect`](Self::connect).
     pub async fn from_pool(pool: PgPool) -> Result<Self, StoreError> {
+        Self::over(pool, "use PostgreSQL").await
+    }
+
+    async fn over(pool: PgPool, what: &str) -> Result<Self, StoreError> {
         let preparing = async {
             let options = pool.connect_options();
             let sending = Sending::of(&options);
+            // First, and not by the pool, which tries again until its time is over, and does not report the reason.
             let is_shared = schema::is_shared(&options, sending).await?;
-            let mut connection = pool.acquire().await.map_err(Failure::from)?;
+            let mut connection = pool.acquire().await?;
             let statements = schema::prepare(&mut connection, sending).await?;
+            // The store may be used on another runtime. An error of closing does not matter any more.
+            let _ = connection.close().await;
             Ok((statements, is_shared))
         };
         let prepared = connection::in_time(connection::START, preparing).await;
-        let prepared = prepared.map_err(|failure| failure.of("use PostgreSQL"))?;
-        Ok(Self::over(pool, prepared))
-    }
-
-    fn over(pool: PgPool, (statements, is_shared): (Statements, bool)) -> Self {
+        let (statements, is_shared) = prepared.map_err(|failure| failure.of(what))?;
         let deaf = match statements.sending {
-            _ if is_shared => Some(Deaf::SharedPooler),
-            Sending::Unnamed => Some(Deaf::UnnamedStatements),
+            _ if is_shared => Some(connection::SHARED_POOLER),
+            Sending::Unnamed => Some(connection::UNNAMED_STATEMENTS),
             Sending::Named => None,
         };
-        let changes = listen::hub(pool.clone(), deaf);
-        Self {
+        Ok(Self {
             shared: Arc::new(Shared {
+                changes: connection::hub(pool.clone(), deaf),
                 pool,
                 statements,
-                changes,
             }),
             codec: Codec::plain(),
             retention: RETENTION,
-        }
+        })
     }
 
     sealing_settings!();
@@ -255,8 +238,7 @@ impl PostgresStore {
 #[async_trait]
 impl TokenStore for PostgresStore {
     async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
-        let loaded = in_call_time(self.read(key)).await;
-        loaded.map_err(|failure| failure.of("load a session from PostgreSQL"))
+        in_call_time("load a session from PostgreSQL", self.read(key)).await
     }
 
     async fn swap(
@@ -271,21 +253,21 @@ impl TokenStore for PostgresStore {
 
     async fn changed(&self, key: &Key, seen: Option<Revision>) {
         let digest = key.digest();
-        let read = || in_call_time(self.revision(&digest));
+        let read = || in_call_time("read a revision in PostgreSQL", self.revision(&digest));
         let changes = &self.shared.changes;
         changes.changed(&digest.to_string(), seen, read).await;
     }
 
     async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
         let statement = &self.shared.statements.find;
-        let found = in_call_time(self.search(statement, digest)).await;
-        found.map_err(|failure| failure.of("search PostgreSQL for a token"))
+        let search = self.search(statement, digest);
+        in_call_time("search PostgreSQL for a token", search).await
     }
 
     async fn find_by_access(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
         let statement = &self.shared.statements.find_by_access;
-        let found = in_call_time(self.search(statement, digest)).await;
-        found.map_err(|failure| failure.of("search PostgreSQL for an access token"))
+        let search = self.search(statement, digest);
+        in_call_time("search PostgreSQL for an access token", search).await
     }
 
     async fn swap_timed(
@@ -295,13 +277,14 @@ impl TokenStore for PostgresStore {
         next: &Record,
     ) -> Result<(Swap, Option<StoreTime>), StoreError> {
         refuse_other_key(key, next)?;
-        let swapped = in_call_time(self.replace(key, seen, next)).await;
-        let Replaced { swap, now, news } =
-            swapped.map_err(|failure| failure.of("store a session in PostgreSQL"))?;
+        let replacing = self.replace(key, seen, next);
+        let (swap, now, connection) =
+            in_call_time("store a session in PostgreSQL", replacing).await?;
         // Not in the swap's own transaction: a transaction that notifies holds a lock of the whole server until it is on
         // the disk. With that, 64 writers made 1,400 swaps a second instead of 6,800.
-        if let Some((change, connection)) = news {
-            connection.notify(change.notification()).await;
+        if let (Swap::Swapped(revision), Some(connection)) = (&swap, connection) {
+            let change = notification(&key.digest(), *revision);
+            connection.notify(change).await;
         }
         Ok((swap, Some(now)))
     }
@@ -315,6 +298,92 @@ impl fmt::Debug for PostgresStore {
             .field("codec", &self.codec)
             .field("retention", &self.retention)
             .finish_non_exhaustive()
+    }
+}
+
+/// Why a statement failed. A failure never contains stored data: sqlx's own errors show the row that a constraint
+/// refused.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The server refused.
+    #[error("{message} (SQLSTATE {code})")]
+    Refused { code: String, message: String },
+    #[error("the connection failed: {0}")]
+    Lost(String),
+    #[error(
+        "no connection in time: the server accepts none, or all connections of the pool are in use; check the server, or use a \
+         larger pool"
+    )]
+    NoConnection,
+    #[error("PostgreSQL has not answered within {} s; check the server and the network", .0.as_secs_f64())]
+    Late(Duration),
+    /// A pooler sent a statement to a connection of the server that knows another statement by this name, or none.
+    #[error(
+        "a pooler in front of PostgreSQL does not know prepared statements (SQLSTATE {code}); put \
+         `statement-cache-capacity=0` into the URL, or use PgBouncer 1.21 or later with `max_prepared_statements` \
+         above zero, or session mode"
+    )]
+    Unprepared { code: String },
+    #[error("{0}")]
+    Other(String),
+    #[error("PostgreSQL's answer has an unexpected form; check whether the tables were changed")]
+    Unreadable,
+    /// The error is about the record itself, and is complete.
+    #[error("{0}")]
+    Record(StoreError),
+}
+
+impl Failure {
+    /// Whether two statements were in conflict, and this one was undone.
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if ["40001", "40P01"].contains(&code.as_str()))
+    }
+
+    /// Whether the server or the connection was lost before there was an answer.
+    fn is_loss(&self) -> bool {
+        match self {
+            Self::Lost(_) => true,
+            Self::Refused { code, .. } => code.starts_with("57P") || code.starts_with("08"),
+            _ => false,
+        }
+    }
+
+    /// The error of a store whose task was `what`.
+    fn of(self, what: &str) -> StoreError {
+        match self {
+            Self::Record(error) => error,
+            failure => StoreError::with_source(format!("cannot {what}"), failure),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(error) => {
+                let code = error.code().unwrap_or_default().into_owned();
+                // The prepared statement is missing, or another one has its name.
+                if ["26000", "42P05"].contains(&code.as_str()) {
+                    return Self::Unprepared { code };
+                }
+                let message = error.message().to_owned();
+                Self::Refused { code, message }
+            }
+            sqlx::Error::Io(error) => Self::Lost(error.to_string()),
+            sqlx::Error::PoolTimedOut => Self::NoConnection,
+            sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::ColumnIndexOutOfBounds { .. }
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::Decode(_) => Self::Unreadable,
+            error => Self::Other(error.to_string()),
+        }
+    }
+}
+
+/// The error of an argument that cannot be encoded.
+impl From<sqlx::error::BoxDynError> for Failure {
+    fn from(_: sqlx::error::BoxDynError) -> Self {
+        Self::Unreadable
     }
 }
 

@@ -1,8 +1,7 @@
 //! Records in Redis or Valkey: a hash for each record. A script compares the revision, and writes what has changed.
 //!
 //! - [`script`]: the scripts, and a swap with the commands around its script
-//! - [`connection`]: the connection, and the checks of the server
-//! - [`listen`]: subscriptions to the changes of records
+//! - [`connection`]: the connection, the checks of the server, and subscriptions to the changes of records
 //! - [`index`]: from a token to its session
 //! - [`failure`]: the report of a failure
 //!
@@ -12,7 +11,6 @@
 mod connection;
 mod failure;
 mod index;
-mod listen;
 mod script;
 
 use std::fmt;
@@ -24,8 +22,8 @@ use redis::{Client, Cmd, RedisError, RedisResult, Value, cmd, from_redis_value};
 
 use self::connection::Connection;
 use self::failure::Address;
-use self::script::{Answer, Held, LOADING, Replicas};
-use super::codec::sealing_settings;
+use self::script::{Answer, LOADING, Replicas};
+use super::codec::{Outline, Parts, sealing_settings};
 use super::notify::Hub;
 use super::{
     Codec, Loaded, Revision, Sealer, StoreError, StoreTime, Swap, TokenStore, refuse_other_key,
@@ -36,6 +34,7 @@ use crate::record::Record;
 use crate::token::{Digest, Key};
 
 const READING: &str = "reading from";
+const WRITING: &str = "writing to";
 
 /// How long a record is kept after nothing depends on it any more: longer than an instance that holds the record sleeps.
 /// Without the record, the numbers of leases would begin anew.
@@ -152,10 +151,10 @@ impl RedisStore {
         let server = Server {
             connection: Connection::new(client.clone(), address.clone()),
             patient: Connection::new(client.clone(), address.clone()),
-            changes: listen::hub(client, address.clone()),
+            changes: connection::hub(client, address.clone()),
             address,
         };
-        server.connection.connect().await?;
+        server.connection.connection().await?;
         Ok(Self {
             server: Arc::new(server),
             prefix: "evertoken".into(),
@@ -230,9 +229,9 @@ impl RedisStore {
         &self,
         key: &Key,
         name: &str,
-        held: Option<Held>,
+        held: Option<(Parts, Revision)>,
     ) -> Result<Option<(Record, Revision)>, StoreError> {
-        let Some(Held { revision, parts }) = held else {
+        let Some((parts, revision)) = held else {
             return Ok(None);
         };
         let thing = self.untouched(name);
@@ -255,7 +254,7 @@ fn unusable(error: &RedisError) -> StoreError {
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore")
-            .field("server", &self.server.address)
+            .field("server", &format_args!("{}", self.server.address))
             .field("prefix", &self.prefix)
             .field("codec", &self.codec)
             .field("replicas", &self.replicas)
@@ -266,13 +265,11 @@ impl fmt::Debug for RedisStore {
 #[async_trait]
 impl TokenStore for RedisStore {
     async fn load(&self, key: &Key) -> Result<Loaded, StoreError> {
-        let name = self.name(&key.digest());
-        let connection = &self.server.connection;
-        let mut answer = connection.read(READING, LOADING.call(&name, &[])).await?;
+        let (name, connection) = (self.name(&key.digest()), &self.server.connection);
+        let call = |is_known| connection.read(READING, LOADING.call(is_known, &name, &[]));
+        let mut answer = call(true).await?;
         if script::is_unknown(&answer) {
-            answer = connection
-                .read(READING, LOADING.call_by_text(&name, &[]))
-                .await?;
+            answer = call(false).await?;
         }
         let read = answer.and_then(Answer::parse);
         let Answer { now, held, .. } = read.map_err(|error| self.reading(&error))?;
@@ -291,20 +288,20 @@ impl TokenStore for RedisStore {
     }
 
     async fn changed(&self, key: &Key, seen: Option<Revision>) {
-        let name = self.name(&key.digest());
-        let changed = self
-            .server
-            .changes
-            .changed(&name, seen, || self.revision(&name));
-        changed.await;
+        let (name, changes) = (self.name(&key.digest()), &self.server.changes);
+        changes.changed(&name, seen, || self.revision(&name)).await;
     }
 
     async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
-        self.session_of(digest).await
+        let entry = self.entry(digest);
+        let is_it = |outline: &Outline, is_past| is_past || outline.knows(digest);
+        self.session_of(&entry, is_it).await
     }
 
     async fn find_by_access(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
-        self.session_of_access(digest).await
+        let entry = self.access_entry(digest);
+        let is_it = |outline: &Outline, _| outline.access_digest() == Some(*digest);
+        self.session_of(&entry, is_it).await
     }
 
     async fn swap_timed(

@@ -1,17 +1,18 @@
 //! A record in parts, for stores that write a part only where it changed. Most swaps leave the pair and the past tokens
 //! as they are.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::{Codec, Flaw, Names, Outline, json, known_format};
+use super::{Codec, Flaw, Keyed, Names, Outline, json, known_format};
 use crate::record::format::Wiped;
 use crate::record::{FORMAT, Record, SEALED_FORMAT};
 use crate::store::StoreError;
-use crate::store::call::blocking;
+use crate::store::blocking;
 use crate::token::{Digest, Key};
 
 /// The lists of past tokens, in the order in which they stand in their part.
@@ -58,27 +59,13 @@ impl Parts {
         }
     }
 
-    fn is_sealed(&self) -> Result<bool, Flaw> {
-        Ok(known_format(&self.rest)? == SEALED_FORMAT)
-    }
-
-    /// The key. It is read before anything else, because parts of two records may be of two sessions.
-    fn key(&self) -> Result<Key, Flaw> {
-        #[derive(Deserialize)]
-        struct Whose {
-            key: Key,
-        }
-        let Whose { key } = serde_json::from_slice(&self.rest).map_err(Flaw::unreadable)?;
-        Ok(key)
-    }
-
     /// The outline of the record. The pair may be missing.
     pub(in crate::store) fn outline(&self) -> Result<Outline, Flaw> {
         // An unknown format is reported before any other flaw.
-        self.is_sealed()?;
+        known_format(&self.rest)?;
         let (form, names) = self.form(Value::Null)?;
         Ok(Outline {
-            record: serde_json::from_value(form).map_err(Flaw::unreadable)?,
+            record: serde_json::from_value(form)?,
             names,
             sealed: None,
         })
@@ -87,10 +74,9 @@ impl Parts {
     /// The plain form of the record with this pair, and the digests of its tokens.
     fn form(&self, pair: Value) -> Result<(Value, Option<Names>), Flaw> {
         let read = |part: &[u8]| serde_json::from_slice::<Map<String, Value>>(part);
-        let mut form = read(&self.rest).map_err(Flaw::unreadable)?;
-        form.extend(read(&self.lease).map_err(Flaw::unreadable)?);
-        let names = form.remove("names").unwrap_or_default();
-        let names = serde_json::from_value(names).map_err(Flaw::unreadable)?;
+        let mut form = read(&self.rest)?;
+        form.extend(read(&self.lease)?);
+        let names = serde_json::from_value(form.remove("names").unwrap_or_default())?;
         put_lists(form.get_mut("past"), &self.past)?;
         form.insert("format".to_owned(), FORMAT.into());
         form.insert("pair".to_owned(), pair);
@@ -110,10 +96,10 @@ impl Names {
 impl Codec {
     /// The record in parts. The buffers with secrets are zeroized and never reallocated.
     pub(in crate::store) fn encode_parts(&self, record: &Record) -> Result<Parts, Flaw> {
-        let mut form = Wiped::from(serde_json::to_value(record).map_err(Flaw::unreadable)?);
+        let mut form = Wiped::from(serde_json::to_value(record)?);
         let pair = Wiped::from(form["pair"].take());
         let past = take_lists(&mut form["past"])?;
-        form["names"] = serde_json::to_value(Names::of(record)).map_err(Flaw::unreadable)?;
+        form["names"] = serde_json::to_value(Names::of(record))?;
         let pair = match &self.sealer {
             Some(sealer) => {
                 form["format"] = SEALED_FORMAT.into();
@@ -123,11 +109,13 @@ impl Codec {
             None if pair.is_null() => None,
             None => Some(json(&*pair)?),
         };
+        // The members that a lease changes, or all others.
         let part = |changing| {
-            json(&Members {
-                form: &form,
-                changing,
-            })
+            let members = form.as_object().into_iter().flatten();
+            let members = members.filter(|(name, _)| {
+                *name != "pair" && CHANGING.contains(&name.as_str()) == changing
+            });
+            json(&members.collect::<BTreeMap<_, _>>())
         };
         Ok(Parts {
             pair,
@@ -139,25 +127,24 @@ impl Codec {
 
     /// The record of `key` from its parts.
     pub(in crate::store) fn decode_parts(&self, key: &Key, parts: &Parts) -> Result<Record, Flaw> {
-        let is_sealed = parts.is_sealed()?;
-        let whose = parts.key()?;
-        if whose != *key {
-            return Err(Flaw::OtherKey(Box::new(whose)));
+        let is_sealed = known_format(&parts.rest)? == SEALED_FORMAT;
+        // Before anything else, because parts of two records may be of two sessions.
+        let Keyed { key: found } = serde_json::from_slice(&parts.rest)?;
+        if found != *key {
+            return Err(Flaw::OtherKey(Box::new(found)));
         }
         if let Some(sealer) = self.opener(is_sealed)? {
             let sealed = parts.pair.as_ref().ok_or(Flaw::Apart)?;
             return parts.outline()?.open(sealer, sealed);
         }
         let pair = match &parts.pair {
-            Some(pair) => serde_json::from_slice(pair).map_err(Flaw::unreadable)?,
+            Some(pair) => serde_json::from_slice(pair)?,
             None => Value::Null,
         };
         let (form, names) = parts.form(pair)?;
-        let record: Record = serde_json::from_value(form).map_err(Flaw::unreadable)?;
-        match Names::of(&record) == names {
-            true => Ok(record),
-            false => Err(Flaw::Apart),
-        }
+        let record: Record = serde_json::from_value(form)?;
+        let is_whole = Names::of(&record) == names;
+        is_whole.then_some(record).ok_or(Flaw::Apart)
     }
 
     /// [`encode_parts`](Self::encode_parts) for stores whose calls must not block: a sealer may block.
@@ -165,16 +152,15 @@ impl Codec {
         &self,
         record: &Record,
     ) -> Result<Parts, StoreError> {
+        let encode = |codec: &Self, record: &Record| {
+            let parts = codec.encode_parts(record);
+            parts.map_err(|flaw| flaw.of_writing(record))
+        };
         if self.sealer.is_none() {
-            let parts = self.encode_parts(record);
-            return parts.map_err(|flaw| flaw.of_writing(record));
+            return encode(self, record);
         }
         let (codec, record) = (self.clone(), record.clone());
-        blocking(move || {
-            let parts = codec.encode_parts(&record);
-            parts.map_err(|flaw| flaw.of_writing(&record))
-        })
-        .await
+        blocking(move || encode(&codec, &record)).await
     }
 
     /// [`decode_parts`](Self::decode_parts) for stores whose calls must not block. Errors are about `subject`.
@@ -184,18 +170,15 @@ impl Codec {
         parts: Parts,
         subject: String,
     ) -> Result<Record, StoreError> {
+        let decode = move |codec: &Self, key: &Key| {
+            let record = codec.decode_parts(key, &parts);
+            record.map_err(|flaw| flaw.of(subject))
+        };
         if self.sealer.is_none() {
-            return self
-                .decode_parts(key, &parts)
-                .map_err(|flaw| flaw.of(subject));
+            return decode(self, key);
         }
         let (codec, key) = (self.clone(), key.clone());
-        blocking(move || {
-            codec
-                .decode_parts(&key, &parts)
-                .map_err(|flaw| flaw.of(subject))
-        })
-        .await
+        blocking(move || decode(&codec, &key)).await
     }
 }
 
@@ -230,25 +213,7 @@ fn put_lists(past: Option<&mut Value>, mut all: &[u8]) -> Result<(), Flaw> {
         *length = BASE64_URL_SAFE_NO_PAD.encode(digests).into();
         all = others;
     }
-    match all {
-        [] => Ok(()),
-        _ => Err(Flaw::Apart),
-    }
-}
-
-/// Members of a record's form, without the pair.
-struct Members<'a> {
-    form: &'a Value,
-    /// The members that a lease changes, or all others.
-    changing: bool,
-}
-
-impl Serialize for Members<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let is_one = |name: &str| name != "pair" && CHANGING.contains(&name) == self.changing;
-        let members = self.form.as_object().into_iter().flatten();
-        serializer.collect_map(members.filter(|(name, _)| is_one(name)))
-    }
+    all.is_empty().then_some(()).ok_or(Flaw::Apart)
 }
 
 #[cfg(test)]

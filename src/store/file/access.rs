@@ -29,23 +29,16 @@ pub enum GroupAccess {
 }
 
 impl GroupAccess {
-    /// The bits of a mode that a file must not have.
+    /// The bits of a mode that a directory or a file must not have. The names in a directory are digests, and listing them
+    /// discloses nothing. With the permission to write, a user can put another file in place of one.
     #[cfg(unix)]
-    fn refused_of_file(self) -> u32 {
+    fn refused(self, is_directory: bool) -> u32 {
         match self {
+            Self::None | Self::Read if is_directory => 0o022,
+            Self::Write if is_directory => 0o002,
             Self::None => 0o077,
             Self::Read => 0o037,
             Self::Write => 0o007,
-        }
-    }
-
-    /// The bits of a mode that a directory must not have. The names in a directory are digests, and listing them discloses
-    /// nothing. With the permission to write, a user can put another file in place of one.
-    #[cfg(unix)]
-    fn refused_of_directory(self) -> u32 {
-        match self {
-            Self::None | Self::Read => 0o022,
-            Self::Write => 0o002,
         }
     }
 }
@@ -72,8 +65,7 @@ pub(super) fn check_directory(
     directory: &Path,
     group: GroupAccess,
 ) -> Result<Metadata, StoreError> {
-    let metadata =
-        fs::metadata(directory).map_err(|error| failed("use the directory", directory, error))?;
+    let metadata = fs::metadata(directory).map_err(failed("use the directory", directory))?;
     if !metadata.is_dir() {
         return Err(StoreError::new(format!(
             "{} is not a directory; give the store the path of a directory",
@@ -98,10 +90,8 @@ pub(super) fn check(
         owner: metadata.uid(),
     };
     let us = rustix::process::geteuid().as_raw();
-    match found.problem(path, us, group) {
-        None => Ok(()),
-        Some(problem) => Err(StoreError::new(problem)),
-    }
+    let problem = found.problem(path, us, group);
+    problem.map_or(Ok(()), |problem| Err(StoreError::new(problem)))
 }
 
 #[cfg(not(unix))]
@@ -129,39 +119,26 @@ impl Found {
                 self.owner
             ));
         }
-        let (refused, done, check, command, needed) = match self.is_directory {
-            true => (
-                mode & group.refused_of_directory(),
-                "written to",
-                "if its files are still yours",
-                "chmod 700",
-                GroupAccess::Write,
-            ),
-            false => (
-                mode & group.refused_of_file(),
-                "accessed",
-                "it was left as it is; if its tokens are still secret",
-                "chmod 600",
-                if mode & 0o030 == 0 {
-                    GroupAccess::Read
-                } else {
-                    GroupAccess::Write
-                },
-            ),
-        };
-        if refused == 0 {
-            return None;
-        }
-        let (users, setting) = match (refused & 0o007, needed) {
-            (0, GroupAccess::Read) => (
-                "its group",
-                "; if the group is meant to read them, permit it by `group = \"read\"` (`GroupAccess::Read`)",
-            ),
-            (0, _) => (
+        let refused = mode & group.refused(self.is_directory);
+        let (users, setting) = match refused & 0o007 {
+            _ if refused == 0 => return None,
+            0 if self.is_directory || mode & 0o030 != 0 => (
                 "its group",
                 "; if the group is meant to write there, permit it by `group = \"write\"` (`GroupAccess::Write`)",
             ),
+            0 => (
+                "its group",
+                "; if the group is meant to read them, permit it by `group = \"read\"` (`GroupAccess::Read`)",
+            ),
             _ => ("others", ""),
+        };
+        let (done, check, command) = match self.is_directory {
+            true => ("written to", "if its files are still yours", "chmod 700"),
+            false => (
+                "accessed",
+                "it was left as it is; if its tokens are still secret",
+                "chmod 600",
+            ),
         };
         Some(format!(
             "{shown} can be {done} by {users} (its mode is {mode:04o}); {check}, run: {command} '{shown}'{setting}"

@@ -1,7 +1,7 @@
 //! The content of a file: a record in its envelope. A file is read as a whole or not at all.
 
 use std::fs::{self, File, Metadata};
-use std::io::{ErrorKind, Read as _};
+use std::io::Read as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::access::{self, GroupAccess};
-use super::failed;
-use crate::record::Owner;
+use super::{failed, if_there};
+use crate::record::{Owner, Record};
 use crate::store::codec::{Flaw, Outline};
 use crate::store::{Revision, StoreError};
 use crate::token::{Digest, Key};
@@ -32,102 +32,91 @@ struct Envelope<'a> {
     record: &'a RawValue,
 }
 
-/// The bytes of a file.
-pub(super) struct Content {
-    bytes: Zeroizing<Vec<u8>>,
-    stamp: Stamp,
-}
-
-impl Content {
-    /// `None` if there is no file.
-    pub(super) fn read(path: &Path, group: GroupAccess) -> Result<Option<Self>, StoreError> {
-        let unread = |error| failed("read", path, error);
-        // The next write would replace a link, and reading a pipe would block.
-        let file = match fs::symlink_metadata(path) {
-            Ok(metadata) if metadata.is_file() => File::open(path),
-            Ok(_) => {
-                return Err(StoreError::new(format!(
-                    "{}: it is not a regular file (a symbolic link?); put the file itself there",
-                    untouched(path)
-                )));
-            }
-            Err(error) => Err(error),
-        };
-        let mut file = match file {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unread(error)),
-        };
-        let metadata = file.metadata().map_err(unread)?;
-        access::check(path, &metadata, group)?;
-        let Some(length) = usize::try_from(metadata.len())
-            .ok()
-            .filter(|length| *length <= LONGEST)
-        else {
-            return Err(too_long(path));
-        };
-        // At once, into a buffer of this length: a buffer that grows leaves copies behind.
-        let mut bytes = Zeroizing::new(vec![0; length]);
-        file.read_exact(&mut bytes).map_err(unread)?;
-        Ok(Some(Self {
-            bytes,
-            stamp: Stamp::from(&metadata),
-        }))
-    }
-
-    /// The revision and the bytes of the record.
-    pub(super) fn parts(&self) -> Result<(Revision, &[u8]), Flaw> {
-        let Envelope { revision, record } =
-            serde_json::from_slice(&self.bytes).map_err(Flaw::unreadable)?;
-        Ok((Revision::new(revision), record.get().as_bytes()))
-    }
-
-    pub(super) fn stamp(&self) -> Stamp {
-        self.stamp
-    }
-}
-
-/// A record as far as it can be read without a sealer.
-pub(super) struct Found {
-    pub(super) outline: Outline,
+/// What was read of a file.
+pub(super) struct Stored<T> {
+    pub(super) content: T,
     pub(super) revision: Revision,
     pub(super) stamp: Stamp,
 }
 
+impl Stored<Record> {
+    pub(super) fn entry(self) -> (Record, Revision) {
+        (self.content, self.revision)
+    }
+}
+
+/// A record as far as it can be read without a sealer.
+pub(super) type Found = Stored<Outline>;
+
 impl Found {
     /// The record at `path`; `None` if there is no file.
     pub(super) fn read(path: &Path, group: GroupAccess) -> Result<Option<Self>, StoreError> {
-        let Some(content) = Content::read(path, group)? else {
-            return Ok(None);
-        };
-        let unreadable = |flaw: Flaw| flaw.of(untouched(path));
-        let (revision, record) = content.parts().map_err(unreadable)?;
-        Ok(Some(Self {
-            outline: Outline::read(record).map_err(unreadable)?,
-            revision,
-            stamp: content.stamp(),
-        }))
+        read(path, group, Outline::read)
     }
 
     /// Whether the record belongs at `path`. A copy under another name does not.
     pub(super) fn belongs_at(&self, path: &Path) -> bool {
-        record_of(path) == Some(self.outline.record.key.digest())
+        record_of(path) == Some(self.content.record.key.digest())
     }
 
     /// The owner of the lease. Without a sealer, the lease is not proven to be genuine.
     pub(super) fn holder(&self) -> Option<Owner> {
-        Some(self.outline.record.lease.as_ref()?.owner)
+        holder(&self.content.record)
     }
+}
+
+/// The owner of the lease.
+pub(super) fn holder(record: &Record) -> Option<Owner> {
+    Some(record.lease.as_ref()?.owner)
+}
+
+/// Reads the file at `path`, and in it the bytes of the record by `decode`. `None` if there is no file.
+pub(super) fn read<T>(
+    path: &Path,
+    group: GroupAccess,
+    decode: impl FnOnce(&[u8]) -> Result<T, Flaw>,
+) -> Result<Option<Stored<T>>, StoreError> {
+    let unread = failed("read", path);
+    // The next write would replace a link, and reading a pipe would block.
+    let file = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => File::open(path),
+        Ok(_) => {
+            return Err(StoreError::new(format!(
+                "{}: it is not a regular file (a symbolic link?); put the file itself there",
+                untouched(path)
+            )));
+        }
+        Err(error) => Err(error),
+    };
+    let Some(mut file) = if_there(file).map_err(&unread)? else {
+        return Ok(None);
+    };
+    let metadata = file.metadata().map_err(&unread)?;
+    access::check(path, &metadata, group)?;
+    let length = usize::try_from(metadata.len());
+    let length = length.ok().filter(|length| *length <= LONGEST);
+    // At once, into a buffer of this length: a buffer that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(vec![0; length.ok_or_else(|| too_long(path))?]);
+    file.read_exact(&mut bytes).map_err(&unread)?;
+    let opened = || {
+        let Envelope { revision, record } = serde_json::from_slice(&bytes)?;
+        Ok(Stored {
+            content: decode(record.get().as_bytes())?,
+            revision: Revision::new(revision),
+            stamp: Stamp::from(&metadata),
+        })
+    };
+    let opened = opened().map_err(|flaw: Flaw| flaw.of(untouched(path)));
+    opened.map(Some)
 }
 
 /// Refuses a session that an unreleased version wrote. That version named the file by the whole SHA-256. If the file were
 /// ignored, the session would begin anew, with a seed that may be used.
 pub(super) fn refuse_unreleased(directory: &Path, key: &Key) -> Result<(), StoreError> {
     let path = directory.join(format!("{}.json", key.unreleased_name()));
-    match fs::symlink_metadata(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(failed("look for", &path, error)),
-        Ok(_) => Err(StoreError::new(format!(
+    match if_there(fs::symlink_metadata(&path)).map_err(failed("look for", &path))? {
+        None => Ok(()),
+        Some(_) => Err(StoreError::new(format!(
             "{}: its name and its layout are those of an unreleased version; move it away and sign in anew",
             untouched(&path)
         ))),
@@ -141,16 +130,11 @@ pub(super) fn written(
     record: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
     let head = format!("{{\"revision\":{},\"record\":", revision.number());
-    let tail = b"}\n";
-    let length = head.len() + record.len() + tail.len();
-    if length > LONGEST {
-        return Err(too_long(path));
+    let bytes = Zeroizing::new([head.as_bytes(), record, b"}\n"].concat());
+    match bytes.len() {
+        ..=LONGEST => Ok(bytes),
+        _ => Err(too_long(path)),
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(length));
-    for part in [head.as_bytes(), record, tail] {
-        bytes.extend_from_slice(part);
-    }
-    Ok(bytes)
 }
 
 fn too_long(path: &Path) -> StoreError {
@@ -173,8 +157,7 @@ pub(super) fn untouched(path: &Path) -> String {
 
 /// The session in the name of a file with this ending.
 pub(super) fn session_of(path: &Path, ending: &str) -> Option<Digest> {
-    let name = path.file_name()?.to_str()?;
-    let name = name.strip_suffix(ending)?;
+    let name = path.file_name()?.to_str()?.strip_suffix(ending)?;
     name.get(..Digest::DIGITS)?.parse().ok()
 }
 

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 
 use super::access::{self, GroupAccess};
 use super::content::{file_id, session_of};
-use super::{lock, swap};
+use super::{if_there, lock, swap};
 use crate::record::Owner;
 
 /// The ending of a proof.
@@ -122,11 +122,8 @@ struct Ours {
 pub(super) fn begin(record: &Path, owner: Owner) {
     let name = path(record, owner);
     let mut ours = OURS.lock();
-    match ours.name(record, &name) {
-        Ok(()) => {}
-        Err(error) => {
-            tracing::debug!(path = %name.display(), %error, "cannot write the proof of life of a lease: if this process dies, other instances wait until the lease expires")
-        }
+    if let Err(error) = ours.name(record, &name) {
+        tracing::debug!(path = %name.display(), %error, "cannot write the proof of life of a lease: if this process dies, other instances wait until the lease expires");
     }
 }
 
@@ -225,7 +222,7 @@ pub(super) fn settle(
         .collect();
     for path in of_this_record {
         // A file that cannot be removed stays locked.
-        if is_gone(fs::remove_file(&path)) {
+        if if_there(fs::remove_file(&path)).is_ok() {
             ours.names.remove(&path);
         }
     }
@@ -236,10 +233,6 @@ pub(super) fn settle(
     {
         let _ = fs::remove_file(path);
     }
-}
-
-fn is_gone(removed: io::Result<()>) -> bool {
-    removed.map_or_else(|error| error.kind() == ErrorKind::NotFound, |()| true)
 }
 
 #[cfg(all(test, unix))]

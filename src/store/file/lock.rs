@@ -19,10 +19,10 @@ use parking_lot::Mutex;
 use tokio::sync::{Mutex as Order, OwnedMutexGuard};
 
 use super::content::file_id;
-use super::{failed, shared};
+use super::{failed, if_there, shared};
 use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::store::Share;
 use crate::store::StoreError;
-use crate::store::call::Share;
 
 /// How often a lock file is opened anew because it was removed. Each removal has to fall between opening and locking, so
 /// two in a row mean a program that does nothing else.
@@ -44,10 +44,8 @@ impl Lock {
         options.read(true).write(true).create(true).truncate(false);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        match options.open(&path) {
-            Ok(file) => Ok(Self { file, path }),
-            Err(error) => Err(failed("open", &path, error)),
-        }
+        let file = options.open(&path).map_err(failed("open", &path))?;
+        Ok(Self { file, path })
     }
 
     /// Whether this process has the lock now. `false` if another process has it.
@@ -57,7 +55,7 @@ impl Lock {
                 Ok(()) if self.has_name()? => return Ok(true),
                 Ok(()) => *self = Self::open(self.path.clone())?,
                 Err(TryLockError::WouldBlock) => return Ok(false),
-                Err(TryLockError::Error(error)) => return Err(failed("lock", &self.path, error)),
+                Err(TryLockError::Error(error)) => return Err(failed("lock", &self.path)(error)),
             }
         }
         Err(StoreError::new(format!(
@@ -69,11 +67,9 @@ impl Lock {
 
     /// Whether the locked file still has the name under which other processes lock it.
     pub(super) fn has_name(&self) -> Result<bool, StoreError> {
-        match is_same(&self.file, &self.path) {
-            Ok(is_same) => Ok(is_same),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(failed("inspect", &self.path, error)),
-        }
+        let is_same = if_there(is_same(&self.file, &self.path));
+        let is_same = is_same.map_err(failed("inspect", &self.path))?;
+        Ok(is_same.unwrap_or(false))
     }
 }
 
@@ -107,12 +103,6 @@ struct Queue {
     waited_at_lock: AtomicU64,
 }
 
-impl Queue {
-    fn of(lock: &Path) -> Arc<Self> {
-        shared(&QUEUES, lock.to_owned(), Self::default)
-    }
-}
-
 /// The head of the queue: the right to try the lock. The next caller gets it when this value is dropped.
 #[derive(Debug)]
 pub(super) struct LockQueue<C = SystemClock> {
@@ -132,12 +122,11 @@ pub(super) struct LockQueue<C = SystemClock> {
 impl<C: Clock> LockQueue<C> {
     /// Queues, for a call that began at `began` by this clock.
     pub(super) async fn wait(lock: &Path, clock: C, began: Timestamp) -> Self {
-        let queue = Queue::of(lock);
+        let queue = shared(&QUEUES, lock.to_owned(), Queue::default);
         let arrived = queue.waited.load(Ordering::Relaxed);
-        let order = queue.order.clone().lock_owned().await;
         Self {
+            _order: queue.order.clone().lock_owned().await,
             queue,
-            _order: order,
             counted: clock.now(),
             clock,
             began,
@@ -187,10 +176,8 @@ impl<C: Clock> LockQueue<C> {
     /// a busy disk. The other half is for the error's way to the caller.
     fn is_over(&self) -> bool {
         let waited = self.queue.waited.load(Ordering::Relaxed);
-        let since = self
-            .arrived
-            .max(self.queue.waited_at_lock.load(Ordering::Relaxed));
-        let held = Duration::from_micros(waited.saturating_sub(since));
+        let at_lock = self.queue.waited_at_lock.load(Ordering::Relaxed);
+        let held = Duration::from_micros(waited.saturating_sub(at_lock.max(self.arrived)));
         let took = self.counted.since(self.began);
         took >= self.share.work && held >= self.share.reserve / 2
     }

@@ -23,7 +23,7 @@ use super::swap::temporary;
 use super::{FileStore, failed};
 use crate::record::Record;
 use crate::store::StoreError;
-use crate::store::call::blocking;
+use crate::store::blocking;
 use crate::token::{Digest, Key};
 
 /// The ending of a file with past tokens.
@@ -57,7 +57,7 @@ struct Files {
     reading: u64,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Known {
     path: PathBuf,
     /// The stamp of the file; `None` if the file has to be read again anyway.
@@ -102,9 +102,9 @@ impl Name {
         found.belongs_at(path)
             && match self {
                 Self::Refresh(digest) => {
-                    found.outline.knows(&digest) || past(path, group).contains(&digest)
+                    found.content.knows(&digest) || past(path, group).contains(&digest)
                 }
-                Self::Access(digest) => found.outline.access_digest() == Some(digest),
+                Self::Access(digest) => found.content.access_digest() == Some(digest),
             }
     }
 }
@@ -141,11 +141,10 @@ pub(super) async fn search_after(
         }
         let unread = index.files.lock().unread.clone();
         match (index.look_up(&store, name), unread) {
-            (Some(key), _) => Ok(Some(key)),
-            (None, None) => Ok(None),
             // A file that cannot be read is an error only if the others do not have the token: "not found" would be a
             // guess then.
             (None, Some(error)) => Err(error),
+            (key, _) => Ok(key),
         }
     })
     .await
@@ -154,15 +153,13 @@ pub(super) async fn search_after(
 impl Index {
     fn look_up(&self, store: &FileStore, name: Name) -> Option<Key> {
         let known = self.files.lock().known.clone();
-        let mut candidates = known
-            .values()
-            .filter(|known| name.may_be_in(known))
-            .map(|known| &known.path);
-        candidates.find_map(|path| {
+        let mut candidates = known.values().filter(|known| name.may_be_in(known));
+        candidates.find_map(|known| {
+            let path = &known.path;
             self.reads.fetch_add(1, Ordering::Relaxed);
             let found = Found::read(path, store.group).ok()??;
-            name.is_of(&found, path, store.group)
-                .then_some(found.outline.record.key)
+            let is_it = name.is_of(&found, path, store.group);
+            is_it.then_some(found.content.record.key)
         })
     }
 
@@ -170,8 +167,28 @@ impl Index {
     fn refresh(&self, store: &FileStore) {
         let reading = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let before = self.files.lock().known.clone();
-        let files = Files::read(store, &before, reading);
-        *self.files.lock() = files;
+        let (mut known, mut unread) = (HashMap::with_capacity(before.len()), None);
+        let mut read = || -> io::Result<()> {
+            for entry in fs::read_dir(&store.directory)? {
+                let path = entry?.path();
+                let Some(session) = record_of(&path) else {
+                    continue;
+                };
+                match Known::read(store, &path, before.get(&session)) {
+                    Ok(found) => known.extend(found.map(|found| (session, found))),
+                    Err(error) => unread = Some(error),
+                }
+            }
+            Ok(())
+        };
+        if let Err(error) = read() {
+            unread = Some(failed("list the directory", &store.directory)(error));
+        }
+        *self.files.lock() = Files {
+            known: Arc::new(known),
+            unread,
+            reading,
+        };
     }
 
     /// Notes a record that this store has just written, so that it is found without a reading of the directory. A reading
@@ -182,88 +199,48 @@ impl Index {
         if files.known.contains_key(&session)
             && let Some(known) = Arc::make_mut(&mut files.known).get_mut(&session)
         {
-            let mut past = known.past.clone();
-            past.extend(left.iter().map(short));
-            past.drain(..past.len().saturating_sub(PAST_LIMIT));
-            *known = Arc::new(Known {
-                path: known.path.clone(),
-                stamp: None,
-                refresh: digests(record).map(|digest| short(&digest)).collect(),
-                past,
-                access: record.access_digest().as_ref().map(short),
-            });
+            let known = Arc::make_mut(known);
+            known.stamp = None;
+            known.refresh = digests(record).map(|digest| short(&digest)).collect();
+            known.past.extend(left.iter().map(short));
+            let surplus = known.past.len().saturating_sub(PAST_LIMIT);
+            known.past.drain(..surplus);
+            known.access = record.access_digest().as_ref().map(short);
         }
-    }
-}
-
-impl Files {
-    fn read(store: &FileStore, before: &HashMap<Digest, Arc<Known>>, reading: u64) -> Self {
-        let mut files = Self {
-            reading,
-            ..Self::default()
-        };
-        let mut known = HashMap::with_capacity(before.len());
-        if let Err(error) = files.read_into(&mut known, store, before) {
-            files.unread = Some(failed("list the directory", &store.directory, error));
-        }
-        files.known = Arc::new(known);
-        files
-    }
-
-    fn read_into(
-        &mut self,
-        files: &mut HashMap<Digest, Arc<Known>>,
-        store: &FileStore,
-        before: &HashMap<Digest, Arc<Known>>,
-    ) -> io::Result<()> {
-        for entry in fs::read_dir(&store.directory)? {
-            let path = entry?.path();
-            let Some(session) = record_of(&path) else {
-                continue;
-            };
-            let known = before.get(&session);
-            if let Some(known) = known.filter(|known| known.stamp.is_some())
-                && known.stamp == Stamp::of(&path)
-            {
-                files.insert(session, known.clone());
-                continue;
-            }
-            match Known::read(store, &path) {
-                Ok(Some(known)) => {
-                    files.insert(session, Arc::new(known));
-                }
-                Ok(None) => {}
-                Err(error) => self.unread = Some(error),
-            }
-        }
-        Ok(())
     }
 }
 
 impl Known {
-    fn read(store: &FileStore, path: &Path) -> Result<Option<Self>, StoreError> {
+    /// Reads the file, unless it is as it was `before`. `None` if there is no file.
+    fn read(
+        store: &FileStore,
+        path: &Path,
+        before: Option<&Arc<Self>>,
+    ) -> Result<Option<Arc<Self>>, StoreError> {
+        if let Some(before) = before.filter(|before| before.stamp.is_some())
+            && before.stamp == Stamp::of(path)
+        {
+            return Ok(Some(before.clone()));
+        }
         let now = store.clock.wall();
         store.index.reads.fetch_add(1, Ordering::Relaxed);
         let Some(found) = Found::read(path, store.group)? else {
             return Ok(None);
         };
-        let stamp = found.stamp.is_settled(now).then_some(found.stamp);
         let mut known = Self {
             path: path.to_owned(),
-            stamp,
-            refresh: Vec::new(),
-            past: Vec::new(),
-            access: None,
+            stamp: found.stamp.is_settled(now).then_some(found.stamp),
+            ..Self::default()
         };
         // A copy under another name does not belong to a session.
         if found.belongs_at(path) {
-            let digests = digests(&found.outline.record);
-            let digests = digests.chain([found.outline.digest()]);
+            let outline = &found.content;
+            let digests = digests(&outline.record).chain([outline.digest()]);
             known.refresh = digests.map(|digest| short(&digest)).collect();
             known.past = past(path, store.group).iter().map(short).collect();
-            known.access = found.outline.access_digest().as_ref().map(short);
+            known.access = outline.access_digest().as_ref().map(short);
         }
-        Ok(Some(known))
+        Ok(Some(Arc::new(known)))
     }
 }
 
@@ -281,11 +258,8 @@ pub(super) fn past_path(record: &Path) -> PathBuf {
 
 /// The tokens that have left the record at `record`, the oldest first.
 fn past(record: &Path, group: GroupAccess) -> Vec<Digest> {
-    let file = open_past(record, group, OpenOptions::new().read(true));
-    let mut names = file
-        .and_then(|file| PastFile::read(file, record))
-        .map(|content| content.names)
-        .unwrap_or_default();
+    let file = PastFile::open(record, group, OpenOptions::new().read(true));
+    let mut names = file.map_or_else(Vec::new, |file| file.names);
     names.drain(..names.len().saturating_sub(PAST_LIMIT));
     names
 }
@@ -293,16 +267,12 @@ fn past(record: &Path, group: GroupAccess) -> Vec<Digest> {
 /// Adds the tokens that have just left the record at `record`. The caller has the lock of the record.
 pub(super) fn remember(record: &Path, left: &[Digest], group: GroupAccess) -> io::Result<()> {
     let session = record_of(record).ok_or(ErrorKind::InvalidFilename)?;
-    let file = open_past(record, group, OpenOptions::new().read(true).append(true));
-    let content = file.and_then(|file| PastFile::read(file, record));
-    let mut names = match content {
-        Some(mut content)
-            if content.is_whole && content.names.len() + left.len() <= LONGEST_PAST =>
-        {
-            return content.file.write_all(&bytes(left));
+    let past = PastFile::open(record, group, OpenOptions::new().read(true).append(true));
+    let mut names = match past {
+        Some(mut past) if past.is_whole && past.names.len() + left.len() <= LONGEST_PAST => {
+            return past.file.write_all(&bytes(left));
         }
-        Some(content) => content.names,
-        None => Vec::new(),
+        past => past.map_or_else(Vec::new, |past| past.names),
     };
     names.extend_from_slice(left);
     names.drain(..names.len().saturating_sub(PAST_LIMIT));
@@ -324,10 +294,19 @@ struct PastFile {
 }
 
 impl PastFile {
-    /// `None` if the file does not belong to the session of `record`, or is longer than any that is written here.
-    fn read(mut file: File, record: &Path) -> Option<Self> {
+    /// `None` if the file is missing or must not be used, does not belong to the session of `record`, or is longer than
+    /// any that is written here.
+    fn open(record: &Path, group: GroupAccess, options: &OpenOptions) -> Option<Self> {
+        let path = past_path(record);
+        // A link leads to another file, and opening a pipe would block.
+        if !fs::symlink_metadata(&path).ok()?.is_file() {
+            return None;
+        }
+        let mut file = options.open(&path).ok()?;
+        let metadata = file.metadata().ok()?;
+        access::check(&path, &metadata, group).ok()?;
         let most = (LONGEST_PAST + 1) * Digest::LENGTH;
-        let length = usize::try_from(file.metadata().ok()?.len()).ok()?;
+        let length = usize::try_from(metadata.len()).ok()?;
         let mut bytes = vec![0; Some(length).filter(|length| *length <= most)?];
         file.read_exact(&mut bytes).ok()?;
         let (names, rest) = bytes.as_chunks();
@@ -341,18 +320,6 @@ impl PastFile {
             is_whole: rest.is_empty(),
         })
     }
-}
-
-/// `None` if the file is missing, or must not be used.
-fn open_past(record: &Path, group: GroupAccess, options: &OpenOptions) -> Option<File> {
-    let path = past_path(record);
-    // A link leads to another file, and opening a pipe would block.
-    if !fs::symlink_metadata(&path).ok()?.is_file() {
-        return None;
-    }
-    let file = options.open(&path).ok()?;
-    access::check(&path, &file.metadata().ok()?, group).ok()?;
-    Some(file)
 }
 
 fn bytes(names: &[Digest]) -> Vec<u8> {

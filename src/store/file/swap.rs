@@ -13,12 +13,12 @@ use std::sync::{Arc, Weak};
 use tempfile::{Builder, NamedTempFile};
 use zeroize::Zeroizing;
 
-use super::content::{Stamp, next_revision, untouched, written};
+use super::content::{Stamp, Stored, holder, next_revision, untouched, written};
 use super::lock::{self, Lock, LockQueue};
 use super::{FileStore, access, failed, liveness, search};
 use crate::clock::{Clock, SystemClock};
-use crate::record::{Lease, Owner, Record};
-use crate::store::call::blocking;
+use crate::record::Record;
+use crate::store::blocking;
 use crate::store::codec::Flaw;
 use crate::store::{Revision, StoreError, Swap, refuse_other_key};
 use crate::token::Key;
@@ -36,17 +36,16 @@ pub(super) async fn swap(
 ) -> Result<Swap, StoreError> {
     let began = SystemClock.now();
     let caller = Arc::new(());
-    let mut attempt = Attempt {
+    let attempt = Attempt {
         store: store.clone(),
         key: key.clone(),
         seen,
         next: next.clone(),
         record: Zeroizing::default(),
         path: store.path(key),
-        lock: None,
         caller: Arc::downgrade(&caller),
     };
-    attempt = blocking(move || attempt.prepared()).await?;
+    let mut attempt = blocking(move || attempt.prepared()).await?;
     let lock_path = lock::path(&attempt.path);
     let mut turn = LockQueue::wait(&lock_path, SystemClock, began).await;
     loop {
@@ -71,7 +70,6 @@ struct Attempt {
     /// The bytes of `next`.
     record: Zeroizing<Vec<u8>>,
     path: PathBuf,
-    lock: Option<Lock>,
     caller: Weak<()>,
 }
 
@@ -87,17 +85,13 @@ impl Attempt {
     }
 
     /// `None` if another process has the lock.
-    fn make(&mut self, turn: &LockQueue) -> Result<Option<Swap>, StoreError> {
+    fn make(&self, turn: &LockQueue) -> Result<Option<Swap>, StoreError> {
         // Where possible, the record of a caller that gave up is not written later.
         if self.caller.strong_count() == 0 {
             return Err(StoreError::new("the caller of this swap has given up"));
         }
-        let mut lock = match self.lock.take() {
-            Some(lock) => lock,
-            None => Lock::open(lock::path(&self.path))?,
-        };
+        let mut lock = Lock::open(lock::path(&self.path))?;
         if !lock.try_take()? {
-            self.lock = Some(lock);
             return Ok(None);
         }
         turn.has_lock();
@@ -107,30 +101,31 @@ impl Attempt {
     /// The swap under the lock. `None` if the lock was lost.
     fn swap(&self, lock: &Lock) -> Result<Option<Swap>, StoreError> {
         let group = self.store.group;
-        let (held, stamp) = match self.store.read(&self.key)? {
-            Some(seen) => (Some(seen.entry), Some(seen.stamp)),
-            None => (None, None),
-        };
-        let before = held.as_ref().and_then(|(record, _)| owner(record));
-        let revision = held.as_ref().map(|(_, revision)| *revision);
+        let held = self.store.read(&self.key)?;
+        let record = held.as_ref().map(|held| &held.content);
+        let before = record.and_then(holder);
+        let revision = held.as_ref().map(|held| held.revision);
         if revision != self.seen {
             liveness::settle(&self.path, before, None, group);
-            return Ok(Some(Swap::Lost(held)));
+            return Ok(Some(Swap::Lost(held.map(Stored::entry))));
         }
         let revision = next_revision(revision, self.store.clock.wall());
         let content = written(&self.path, revision, &self.record)?;
-        let replacement = Replacement::prepare(&self.path, &content, self.store.disk)?;
+        let replacement = Replacement::prepare(&self.store, &self.path, &content)?;
         // If the lock file has lost its name, a process that has locked another file of that name may have written.
-        if !lock.has_name()? || self.was_replaced(stamp)? {
+        if !lock.has_name()? || self.was_replaced(held.as_ref().map(|held| held.stamp))? {
             return Ok(None);
         }
-        if let Some(lease) = self.fresh_lease(held.as_ref().map(|(record, _)| record)) {
+        // Every instance writes the leases of others again; only the holder of a lease makes it.
+        if let (Some(held), Some(lease)) = (record, &self.next.lease)
+            && lease.number == held.next_number
+        {
             liveness::begin(&self.path, lease.owner);
         }
         // If this fails, the lease may have been written all the same. So its proof of life stays.
         replacement.persist(&self.path)?;
-        liveness::settle(&self.path, owner(&self.next), before, group);
-        self.note_past(held.as_ref().map(|(record, _)| record));
+        liveness::settle(&self.path, holder(&self.next), before, group);
+        self.note_past(record);
         Ok(Some(Swap::Swapped(revision)))
     }
 
@@ -151,20 +146,9 @@ impl Attempt {
         if Stamp::of(&self.path) == stamp {
             return Ok(false);
         }
-        let seen = self.store.read(&self.key)?;
-        Ok(seen.map(|seen| seen.entry.1) != self.seen)
+        let held = self.store.read(&self.key)?;
+        Ok(held.map(|held| held.revision) != self.seen)
     }
-
-    /// The lease, if this swap makes it. Every instance writes the leases of others again; only the holder of a lease
-    /// makes it.
-    fn fresh_lease(&self, held: Option<&Record>) -> Option<&Lease> {
-        let (held, lease) = (held?, self.next.lease.as_ref()?);
-        (lease.number == held.next_number).then_some(lease)
-    }
-}
-
-fn owner(record: &Record) -> Option<Owner> {
-    Some(record.lease.as_ref()?.owner)
 }
 
 /// How a file and a directory are synced to the disk.
@@ -193,25 +177,17 @@ struct Replacement {
 
 impl Replacement {
     /// The replacement of the file at `path`, whose lock the caller has.
-    fn prepare(path: &Path, content: &[u8], disk: Disk) -> Result<Self, StoreError> {
-        let Some(parent) = path.parent() else {
-            return Err(StoreError::new(format!(
-                "{} does not name a file in a directory; give the store the path of a directory",
-                path.display()
-            )));
-        };
-        let directory =
-            open_directory(parent).map_err(|error| failed("open the directory", parent, error))?;
-        let mut file =
-            temporary(path).map_err(|error| failed("create a new file for", path, error))?;
-        file.write_all(content)
-            .map_err(|error| failed("write the new file for", path, error))?;
+    fn prepare(store: &FileStore, path: &Path, content: &[u8]) -> Result<Self, StoreError> {
+        let (parent, disk) = (&store.directory, store.disk);
+        let directory = open_directory(parent).map_err(failed("open the directory", parent))?;
+        let mut file = temporary(path).map_err(failed("create a new file for", path))?;
+        let written = file.write_all(content);
+        written.map_err(failed("write the new file for", path))?;
         // Before the rename: otherwise a power cut may leave an empty file under the name.
-        match (disk.sync_file)(file.as_file()) {
-            Err(error) if !is_unsupported(&error) => {
-                return Err(failed("sync the new file for", path, error));
-            }
-            _ => {}
+        if let Err(error) = (disk.sync_file)(file.as_file())
+            && !is_unsupported(&error)
+        {
+            return Err(failed("sync the new file for", path)(error));
         }
         Ok(Self {
             file,
@@ -224,15 +200,10 @@ impl Replacement {
     fn persist(self, path: &Path) -> Result<(), StoreError> {
         static REPORTED: AtomicBool = AtomicBool::new(false);
 
-        let Self {
-            file,
-            directory,
-            disk,
-        } = self;
-        file.persist(path)
-            .map_err(|error| failed("rename the new file to", path, error.error))?;
-        let synced = directory.map_or(Ok(()), |directory| (disk.sync_directory)(&directory));
-        if let Err(error) = synced
+        let renamed = self.file.persist(path).map_err(|error| error.error);
+        renamed.map_err(failed("rename the new file to", path))?;
+        if let Some(directory) = self.directory
+            && let Err(error) = (self.disk.sync_directory)(&directory)
             && !is_unsupported(&error)
             && !REPORTED.swap(true, Ordering::Relaxed)
         {
@@ -252,12 +223,11 @@ fn open_directory(directory: &Path) -> io::Result<Option<File>> {
     if !cfg!(unix) {
         return Ok(None);
     }
+    let is_missed =
+        |error: &io::Error| error.kind() == ErrorKind::PermissionDenied || is_unsupported(error);
     match File::open(directory) {
-        Ok(directory) => Ok(Some(directory)),
-        Err(error) if error.kind() == ErrorKind::PermissionDenied || is_unsupported(&error) => {
-            Ok(None)
-        }
-        Err(error) => Err(error),
+        Err(error) if is_missed(&error) => Ok(None),
+        directory => directory.map(Some),
     }
 }
 

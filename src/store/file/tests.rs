@@ -14,18 +14,18 @@ use crate::record::Record;
 use crate::store::{Revision, Swap, TokenStore};
 use crate::token::Key;
 
-fn directory() -> TempDir {
+pub(super) fn directory() -> TempDir {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
     builder.tempdir().unwrap()
 }
 
-fn key(label: usize) -> Key {
+pub(super) fn key(label: usize) -> Key {
     Key::new("https://id.example.org/token", "importer").label(label.to_string())
 }
 
-fn record(label: usize, version: u64) -> Record {
+pub(super) fn record(label: usize, version: u64) -> Record {
     let form = json!({
         "format": 3, "key": key(label), "family": "0123456789abcdef0123456789abcdef", "version": version,
         "pair": {
@@ -39,7 +39,7 @@ fn record(label: usize, version: u64) -> Record {
     serde_json::from_value(form).unwrap()
 }
 
-fn leased(record: &Record) -> Record {
+pub(super) fn leased(record: &Record) -> Record {
     let mut form = serde_json::to_value(record).unwrap();
     form["lease"] = json!({
         "owner": "fedcba9876543210fedcba9876543210", "number": form["next_number"], "digest": record.digest(),
@@ -49,7 +49,7 @@ fn leased(record: &Record) -> Record {
     serde_json::from_value(form).unwrap()
 }
 
-async fn put(store: &FileStore, seen: Option<Revision>, next: &Record) -> Revision {
+pub(super) async fn put(store: &FileStore, seen: Option<Revision>, next: &Record) -> Revision {
     match store.swap(next.key(), seen, next).await.unwrap() {
         Swap::Swapped(revision) => revision,
         Swap::Lost(_) => panic!("the swap is lost"),

@@ -6,10 +6,8 @@ use std::time::Duration;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments as _, Row as _};
 
-use super::PostgresStore;
-use super::connection::{Borrowed, Repeat, ask};
-use super::failure::Failure;
-use super::listen::Change;
+use super::connection::{Borrowed, Repeat};
+use super::{Failure, PostgresStore};
 use crate::record::{Record, RecordState};
 use crate::store::codec::Parts;
 use crate::store::{Loaded, Revision, StoreError, StoreTime, Swap, Zeroizing, whole_millis};
@@ -25,16 +23,6 @@ const LONGEST_SPAN: u64 = 31_557_600_000_000;
 const LONGEST_JTI: usize = 1_000;
 
 impl PostgresStore {
-    async fn ask(
-        &self,
-        statement: &str,
-        repeat: Repeat,
-        arguments: impl Fn() -> Result<PgArguments, Failure> + Send + Sync,
-    ) -> Result<(Vec<PgRow>, Borrowed), Failure> {
-        let sending = self.shared.statements.sending;
-        ask(&self.shared.pool, sending, statement, repeat, arguments).await
-    }
-
     pub(super) async fn read(&self, key: &Key) -> Result<Loaded, Failure> {
         let digest = key.digest();
         let load = &self.shared.statements.load;
@@ -67,12 +55,13 @@ impl PostgresStore {
         Ok(Some((record, revision)))
     }
 
+    /// The swap, and the server's time of the swap. If waiters are to be notified, the connection for that.
     pub(super) async fn replace(
         &self,
         key: &Key,
         seen: Option<Revision>,
         next: &Record,
-    ) -> Result<Replaced, Failure> {
+    ) -> Result<(Swap, StoreTime, Option<Borrowed>), Failure> {
         let statements = &self.shared.statements;
         let parts = self.codec.encode_parts_async(next).await;
         let parts = parts.map_err(Failure::Record)?;
@@ -83,7 +72,8 @@ impl PostgresStore {
         let arguments = || {
             let mut arguments = columns(next, &parts)?;
             if let Some(seen) = seen {
-                arguments.add(to_number(seen))?;
+                // A revision of another store may be too large, and -1 equals none.
+                arguments.add(i64::try_from(seen.number()).unwrap_or(-1))?;
                 arguments.add(to_millis(self.retention))?;
             }
             Ok(arguments)
@@ -94,30 +84,18 @@ impl PostgresStore {
         let now = store_time(row.try_get(6)?);
         let Some(revision) = row.try_get::<Option<i64>, _>(0)? else {
             drop(connection);
-            let (entry, now) = match self.entry(key, row, 2).await? {
+            let Loaded { entry, now } = match self.entry(key, row, 2).await? {
                 // Another instance wrote while the statement ran, or there is no row.
-                None => {
-                    let loaded = self.read(key).await?;
-                    (loaded.entry, loaded.now)
-                }
-                entry => (entry, now),
+                None => self.read(key).await?,
+                entry => Loaded { entry, now },
             };
-            return Ok(Replaced {
-                swap: Swap::Lost(entry),
-                now,
-                news: None,
-            });
+            return Ok((Swap::Lost(entry), now, None));
         };
-        let revision = to_revision(revision);
         let is_another_pair: bool = row.try_get(1)?;
         // A new lease is not notified: waiters wait for a lease to end.
         let is_news = is_another_pair || next.lease.as_ref().is_none_or(|lease| lease.released);
-        let session = key.digest();
-        Ok(Replaced {
-            swap: Swap::Swapped(revision),
-            now,
-            news: is_news.then_some((Change { session, revision }, connection)),
-        })
+        let swap = Swap::Swapped(to_revision(revision));
+        Ok((swap, now, is_news.then_some(connection)))
     }
 
     pub(super) async fn revision(&self, digest: &Digest) -> Result<Option<Revision>, Failure> {
@@ -157,15 +135,6 @@ impl PostgresStore {
         }
         unread.map_or(Ok(None), |error| Err(Failure::Record(error)))
     }
-}
-
-/// The result of a swap.
-pub(super) struct Replaced {
-    pub(super) swap: Swap,
-    /// The server's time of the swap.
-    pub(super) now: StoreTime,
-    /// The change that waiters are to be notified of, and the connection for the notification.
-    pub(super) news: Option<(Change, Borrowed)>,
 }
 
 /// The subject of an error about the row of a session.
@@ -231,11 +200,6 @@ fn store_time(millis: i64) -> StoreTime {
 
 fn to_revision(number: i64) -> Revision {
     Revision::new(number.unsigned_abs())
-}
-
-/// The number of a revision. A revision of another store may be too large, and -1 equals none.
-fn to_number(revision: Revision) -> i64 {
-    i64::try_from(revision.number()).unwrap_or(-1)
 }
 
 fn capped(number: u64) -> i64 {

@@ -6,9 +6,8 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{Arguments as _, Connection as _, Executor as _, PgConnection, Row as _};
 
-use super::connection::{self, Sending};
-use super::failure::Failure;
-use super::listen::Change;
+use super::Failure;
+use super::connection::{Sending, notification};
 use super::queries::{columns, of_digest, to_millis};
 use crate::record::Record;
 use crate::store::{Codec, Revision};
@@ -107,15 +106,16 @@ pub(super) async fn prepare(
     if version(&mut transaction, &schema).await?.is_none() {
         create(&mut transaction, &schema).await?;
     }
-    let schema = usable_tables(&mut transaction, schema).await?;
+    check_tables(&mut transaction, &schema).await?;
     transaction.commit().await?;
     let statements = Statements::of(schema, sending);
     try_statements(connection, &statements).await?;
     Ok(statements)
 }
 
-async fn usable_tables(connection: &mut PgConnection, schema: String) -> Result<String, Failure> {
-    match version(connection, &schema).await? {
+/// Checks the version of the tables, and the rights on them: at the start, and not at the first rotation.
+async fn check_tables(connection: &mut PgConnection, schema: &str) -> Result<(), Failure> {
+    match version(connection, schema).await? {
         Some(VERSION) => {}
         Some(UNRELEASED) => {
             return Err(Failure::Other(format!(
@@ -131,8 +131,19 @@ async fn usable_tables(connection: &mut PgConnection, schema: String) -> Result<
         }
         None => return Err(Failure::Unreadable),
     }
-    check_rights(connection, &schema).await?;
-    Ok(schema)
+    let asked = sqlx::query(
+        "SELECT string_agg(needed, ', ') \
+         FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS needed \
+         WHERE NOT has_table_privilege($1, needed)",
+    );
+    let table = format!("{schema}.evertoken_pair");
+    let asked = asked.bind(&table).persistent(false);
+    let missing: Option<String> = asked.fetch_one(connection).await?.try_get(0)?;
+    missing.map_or(Ok(()), |missing| {
+        Err(Failure::Other(format!(
+            "this user lacks rights on the table {table}; grant {missing}"
+        )))
+    })
 }
 
 /// The first schema of the search path, quoted.
@@ -144,19 +155,15 @@ async fn usable_schema(connection: &mut PgConnection) -> Result<String, Failure>
     let row = asked.persistent(false).fetch_one(connection).await?;
     let (schema, encoding, is_read_only): (Option<String>, String, bool) =
         (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-    let refused = |problem: String| Err(Failure::Other(problem));
-    if encoding != "UTF8" {
-        return refused(format!("the database is in {encoding}; it must be in UTF8"));
-    }
-    if is_read_only {
-        return refused(
-            "the database is read only, as a standby is; connect to the primary".to_owned(),
-        );
-    }
-    match schema {
-        Some(schema) => Ok(schema),
-        None => refused("there is no schema in the search path that this user may use; set a search path, or grant USAGE on one".to_owned()),
-    }
+    let problem = match schema {
+        _ if encoding != "UTF8" => &format!("the database is in {encoding}; it must be in UTF8"),
+        _ if is_read_only => "the database is read only, as a standby is; connect to the primary",
+        Some(schema) => return Ok(schema),
+        None => {
+            "there is no schema in the search path that this user may use; set a search path, or grant USAGE on one"
+        }
+    };
+    Err(Failure::Other(problem.to_owned()))
 }
 
 /// The version of the tables in the schema; `None` if there are none.
@@ -196,24 +203,6 @@ async fn create(connection: &mut PgConnection, schema: &str) -> Result<(), Failu
     Ok(transaction.commit().await?)
 }
 
-/// Checks the rights at the start, and not at the first rotation.
-async fn check_rights(connection: &mut PgConnection, schema: &str) -> Result<(), Failure> {
-    let asked = sqlx::query(
-        "SELECT string_agg(needed, ', ') \
-         FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS needed \
-         WHERE NOT has_table_privilege($1, needed)",
-    );
-    let table = format!("{schema}.evertoken_pair");
-    let asked = asked.bind(&table).persistent(false);
-    let row = asked.fetch_one(connection).await?;
-    match row.try_get::<Option<String>, _>(0)? {
-        None => Ok(()),
-        Some(missing) => Err(Failure::Other(format!(
-            "this user lacks rights on the table {table}; grant {missing}"
-        ))),
-    }
-}
-
 /// Carries out every statement for a session that does not exist, the way it will be sent. Nothing is changed by it.
 async fn try_statements(
     connection: &mut PgConnection,
@@ -247,11 +236,8 @@ async fn try_statements(
         .bind(to_millis(Duration::MAX))
         .bind(false);
     sending.rows(connection, purge).await?;
-    let change = Change {
-        session: digest,
-        revision: Revision::new(0),
-    };
-    sending.rows(connection, change.notification()).await?;
+    let nothing = notification(&digest, Revision::new(0));
+    sending.rows(connection, nothing).await?;
     // The only statement that writes in any case.
     let mut undone = connection.begin().await?;
     let first = sqlx::query_with(&statements.first, columns(&record, &parts)?);
@@ -269,8 +255,8 @@ pub(super) async fn is_shared(
     options: &PgConnectOptions,
     sending: Sending,
 ) -> Result<bool, Failure> {
-    let mut one = connection::connect(options).await?;
-    let mut other = connection::connect(options).await?;
+    let mut one = PgConnection::connect_with(options).await?;
+    let mut other = PgConnection::connect_with(options).await?;
     let used = async {
         let mut is_shared = false;
         for _ in 0..2 {

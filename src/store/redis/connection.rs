@@ -1,23 +1,33 @@
-//! The connection to the server, and the checks of the server when the connection is made.
+//! The connection to the server, the checks of the server when the connection is made, and the connection that listens: it
+//! subscribes to the channel of each record that a caller waits for.
 
+use std::collections::HashSet;
+use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use parking_lot::Mutex;
-use redis::aio::MultiplexedConnection;
+use redis::aio::{MultiplexedConnection, PubSubSink};
 use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisResult, Value};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout_at};
 
+use super::WRITING;
 use super::failure::{self, Address};
-use crate::store::StoreError;
-use crate::store::call::Share;
+use crate::store::notify::{Board, Hub};
+use crate::store::{Share, StoreError};
 
 /// A connection that is not made within this time has failed.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// The one policy under which a full server does not delete records.
 const KEEPS_ALL: &str = "noeviction";
+
+/// After this time without a message the server is asked whether it is there. A peer that vanished without closing
+/// the connection would be listened to forever.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// One connection that all calls share: made when it is needed, and made anew once it has failed.
 ///
@@ -28,27 +38,13 @@ pub(super) struct Connection {
     client: Client,
     address: Address,
     open: Mutex<Option<Open>>,
-    /// The last failure; locked while a connection is made.
-    making: tokio::sync::Mutex<Option<Failed>>,
+    /// The last attempt that failed; locked while a connection is made.
+    making: tokio::sync::Mutex<Option<(u64, StoreError)>>,
     attempts: AtomicU64,
 }
 
-#[derive(Clone)]
-struct Open {
-    connection: MultiplexedConnection,
-    attempt: u64,
-}
-
-struct Failed {
-    attempt: u64,
-    error: StoreError,
-}
-
-/// Why a call has no answers.
-enum Fault {
-    NotConnected(StoreError),
-    Failed(RedisError),
-}
+/// The number of the attempt, and the connection that it made.
+type Open = (u64, MultiplexedConnection);
 
 impl Connection {
     pub(super) fn new(client: Client, address: Address) -> Self {
@@ -61,22 +57,15 @@ impl Connection {
         }
     }
 
-    /// Makes the connection, unless it is there.
-    pub(super) async fn connect(&self) -> Result<(), StoreError> {
-        self.connection().await.map(|_| ())
-    }
-
     /// The answer to each of these commands. The answers are awaited for at least `least`.
     ///
     /// The commands are sent once. After a failure, the server may have carried them out.
     pub(super) async fn write(
         &self,
-        what: &str,
         mut commands: Pipeline,
         least: Duration,
     ) -> Result<Vec<RedisResult<Value>>, StoreError> {
-        let answers = self.ask(commands.ignore_errors(), least).await;
-        answers.map_err(|fault| self.quote(what, fault))
+        self.ask(WRITING, commands.ignore_errors(), least, 1).await
     }
 
     /// The answer to a command that changes nothing.
@@ -90,47 +79,46 @@ impl Connection {
     ) -> Result<RedisResult<Value>, StoreError> {
         let mut commands = Pipeline::with_capacity(1);
         commands.add_command(command).ignore_errors();
-        let mut answers = self.ask(&commands, Duration::ZERO).await;
-        if let Err(Fault::Failed(error)) = &answers
-            && error.is_connection_dropped()
-        {
-            answers = self.ask(&commands, Duration::ZERO).await;
-        }
-        let answers = answers.map_err(|fault| self.quote(what, fault))?;
+        let answers = self.ask(what, &commands, Duration::ZERO, 2).await?;
         Ok(answers.into_iter().next().unwrap_or(Ok(Value::Nil)))
     }
 
+    /// Sends the commands; `tries` times at most, if the connection turns out to be lost.
     async fn ask(
         &self,
+        what: &str,
         commands: &Pipeline,
         least: Duration,
-    ) -> Result<Vec<RedisResult<Value>>, Fault> {
-        let is_connected = self.open.lock().is_some();
-        let open = self.connection().await.map_err(Fault::NotConnected)?;
-        let mut connection = open.connection;
-        connection.set_response_timeout(answering(is_connected).max(least));
-        let asked: RedisResult<Vec<RedisResult<Value>>> =
-            commands.query_async(&mut connection).await;
-        let is_over = match &asked {
-            Err(error) => failure::is_over(error),
-            Ok(answers) => answers
-                .iter()
-                .any(|answer| answer.as_ref().is_err_and(failure::is_over)),
-        };
-        if is_over {
-            self.drop_if(open.attempt);
+        mut tries: u32,
+    ) -> Result<Vec<RedisResult<Value>>, StoreError> {
+        loop {
+            let is_connected = self.open.lock().is_some();
+            let (attempt, mut connection) = self.connection().await?;
+            connection.set_response_timeout(answering(is_connected).max(least));
+            let asked: RedisResult<Vec<RedisResult<Value>>> =
+                commands.query_async(&mut connection).await;
+            let is_over = match &asked {
+                Err(error) => failure::is_over(error),
+                Ok(answers) => {
+                    let mut errors = answers.iter().filter_map(|answer| answer.as_ref().err());
+                    errors.any(failure::is_over)
+                }
+            };
+            if is_over {
+                // Other calls may still wait for answers on the connection; it closes with the last of them.
+                self.open.lock().take_if(|(open, _)| *open == attempt);
+            }
+            tries -= 1;
+            match asked {
+                Err(error) if tries > 0 && error.is_connection_dropped() => {}
+                asked => return asked.map_err(|error| self.address.failed(what, &error)),
+            }
         }
-        asked.map_err(Fault::Failed)
-    }
-
-    /// Other calls may still wait for answers on the connection; it closes with the last of them.
-    fn drop_if(&self, attempt: u64) {
-        self.open.lock().take_if(|open| open.attempt == attempt);
     }
 
     /// One call makes the connection. The calls that came meanwhile share it, or share the failure: otherwise, with a
     /// server that does not answer, each call would wait for all the calls before it.
-    async fn connection(&self) -> Result<Open, StoreError> {
+    pub(super) async fn connection(&self) -> Result<Open, StoreError> {
         if let Some(open) = self.open.lock().clone() {
             return Ok(open);
         }
@@ -139,34 +127,15 @@ impl Connection {
         if let Some(open) = self.open.lock().clone() {
             return Ok(open);
         }
-        if let Some(failed) = failed.as_ref().filter(|failed| failed.attempt > came_after) {
-            return Err(failed.error.clone());
+        if let Some((attempt, error)) = &*failed
+            && *attempt > came_after
+        {
+            return Err(error.clone());
         }
         let attempt = self.attempts.fetch_add(1, Ordering::SeqCst) + 1;
-        match connect(&self.client, &self.address).await {
-            Ok(connection) => {
-                let open = Open {
-                    connection,
-                    attempt,
-                };
-                *self.open.lock() = Some(open.clone());
-                Ok(open)
-            }
-            Err(error) => {
-                *failed = Some(Failed {
-                    attempt,
-                    error: error.clone(),
-                });
-                Err(error)
-            }
-        }
-    }
-
-    fn quote(&self, what: &str, fault: Fault) -> StoreError {
-        match fault {
-            Fault::NotConnected(error) => error,
-            Fault::Failed(error) => self.address.failed(what, &error),
-        }
+        let connected = connect(&self.client, &self.address).await;
+        let connected = connected.inspect_err(|error| *failed = Some((attempt, error.clone())));
+        Ok(self.open.lock().insert((attempt, connected?)).clone())
     }
 }
 
@@ -224,16 +193,12 @@ async fn in_time<T>(
     until: Instant,
     asking: impl Future<Output = RedisResult<T>>,
 ) -> RedisResult<T> {
-    match tokio::time::timeout_at(until, asking).await {
-        Ok(answer) => answer,
-        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
-    }
+    let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut).into());
+    timeout_at(until, asking).await.unwrap_or_else(late)
 }
 
 /// A step of a connection that listens, within the time for making a connection.
-pub(super) async fn step_in_time<T>(
-    asking: impl Future<Output = RedisResult<T>>,
-) -> RedisResult<T> {
+async fn step_in_time<T>(asking: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
     in_time(Instant::now() + connecting(), asking).await
 }
 
@@ -278,3 +243,60 @@ fn choose_cryptography(client: &Client) {
 /// Without the feature, the program that brings the TLS chooses the cryptography.
 #[cfg(not(feature = "rustls"))]
 fn choose_cryptography(_: &Client) {}
+
+pub(super) fn hub(client: Client, address: Address) -> Hub {
+    Hub::new(move |board| {
+        let (client, address) = (client.clone(), address.clone());
+        Box::pin(async move {
+            let Err(error) = listen(&client, &board).await;
+            address.failed("listening for changes at", &error)
+        })
+    })
+}
+
+/// Until the connection fails.
+async fn listen(client: &Client, board: &Arc<Board>) -> RedisResult<Infallible> {
+    let connection = step_in_time(client.get_async_pubsub()).await?;
+    let (mut sink, mut messages) = connection.split();
+    let mut followed = HashSet::new();
+    loop {
+        tokio::select! {
+            due = board.due() => adjust(&mut sink, board, &mut followed, due).await?,
+            message = messages.next() => match message {
+                Some(message) => board.notify(message.get_channel_name(), None),
+                None => return Err(RedisError::from(io::Error::from(io::ErrorKind::UnexpectedEof))),
+            },
+            () = sleep(SILENCE), if !followed.is_empty() => {
+                let _: Value = step_in_time(sink.ping()).await?;
+            }
+        }
+    }
+}
+
+/// Subscribes to the channels that callers wait for, and unsubscribes from those that no caller waits for.
+async fn adjust(
+    sink: &mut PubSubSink,
+    board: &Board,
+    followed: &mut HashSet<String>,
+    due: Vec<String>,
+) -> RedisResult<()> {
+    let (mut begun, mut ended) = (Vec::new(), Vec::new());
+    for channel in due {
+        if !board.is_awaited(&channel) {
+            ended.extend(followed.take(&channel));
+        } else if followed.insert(channel.clone()) {
+            begun.push(channel);
+        } else {
+            // The last waiter left, and another one entered before the channel was unsubscribed from.
+            board.heard(Some(&channel));
+        }
+    }
+    if !begun.is_empty() {
+        step_in_time(sink.subscribe(&begun)).await?;
+        begun.iter().for_each(|channel| board.heard(Some(channel)));
+    }
+    if !ended.is_empty() {
+        step_in_time(sink.unsubscribe(&ended)).await?;
+    }
+    Ok(())
+}

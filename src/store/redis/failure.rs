@@ -32,11 +32,10 @@ impl Address {
     pub(super) fn of(client: &Client) -> Self {
         let info = client.get_connection_info();
         let password = info.redis_settings().password();
+        let password = password.filter(|word| !word.is_empty());
         Self {
             address: info.addr().to_string(),
-            password: password
-                .filter(|word| !word.is_empty())
-                .map(|word| word.to_owned().into()),
+            password: password.map(|word| word.to_owned().into()),
         }
     }
 
@@ -51,12 +50,12 @@ impl Address {
         let corrupt = "received corrupt message";
         let hint = if error.is_connection_refusal() {
             Some("nothing listens at this address; check the host and the port")
-        } else if quote.0.contains("certificate") {
+        } else if quote.contains("certificate") {
             Some(
                 "its certificate is not trusted; install the authority's certificate on this machine, or give it to a \
                  client for `RedisStore::from_client`",
             )
-        } else if error.is_connection_dropped() || quote.0.contains(corrupt) {
+        } else if error.is_connection_dropped() || quote.contains(corrupt) {
             Some("the server may want TLS, or not speak it; change between rediss:// and redis://")
         } else {
             hint(error)
@@ -64,18 +63,18 @@ impl Address {
         self.because("connecting to", hint, quote)
     }
 
-    fn because(&self, what: &str, hint: Option<&str>, quote: Quote) -> StoreError {
+    fn because(&self, what: &str, hint: Option<&str>, quote: String) -> StoreError {
         let hint = hint.map_or_else(String::new, |hint| format!(": {hint}"));
         StoreError::with_source(format!("{what} Redis at {self} failed{hint}"), quote)
     }
 
     /// The error's text without the password: a server quotes a command that it does not know, and `AUTH` may be one.
-    fn quote(&self, error: &RedisError) -> Quote {
+    fn quote(&self, error: &RedisError) -> String {
         let text = error.to_string();
-        Quote(match &self.password {
+        match &self.password {
             Some(password) => text.replace(password.as_str(), "[REDACTED]"),
             None => text,
-        })
+        }
     }
 }
 
@@ -84,17 +83,6 @@ impl fmt::Display for Address {
         f.write_str(&self.address)
     }
 }
-
-impl fmt::Debug for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.address)
-    }
-}
-
-/// The text of the client library's error.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Quote(String);
 
 fn hint(error: &RedisError) -> Option<&'static str> {
     Some(match error.kind() {

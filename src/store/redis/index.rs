@@ -9,12 +9,12 @@
 //! among its past ones. Seeds and tokens that a new sign-in brought have hints only, because the record itself keeps
 //! them.
 
-use std::fmt;
 use std::time::Duration;
 
 use redis::{Pipeline, Value, cmd};
 use zeroize::Zeroizing;
 
+use super::script::{self, bytes};
 use super::{MARGIN, RedisStore};
 use crate::record::Record;
 use crate::record::past::REFRESHED_LIMIT;
@@ -45,33 +45,8 @@ const PAST_FOR: [Duration; 2] = [HOUR, DAY.saturating_mul(2)];
 const ACCESS_MARGIN: Duration = HOUR;
 const ACCESS_FOR: Duration = DAY.saturating_mul(30);
 
-/// The mark at the start of a past token's entry.
+/// The mark at the start of a past token's entry. The digest of the session follows it; in other entries it stands alone.
 const IS_PAST: &str = "past:";
-
-/// The value of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Entry {
-    session: Digest,
-    is_past: bool,
-}
-
-impl fmt::Display for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { session, is_past } = self;
-        let mark = if *is_past { IS_PAST } else { "" };
-        write!(f, "{mark}{session}")
-    }
-}
-
-impl Entry {
-    fn parse(text: &str) -> Result<Self, impl std::error::Error + Send + Sync + 'static> {
-        let (session, is_past) = match text.strip_prefix(IS_PAST) {
-            Some(session) => (session, true),
-            None => (text, false),
-        };
-        session.parse().map(|session| Self { session, is_past })
-    }
-}
 
 /// Enters the tokens of a record: the current ones, those that are about to leave the record, and those whose entry may
 /// be missing.
@@ -96,8 +71,9 @@ pub(super) fn enter(
     let past = &record.past;
     let session = record.key().digest();
     let mut set = |name: String, is_past: bool, span: Duration, unless_there: bool| {
-        let entry = Entry { session, is_past };
-        let entry = commands.cmd("SET").arg(name).arg(entry.to_string());
+        let mark = if is_past { IS_PAST } else { "" };
+        let entry = commands.cmd("SET").arg(name);
+        entry.arg(format!("{mark}{session}"));
         entry.arg("PX").arg(whole_millis(span));
         if unless_there {
             entry.arg("NX");
@@ -126,7 +102,9 @@ pub(super) fn enter(
 /// may accept it.
 fn past_for(record: &Record, now: StoreTime) -> Duration {
     let [least, most] = PAST_FOR;
-    let known = lifetime(record).map_or(most, |lifetime| {
+    let times = record.access_expires_at().zip(record.issued_at());
+    let known = times.map_or(most, |(until, issued_at)| {
+        let lifetime = until.since(issued_at);
         lifetime.saturating_mul(LIFETIMES).clamp(least, most)
     });
     match record.past.until() {
@@ -135,64 +113,48 @@ fn past_for(record: &Record, now: StoreTime) -> Duration {
     }
 }
 
-/// The lifetime of the record's access token.
-fn lifetime(record: &Record) -> Option<Duration> {
-    Some(record.access_expires_at()?.since(record.issued_at()?))
-}
-
 impl RedisStore {
-    /// The session of a refresh token: by an entry that is marked as past, or by one that the record confirms.
-    pub(super) async fn session_of(&self, token: &Digest) -> Result<Option<Key>, StoreError> {
-        let confirms = |record: &Outline, entry: Entry| entry.is_past || record.knows(token);
-        self.confirmed(&self.entry(token), confirms).await
-    }
-
-    /// The session of an access token, if the record confirms the entry.
-    pub(super) async fn session_of_access(
-        &self,
-        token: &Digest,
-    ) -> Result<Option<Key>, StoreError> {
-        let confirms = |record: &Outline, _| record.access_digest() == Some(*token);
-        self.confirmed(&self.access_entry(token), confirms).await
-    }
-
-    async fn confirmed(
+    /// The session that the entry leads to, if `is_it` confirms that by the record, and by whether the entry is marked as
+    /// past.
+    pub(super) async fn session_of(
         &self,
         entry: &str,
-        confirms: impl Fn(&Outline, Entry) -> bool + Send,
+        is_it: impl Fn(&Outline, bool) -> bool + Send,
     ) -> Result<Option<Key>, StoreError> {
         let mut question = cmd("GET");
         question.arg(entry);
         let Value::BulkString(found) = self.ask(question).await? else {
             return Ok(None);
         };
-        let found = Entry::parse(&String::from_utf8_lossy(&found));
-        let found = found.map_err(|error| StoreError::with_source(self.untouched(entry), error))?;
-        let name = self.name(&found.session);
+        let found = String::from_utf8_lossy(&found);
+        let marked = found.strip_prefix(IS_PAST);
+        let session = marked.unwrap_or(&found).parse::<Digest>();
+        let session =
+            session.map_err(|error| StoreError::with_source(self.untouched(entry), error))?;
+        let name = self.name(&session);
         let mut question = cmd("HMGET");
         question.arg(&name).arg(&["record", "lease", "past"]);
-        let Value::Array(parts) = self.ask(question).await? else {
-            return Ok(None);
-        };
-        let mut parts = parts.into_iter().map(|part| match part {
-            Value::BulkString(bytes) => Some(Zeroizing::new(bytes)),
-            _ => None,
+        let answer = self.ask(question).await?;
+        let parts = script::parts(answer).and_then(|[rest, lease, past]| {
+            Ok((
+                bytes(rest)?,
+                bytes(lease)?,
+                bytes(past)?.unwrap_or_default(),
+            ))
         });
-        let [rest, lease, past] = [(); 3].map(|()| parts.next().flatten());
-        let (Some(rest), Some(lease)) = (rest, lease) else {
+        let (Some(rest), Some(lease), past) = parts.map_err(|error| self.reading(&error))? else {
             return Ok(None);
         };
         let parts = Parts {
             pair: None,
-            past: past.unwrap_or_default().to_vec(),
-            lease,
-            rest,
+            past,
+            lease: Zeroizing::new(lease),
+            rest: Zeroizing::new(rest),
         };
         let outline = parts.outline();
         let outline = outline.map_err(|flaw| flaw.of(self.untouched(&name)))?;
         // A copy of a record under another name does not belong to a session.
-        let key = outline.record.key.clone();
-        let is_its = key.digest() == found.session && confirms(&outline, found);
-        Ok(is_its.then_some(key))
+        let is_its = outline.record.key.digest() == session && is_it(&outline, marked.is_some());
+        Ok(is_its.then_some(outline.record.key))
     }
 }

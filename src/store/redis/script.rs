@@ -9,14 +9,12 @@ use redis::{
 };
 use zeroize::Zeroizing;
 
-use super::{MARGIN, RedisStore, index};
+use super::{MARGIN, RedisStore, WRITING, index};
 use crate::clock::{Clock, SystemClock};
 use crate::record::Record;
-use crate::store::call::Share;
+use crate::store::Share;
 use crate::store::codec::Parts;
 use crate::store::{Revision, StoreError, StoreTime, whole_millis};
-
-const WRITING: &str = "writing to";
 
 /// Reads what is held, and refuses a hash that is not a record. A value of another kind is refused by `HMGET` itself.
 ///
@@ -93,17 +91,12 @@ impl Code {
         Self { text, hash }
     }
 
-    /// The call by the script's hash.
-    pub(super) fn call(&self, key: &str, arguments: &[&[u8]]) -> Cmd {
-        Self::calling("EVALSHA", &self.hash, key, arguments)
-    }
-
-    /// The call by the script's text, for a server that does not know the script yet.
-    pub(super) fn call_by_text(&self, key: &str, arguments: &[&[u8]]) -> Cmd {
-        Self::calling("EVAL", &self.text, key, arguments)
-    }
-
-    fn calling(name: &str, script: &str, key: &str, arguments: &[&[u8]]) -> Cmd {
+    /// The call by the script's hash, or by its text for a server that does not know the script yet.
+    pub(super) fn call(&self, is_known: bool, key: &str, arguments: &[&[u8]]) -> Cmd {
+        let (name, script) = match is_known {
+            true => ("EVALSHA", &self.hash),
+            false => ("EVAL", &self.text),
+        };
         let mut call = cmd(name);
         call.arg(script).arg(1).arg(key).arg(arguments);
         call
@@ -116,19 +109,13 @@ pub(super) fn is_unknown(answer: &RedisResult<Value>) -> bool {
     answer.as_ref().is_err_and(|error| error.kind() == unknown)
 }
 
-/// A record as the server holds it.
-pub(super) struct Held {
-    pub(super) revision: Revision,
-    pub(super) parts: Parts,
-}
-
 /// The answer of a script.
 pub(super) struct Answer {
     /// The new revision, if the script has written.
     pub(super) won: Option<Revision>,
     pub(super) now: StoreTime,
     /// The record that is held, if the script has not written.
-    pub(super) held: Option<Held>,
+    pub(super) held: Option<(Parts, Revision)>,
 }
 
 impl Answer {
@@ -156,15 +143,15 @@ impl Answer {
         let has_written: bool = from_redis_value(has_written)?;
         // The bytes are moved: a conversion may leave a copy of a secret behind.
         let held = match (revision, record) {
-            (Some(revision), Value::BulkString(rest)) => Some(Held {
-                revision,
-                parts: Parts {
+            (Some(revision), Value::BulkString(rest)) => {
+                let parts = Parts {
                     rest: Zeroizing::new(rest),
                     lease: Zeroizing::new(bytes(lease)?.ok_or_else(unexpected)?),
                     past: bytes(past)?.unwrap_or_default(),
                     pair: bytes(pair)?.map(Zeroizing::new),
-                },
-            }),
+                };
+                Some((parts, revision))
+            }
             (revision, Value::Nil) if revision.is_some() == has_written => None,
             _ => return Err(unexpected()),
         };
@@ -177,7 +164,7 @@ impl Answer {
 }
 
 /// A part of a record. `None` for an empty part and for a missing one.
-fn bytes(part: Value) -> RedisResult<Option<Vec<u8>>> {
+pub(super) fn bytes(part: Value) -> RedisResult<Option<Vec<u8>>> {
     match part {
         Value::BulkString(bytes) => Ok((!bytes.is_empty()).then_some(bytes)),
         Value::Nil => Ok(None),
@@ -185,7 +172,7 @@ fn bytes(part: Value) -> RedisResult<Option<Vec<u8>>> {
     }
 }
 
-fn parts<const N: usize>(answer: Value) -> RedisResult<[Value; N]> {
+pub(super) fn parts<const N: usize>(answer: Value) -> RedisResult<[Value; N]> {
     let parts = match answer {
         Value::Array(parts) => parts.try_into().ok(),
         _ => None,
@@ -230,11 +217,10 @@ impl RedisStore {
             until.as_bytes(),
             margin.as_bytes(),
         ];
-        let call = SWAPPING.call(name, &arguments);
-        let mut answer = self.call(next, is_first, call).await?;
+        let call = |is_known| self.call(next, is_first, SWAPPING.call(is_known, name, &arguments));
+        let mut answer = call(true).await?;
         if is_unknown(&answer) {
-            let call = SWAPPING.call_by_text(name, &arguments);
-            answer = self.call(next, is_first, call).await?;
+            answer = call(false).await?;
         }
         let answer = answer.and_then(Answer::parse);
         answer.map_err(|error| self.writing(&error))
@@ -251,23 +237,10 @@ impl RedisStore {
         let wall = SystemClock.wall().into();
         index::enter(&mut commands, self, next, is_first, wall);
         commands.add_command(call);
-        match self.replicas {
-            Some(replicas) => self.acknowledged(commands, replicas).await,
-            None => {
-                let answers = self
-                    .server
-                    .connection
-                    .write(WRITING, commands, Duration::ZERO);
-                Ok(swap_among(answers.await?))
-            }
-        }
-    }
-
-    async fn acknowledged(
-        &self,
-        mut commands: Pipeline,
-        Replicas { count, timeout }: Replicas,
-    ) -> Result<RedisResult<Value>, StoreError> {
+        let Some(Replicas { count, timeout }) = self.replicas else {
+            let answers = self.server.connection.write(commands, Duration::ZERO);
+            return Ok(swap_among(answers.await?));
+        };
         let connection = &self.server.patient;
         // Finds out a connection that was closed while it was idle, by a command that may be sent twice.
         let _ = connection.read(WRITING, cmd("PING")).await?;
@@ -276,7 +249,7 @@ impl RedisStore {
         commands.cmd("WAIT").arg(count).arg(millis);
         // After that time, a server that answers reports how many replicas have acknowledged.
         let least = timeout.saturating_add(Share::current().reserve / 2);
-        let mut answers = connection.write(WRITING, commands, least).await?;
+        let mut answers = connection.write(commands, least).await?;
         let acknowledged = answers.pop().unwrap_or(Ok(Value::Nil));
         let swapped = swap_among(answers);
         if !swapped.as_ref().is_ok_and(Answer::is_won) {

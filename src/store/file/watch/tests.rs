@@ -1,52 +1,20 @@
 //! The cost of waiting, and which waiter polls.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use serde_json::json;
 use tempfile::TempDir;
 
-use super::round::{Counts, LIVELY, Round};
-use super::{Hub, Role, Waiter};
-use crate::record::Record;
+use super::{Counts, Hub, LIVELY, Role, Round, Waiter};
 use crate::store::file::FileStore;
-use crate::store::{Revision, Swap, TokenStore};
-use crate::token::Key;
-
-fn directory() -> TempDir {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
-    builder.tempdir().unwrap()
-}
-
-fn key(label: usize) -> Key {
-    Key::new("https://id.example.org/token", "importer").label(label.to_string())
-}
+use crate::store::file::tests::{directory, key, leased, put, record};
+use crate::store::{Revision, TokenStore};
 
 /// Stores a record with a lease of this process.
 async fn lease(store: &FileStore, label: usize) -> Revision {
-    let mut form = json!({
-        "format": 3, "key": key(label), "family": "0123456789abcdef0123456789abcdef", "version": 1,
-        "pair": { "issued_at": 1_700_000_000_000_u64, "refresh_token": format!("refresh {label}") },
-        "state": { "is": "active" }, "lease": null,
-        "next_number": 1, "committed_number": 0, "past": {},
-    });
-    let record = |form| -> Record { serde_json::from_value(form).unwrap() };
-    let first = record(form.clone());
+    let first = record(label, 1);
     let seen = put(store, None, &first).await;
-    form["lease"] = json!({
-        "owner": "fedcba9876543210fedcba9876543210", "number": 1, "digest": first.digest(),
-        "since": 1_700_000_000_000_u64,
-    });
-    form["next_number"] = 2.into();
-    put(store, Some(seen), &record(form)).await
-}
-
-async fn put(store: &FileStore, seen: Option<Revision>, next: &Record) -> Revision {
-    match store.swap(next.key(), seen, next).await.unwrap() {
-        Swap::Swapped(revision) => revision,
-        Swap::Lost(_) => panic!("the swap is lost"),
-    }
+    put(store, Some(seen), &leased(&first)).await
 }
 
 struct Scene {
@@ -168,7 +136,7 @@ async fn a_change_is_noticed_although_the_polling_waiter_has_stopped() {
     assert!(first.await);
     // Until its only poll is over.
     let hub = Hub::of(directory.path(), store.group);
-    while hub.rounds() == 0 {
+    while hub.rounds.load(Ordering::Relaxed) == 0 {
         tokio::task::yield_now().await;
     }
     drop(hub.seen.lock());
