@@ -1,5 +1,7 @@
 //! A directory, a key, and records for it.
 
+#[cfg(unix)]
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use evertoken::protocol::Record;
@@ -14,7 +16,7 @@ pub(crate) const LATER_FIELD: &str = "of_a_later_version";
 pub(crate) fn directory() -> TempDir {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.permissions(PermissionsExt::from_mode(0o700));
     builder.tempdir().unwrap()
 }
 
@@ -42,11 +44,27 @@ pub(crate) fn record(key: &Key, number: u64) -> Record {
     serde_json::from_value(form).unwrap()
 }
 
+/// The record, edited as JSON.
+pub(crate) fn edited(record: &Record, edit: impl FnOnce(&mut Value)) -> Record {
+    let mut form = serde_json::to_value(record).unwrap();
+    edit(&mut form);
+    serde_json::from_value(form).unwrap()
+}
+
 /// The same record with this number of additional bytes.
 pub(crate) fn long_record(key: &Key, number: u64, filler: usize) -> Record {
-    let mut form = serde_json::to_value(record(key, number)).unwrap();
-    form[LATER_FIELD]["filler"] = "x".repeat(filler).into();
-    serde_json::from_value(form).unwrap()
+    let long = |form: &mut Value| form[LATER_FIELD]["filler"] = "x".repeat(filler).into();
+    edited(&record(key, number), long)
+}
+
+#[cfg(unix)]
+pub(crate) fn set_mode(path: impl AsRef<Path>, mode: u32) {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+#[cfg(unix)]
+pub(crate) fn mode(path: impl AsRef<Path>) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
 /// The number of a record. Panics if the record is not whole.
@@ -73,13 +91,13 @@ pub(crate) fn json_in(directory: impl AsRef<Path>, key: &Key) -> Value {
     form["record"].take()
 }
 
-/// The files with this ending.
+/// The files with this ending, in order.
 pub(crate) fn files(directory: impl AsRef<Path>, ending: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).unwrap();
-    let paths = entries.flatten().map(|entry| entry.path());
+    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|found| found == ending));
+    paths.sort();
     paths
-        .filter(|path| path.extension().is_some_and(|found| found == ending))
-        .collect()
 }
 
 pub(crate) async fn entry(store: &FileStore, key: &Key) -> Option<(Record, Revision)> {
@@ -92,6 +110,14 @@ pub(crate) async fn put(store: &FileStore, seen: Option<Revision>, next: &Record
         Swap::Swapped(revision) => revision,
         Swap::Lost(entry) => panic!("lost to {entry:?}"),
     }
+}
+
+/// A directory with the first record of the key, a store of the directory, and the revision of the record.
+pub(crate) async fn stored() -> (TempDir, FileStore, Revision) {
+    let directory = directory();
+    let store = open(&directory);
+    let revision = put(&store, None, &record(&key(), 1)).await;
+    (directory, store, revision)
 }
 
 /// The error with all its causes, as a program prints it.

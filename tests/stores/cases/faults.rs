@@ -1,10 +1,7 @@
 //! Connections that lose requests and answers at random.
 
-use std::sync::Arc;
+use evertoken::{Builder, CoolDown, Persistence};
 
-use evertoken::{CoolDown, Persistence};
-
-use crate::backend::Storage;
 use crate::line::Fate;
 use crate::scene::{Node, Scene, common_token, millis, until};
 
@@ -32,34 +29,31 @@ impl Dice {
 }
 
 /// A token is spent once, and every instance gets the pair, whichever requests and answers of the store are lost.
-async fn fm5_a_token_is_spent_once_and_every_instance_gets_the_pair_whatever_is_lost(
-    storage: Arc<dyn Storage>,
-) {
-    survives(&storage, Persistence::write_through()).await;
+async fn fm5_a_token_is_spent_once_and_every_instance_gets_the_pair_whatever_is_lost(scene: Scene) {
+    survives(&scene, Persistence::write_through()).await;
 }
 
 /// With write-behind a token is spent once, and every instance gets the pair, whatever the store loses.
 async fn fm5_with_write_behind_a_token_is_spent_once_and_every_instance_gets_the_pair(
-    storage: Arc<dyn Storage>,
+    scene: Scene,
 ) {
-    survives(&storage, Persistence::write_behind(2)).await;
+    survives(&scene, Persistence::write_behind(2)).await;
 }
 
-async fn survives(storage: &Arc<dyn Storage>, persistence: Persistence) {
+async fn survives(scene: &Scene, persistence: Persistence) {
     let pause = millis(10);
     let cool_down = CoolDown::default()
         .early(pause)
         .expired(pause)
         .longest(pause);
     for seed in [0x9E37_79B9, 0x7F4A_7C15, 0xF39C_0C11] {
-        let scene = Scene::strict(storage);
-        let mut nodes = Vec::new();
-        for _ in 0..3 {
-            let persistence = persistence.clone();
-            let set =
-                |builder: evertoken::Builder| builder.cool_down(cool_down).persistence(persistence);
-            nodes.push(scene.node_with(set).await);
-        }
+        let scene = scene.strict();
+        let set = |builder: Builder| {
+            builder
+                .cool_down(cool_down)
+                .persistence(persistence.clone())
+        };
+        let nodes: [_; 3] = scene.nodes_with(set).await;
         let mut dice = Dice(seed);
         for round in 1..=ROUNDS {
             for node in &nodes {
