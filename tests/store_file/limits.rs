@@ -13,8 +13,9 @@ use rustix::process::Signal;
 use tokio::time::timeout;
 
 use crate::process::Process;
+use crate::records::told_in_two_seconds;
 use crate::scene::{
-    directory, entry, files, key, lock_path, number, open, put, record, stored, told,
+    directory, entry, files, key, lock_path, number, open, put, record, set_mode, stored, told,
 };
 use crate::support::rotate;
 
@@ -122,4 +123,17 @@ async fn a_lock_whose_holder_is_stopped_is_named_and_one_whose_holder_is_dead_is
 
     holder.kill();
     put(&store, Some(revision), &next).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_learns_of_a_lock_however_little_time_it_gives() {
+    let directory = directory();
+    let key = AuthorizationServer::builder().build().endpoint().key();
+    let path = lock_path(&directory, &key);
+    let lock = File::create(&path).unwrap();
+    set_mode(&path, 0o600);
+    lock.lock().unwrap();
+    let told = told_in_two_seconds(open(&directory)).await;
+    let reason = "could not be locked within 1.6 s, because another process has locked it";
+    assert!(told.contains(reason), "{told}");
 }

@@ -13,11 +13,12 @@ mod leases;
 mod life;
 #[cfg(unix)]
 mod limits;
-mod manager;
 mod past;
 mod process;
 mod processes;
 mod purge;
+#[path = "../support/records.rs"]
+mod records;
 mod scene;
 mod seal;
 mod sealed;
@@ -31,14 +32,6 @@ use evertoken::testing::conformance::{
 
 use crate::scene::{directory, open};
 use crate::seal::FakeSealer;
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_file_store_conforms() {
-    let directory = directory();
-    store(async || open(&directory)).await;
-    searchable_store(async || open(&directory)).await;
-    searchable_by_access_store(async || open(&directory)).await;
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn w13_the_sealed_file_store_conforms() {

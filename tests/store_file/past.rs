@@ -4,14 +4,13 @@
 use std::fs;
 use std::path::PathBuf;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use evertoken::protocol::{Digest, Record};
 use evertoken::store::{Revision, Swap};
 use evertoken::{FileStore, Key, TokenStore};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::records::names;
 use crate::scene::{directory, edited, entry, files, key, open, path, put, record};
 #[cfg(unix)]
 use crate::scene::{mode, set_mode};
@@ -30,8 +29,7 @@ fn digest(number: u64) -> Digest {
 /// The record of a session after this number of rotations.
 fn rotated(key: &Key, number: u64) -> Record {
     let past = number.saturating_sub(INSIDE).max(1)..number;
-    let names: Vec<u8> = past.flat_map(|it| *digest(it).as_bytes()).collect();
-    let names = BASE64_URL_SAFE_NO_PAD.encode(names);
+    let names = names(past.map(digest));
     edited(&record(key, number), |form| {
         form["past"]["refreshed"] = names.into()
     })
@@ -168,7 +166,7 @@ async fn a_lost_swap_notes_no_past_token() {
     let seen = rotate(&store).await;
     put(&store, Some(seen), &rotated(&key(), 21)).await;
     let before = fs::read(beside(&directory, &key())).unwrap();
-    let brought = BASE64_URL_SAFE_NO_PAD.encode(Digest::of("brought").as_bytes());
+    let brought = names([Digest::of("brought")]);
     let lost = edited(&record(&key(), 40), |form| {
         form["past"]["seeds"] = brought.into()
     });

@@ -12,6 +12,7 @@ use evertoken::testing::TestClock;
 use evertoken::{FileStore, Key, TokenStore};
 use serde_json::json;
 
+use crate::records::leased;
 use crate::scene::{
     directory, edited, entry, files, key, lock_path, open, path, put, record, told,
 };
@@ -69,14 +70,7 @@ async fn a_session_that_is_being_written_or_rotated_stays() {
     put(&store, None, &lasting(&written, Some(DAY))).await;
     let first = lasting(&rotated, Some(DAY));
     let seen = put(&store, None, &first).await;
-    let leased = edited(&first, |form| {
-        form["lease"] = json!({
-            "owner": "fedcba9876543210fedcba9876543210", "number": 1, "digest": first.digest(),
-            "since": 1_700_000_000_000_u64,
-        });
-        form["next_number"] = 2.into();
-    });
-    let seen = put(&store, Some(seen), &leased).await;
+    let seen = put(&store, Some(seen), &leased(&first)).await;
     clock.step_wall(2 * DAY);
     let lock = File::open(lock_path(&directory, &written)).unwrap();
     lock.lock().unwrap();

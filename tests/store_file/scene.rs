@@ -5,10 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use evertoken::protocol::Record;
-use evertoken::store::{Revision, Swap};
-use evertoken::{FileStore, Key, StoreError, TokenStore};
+use evertoken::store::Revision;
+use evertoken::{FileStore, Key, TokenStore};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+pub(crate) use crate::records::{edited, entry, key, put, told};
+use crate::records::{form, made_of};
 
 pub(crate) const LATER_FIELD: &str = "of_a_later_version";
 
@@ -24,31 +27,11 @@ pub(crate) fn open(directory: impl AsRef<Path>) -> FileStore {
     FileStore::new(directory).unwrap()
 }
 
-pub(crate) fn key() -> Key {
-    Key::new("https://id.example.org/token", "importer").tenant("diku")
-}
-
 /// A record of a key. Its tokens contain the number, and so does a field of a later version.
 pub(crate) fn record(key: &Key, number: u64) -> Record {
-    let form = json!({
-        "format": 3, "key": key, "family": "0123456789abcdef0123456789abcdef", "version": number,
-        "pair": {
-            "issued_at": 1_700_000_000_000_u64,
-            "access_token": format!("access-sesame-{number}"),
-            "refresh_token": format!("refresh-sesame-{number}"),
-        },
-        "state": { "is": "active" }, "lease": null,
-        "next_number": 1, "committed_number": 0, "past": {},
-        LATER_FIELD: { "number": number, "filler": "" },
-    });
-    serde_json::from_value(form).unwrap()
-}
-
-/// The record, edited as JSON.
-pub(crate) fn edited(record: &Record, edit: impl FnOnce(&mut Value)) -> Record {
-    let mut form = serde_json::to_value(record).unwrap();
-    edit(&mut form);
-    serde_json::from_value(form).unwrap()
+    let mut form = form(key, number);
+    form[LATER_FIELD] = json!({ "number": number, "filler": "" });
+    made_of(&form)
 }
 
 /// The same record with this number of additional bytes.
@@ -100,36 +83,12 @@ pub(crate) fn files(directory: impl AsRef<Path>, ending: &str) -> Vec<PathBuf> {
     paths
 }
 
-pub(crate) async fn entry(store: &FileStore, key: &Key) -> Option<(Record, Revision)> {
-    store.load(key).await.unwrap().entry
-}
-
-/// A swap that must not be lost.
-pub(crate) async fn put(store: &FileStore, seen: Option<Revision>, next: &Record) -> Revision {
-    match store.swap(next.key(), seen, next).await.unwrap() {
-        Swap::Swapped(revision) => revision,
-        Swap::Lost(entry) => panic!("lost to {entry:?}"),
-    }
-}
-
 /// A directory with the first record of the key, a store of the directory, and the revision of the record.
 pub(crate) async fn stored() -> (TempDir, FileStore, Revision) {
     let directory = directory();
     let store = open(&directory);
     let revision = put(&store, None, &record(&key(), 1)).await;
     (directory, store, revision)
-}
-
-/// The error with all its causes, as a program prints it.
-pub(crate) fn told(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    assert!(!text.contains("sesame") && !format!("{error:?}").contains("sesame"));
-    text
 }
 
 /// Asserts that the file cannot be loaded or overwritten, and stays as it is. Returns the error.

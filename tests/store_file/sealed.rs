@@ -4,13 +4,14 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use evertoken::protocol::Record;
 use evertoken::store::{Codec, SealError, Sealer, Zeroizing};
-use evertoken::{FileStore, Key, TokenStore};
+use evertoken::{FileStore, Key, OnRequest, TokenStore};
 use serde_json::{Value, json};
 
 use crate::scene::{
     directory, edited, entry, json_in, key, open, path, put, record, refused, told,
 };
 use crate::seal::FakeSealer;
+use crate::support::{TTL, World, loaded};
 
 fn sealed(directory: &tempfile::TempDir) -> FileStore {
     open(directory).sealed(FakeSealer::new("secret"))
@@ -247,4 +248,37 @@ async fn a_sealer_that_panics_is_an_error_and_changes_nothing() {
         assert_eq!(told(&error), panicked);
     }
     put(&sealed(&directory), Some(revision), &first).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn w13_the_file_contains_no_token_before_and_after_rotations() {
+    let (world, directory) = (World::new(TTL), directory());
+    let sealed = |secret| {
+        let store = open(&directory).with_clock(world.clock.clone());
+        store.sealed(FakeSealer::new(secret))
+    };
+    let manager = |store| world.builder(OnRequest::default()).store(store);
+    let tokens = loaded(manager(sealed("secret"))).await;
+    let first = (&world.first.access, &world.first.refresh);
+    let (access, refresh) = (first.0.as_ref().unwrap(), first.1.as_ref().unwrap());
+    let mut secrets = vec![access.expose().to_owned(), refresh.expose().to_owned()];
+    for _ in 0..4 {
+        let bytes = std::fs::read_to_string(path(&directory, tokens.key())).unwrap();
+        assert!(bytes.contains("sealed"), "{bytes}");
+        for secret in &secrets {
+            assert!(!bytes.contains(secret.as_str()), "{bytes}");
+        }
+        world.expire().await;
+        secrets.push(tokens.token().await.unwrap().expose().to_owned());
+        let (record, _) = entry(&sealed("secret"), tokens.key()).await.unwrap();
+        let form = serde_json::to_value(record).unwrap();
+        secrets.push(form["pair"]["refresh_token"].as_str().unwrap().to_owned());
+    }
+    let restarted = loaded(manager(sealed("secret"))).await;
+    let restarted = restarted.token().await.unwrap();
+    assert_eq!(restarted.expose(), secrets[secrets.len() - 2]);
+    world.assert_exchanges(4);
+    let wrong = manager(sealed("another"));
+    wrong.build().unwrap().token().await.unwrap_err();
+    world.assert_exchanges(4);
 }

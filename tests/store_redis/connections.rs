@@ -73,7 +73,7 @@ async fn a_server_is_reached_by_a_socket_in_another_database_and_by_protocol_3()
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("socket");
     let socket = socket.to_str().unwrap();
-    let server = with(&["--save", "", "--unixsocket", socket]);
+    let server = with(&format!("--unixsocket {socket}"));
     let by_socket = RedisStore::connect(&format!("unix://{socket}?db=3"))
         .await
         .unwrap();
@@ -154,14 +154,14 @@ fn clones_work_in_several_runtimes_and_outlive_their_own() {
 #[tokio::test]
 async fn tls_is_used_and_an_unknown_certificate_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    let [key_file, certificate] = certificate(directory.path());
+    let [key_file, certificate] = certificate(directory.path(), "DNS:localhost");
     let port = free_port();
     let options = format!(
         "--tls-port {port} --tls-auth-clients no --tls-cert-file {} --tls-key-file {}",
         certificate.display(),
         key_file.display()
     );
-    let _server = with(&options.split(' ').collect::<Vec<_>>());
+    let _server = with(&options);
     let url = format!("rediss://localhost:{port}");
 
     let error = told(&RedisStore::connect(&url).await.unwrap_err());

@@ -22,7 +22,7 @@ struct Pair {
 
 /// A server that sends everything to a replica at once, without waiting for further replicas.
 fn replicated() -> Redis {
-    with(&["--save", "", "--repl-diskless-sync-delay", "0"])
+    with("--repl-diskless-sync-delay 0")
 }
 
 /// Waits until the state of the server's replication contains this text.

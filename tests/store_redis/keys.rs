@@ -218,7 +218,7 @@ async fn a_revision_follows_one_that_is_ahead_of_the_clock() {
 
 #[tokio::test]
 async fn a_cluster_of_one_node_runs_everything() {
-    let server = with(&["--cluster-enabled", "yes"]);
+    let server = with("--cluster-enabled yes");
     let mut other = Other::at(&server).await;
     other.tell("CLUSTER ADDSLOTSRANGE 0 16383").await;
     let state = async |other: &mut Other| other.does::<String>(&["CLUSTER", "INFO"]).await;
@@ -231,8 +231,7 @@ async fn a_cluster_of_one_node_runs_everything() {
 
 #[tokio::test]
 async fn a_node_of_a_cluster_without_the_session_is_reported() {
-    let partly = ["--cluster-require-full-coverage", "no"];
-    let server = with(&[["--cluster-enabled", "yes"], partly].concat());
+    let server = with("--cluster-enabled yes --cluster-require-full-coverage no");
     let store = open(&server).await;
     let error = told(&store.load(&key()).await.unwrap_err());
     assert!(error.contains("its cluster does not serve"), "{error}");

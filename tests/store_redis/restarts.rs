@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use evertoken::{Event, TokenStore};
 
-use crate::scene::{open, server, until, with};
+use crate::scene::{open, server, until};
 use crate::services::Redis;
 use crate::world::{MILLI, World, told};
 

@@ -15,11 +15,16 @@ use crate::services::Redis;
 
 /// A server for this test alone, or a failure that names what to install.
 pub(crate) fn server() -> Redis {
-    with(&["--save", "", "--appendonly", "no"])
+    with("--appendonly no")
 }
 
-pub(crate) fn with(options: &[&str]) -> Redis {
-    Redis::start_with(options).unwrap_or_else(|missing| panic!("{missing}"))
+/// A server with these options, separated by spaces, that saves nothing on its own.
+pub(crate) fn with(options: &str) -> Redis {
+    let options: Vec<_> = ["--save", ""]
+        .into_iter()
+        .chain(options.split(' '))
+        .collect();
+    Redis::start_with(&options).unwrap_or_else(|missing| panic!("{missing}"))
 }
 
 pub(crate) async fn open(server: &Redis) -> RedisStore {

@@ -102,7 +102,7 @@ async fn a_replica_is_refused_and_a_demoted_primary_is_disconnected_from() {
 
 #[tokio::test]
 async fn a_missing_or_wrong_password_is_reported_and_never_shown() {
-    let server = with(&["--save", "", "--requirepass", "open-sesame"]);
+    let server = with("--requirepass open-sesame");
     let address = format!("127.0.0.1:{}", server.port());
     let error = refused(&format!("redis://{address}")).await;
     assert!(error.contains("it wants a password"), "{error}");

@@ -30,7 +30,7 @@ async fn memory_of(server: &Redis, name: &str) -> u64 {
 
 #[tokio::test]
 async fn each_rotation_adds_at_most_four_kibibytes_to_the_file() {
-    let server = with(&["--appendonly", "yes", "--auto-aof-rewrite-percentage", "0"]);
+    let server = with("--appendonly yes --auto-aof-rewrite-percentage 0");
     let store = open(&server).await;
     let mut seen = put(&store, None, &record(1)).await;
     let mut measured = Vec::new();

@@ -86,11 +86,13 @@ pub fn end(child: &mut Option<Child>) {
     }
 }
 
-/// The paths of a key and of a certificate for `localhost` and 127.0.0.1, which no machine trusts.
-pub fn certificate(directory: &Path) -> [PathBuf; 2] {
-    let arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
-                     -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
-                     -addext basicConstraints=critical,CA:FALSE -keyout key.pem -out cert.pem";
+/// The paths of a key and of a certificate for this server (`DNS:..` or `IP:..`), which no machine trusts.
+pub fn certificate(directory: &Path, server: &str) -> [PathBuf; 2] {
+    let arguments = format!(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+                     -addext subjectAltName={server} \
+                     -addext basicConstraints=critical,CA:FALSE -keyout key.pem -out cert.pem"
+    );
     let mut openssl = Command::new("openssl");
     let openssl = openssl
         .args(arguments.split_ascii_whitespace())

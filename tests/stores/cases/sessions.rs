@@ -7,6 +7,7 @@ use crate::scene::{Node, Scene, answer, common_token, seconds, until};
 super::cases![
     a_session_continues_from_its_newest_pair_when_the_store_loses_writes,
     n18_different_sessions_rotate_in_parallel,
+    fm34_a_restarted_instance_continues_with_the_rotated_pair_although_the_first_is_given_again,
     fm20_sessions_with_different_keys_are_not_mixed,
     fm20_a_session_is_not_split_by_the_spelling_of_its_scopes,
     fm28_a_newer_sign_in_elsewhere_replaces_the_cached_pair,
@@ -36,6 +37,24 @@ async fn a_session_continues_from_its_newest_pair_when_the_store_loses_writes(sc
         scene.assert_active(&token).await;
         assert_eq!(scene.counts(), (2 * round, 0, 0));
     }
+}
+
+/// A restarted instance continues with the rotated pair, although the first pair is given again.
+async fn fm34_a_restarted_instance_continues_with_the_rotated_pair_although_the_first_is_given_again(
+    scene: Scene,
+) {
+    let [first_run] = scene.due_nodes().await;
+    let rotated = first_run.token().await.unwrap();
+    first_run.shutdown().await.unwrap();
+    drop(first_run);
+    let second_run = scene.node().await;
+    let token = second_run.token().await.unwrap();
+    assert_eq!(token.pair_id(), rotated.pair_id());
+    assert_eq!(token.expose(), rotated.expose());
+    assert_eq!(scene.counts(), (1, 0, 0));
+    scene.expire().await;
+    assert!(scene.is_live(&second_run.token().await.unwrap()));
+    assert_eq!(scene.counts(), (2, 0, 0));
 }
 
 /// Different sessions rotate in parallel.
