@@ -1,5 +1,6 @@
 //! Records for the tests of one kind of store, and calls of a store that must succeed or fail.
 #![allow(dead_code, unreachable_pub)]
+#![allow(clippy::expect_used, clippy::unwrap_used)]
 
 use std::time::Duration;
 
