@@ -132,9 +132,12 @@ fn a_change_of_another_key_and_a_lost_swap_that_are_noticed_are_found() {
     assert_found(overhearing);
 }
 
-/// Answers another time, computed from the handle's number, the number of the load, and the right time.
+/// Computes a time from the handle's number, the number of the load, and the right time.
+type Time = fn(u64, u64, u64) -> u64;
+
+/// Answers another time.
 #[derive(Debug)]
-struct Wrong(fn(u64, u64, u64) -> u64);
+struct Wrong(Time);
 
 #[async_trait]
 impl Flaw for Wrong {
@@ -147,7 +150,7 @@ impl Flaw for Wrong {
     }
 }
 
-async fn answers(time: fn(u64, u64, u64) -> u64) {
+async fn answers(time: Time) {
     store(flawed(Wrong(time))).await;
 }
 
@@ -156,7 +159,7 @@ const HOUR: u64 = 3_600_000;
 
 #[test]
 fn a_time_in_another_unit_or_from_another_start_is_found() {
-    let units: [(&str, fn(u64, u64, u64) -> u64); 3] = [
+    let units: [(&str, Time); 3] = [
         ("from the start of the store", |_, count, _| count),
         ("in seconds", |_, _, now| now / 1_000),
         ("in microseconds", |_, _, now| now * 1_000),
