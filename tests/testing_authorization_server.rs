@@ -8,12 +8,24 @@
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
-use evertoken::testing::{AuthorizationServer, Fault, HttpServer, RefreshTokens, TestClock};
+use evertoken::testing::{
+    AuthorizationServer, AuthorizationServerBuilder, Fault, HttpServer, RefreshTokens, TestClock,
+};
 use evertoken::{RefreshExpiry, TokenPair};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// A server, its HTTP face, and the first refresh token of a session.
+async fn listening(
+    describe: impl FnOnce(AuthorizationServerBuilder) -> AuthorizationServerBuilder,
+) -> (AuthorizationServer, HttpServer, String) {
+    let server = describe(AuthorizationServer::builder()).build();
+    let http = server.listen().await.unwrap();
+    let first = refresh_token(&server.issue()).to_owned();
+    (server, http, first)
+}
 
 fn refresh_token(pair: &TokenPair) -> &str {
     pair.refresh.as_ref().unwrap().expose()
@@ -39,14 +51,9 @@ async fn status_and_body(response: Response) -> (StatusCode, Value) {
 
 #[tokio::test(start_paused = true)]
 async fn a_refresh_is_answered_in_the_form_of_rfc_6749() {
-    let server = AuthorizationServer::builder()
-        .clock(TestClock::new())
-        .scope("write read")
-        .build();
-    let http = server.listen().await.unwrap();
-    let first = server.issue();
-
-    let response = refresh(&http, refresh_token(&first)).await.unwrap();
+    let (server, http, first) =
+        listening(|server| server.clock(TestClock::new()).scope("write read")).await;
+    let response = refresh(&http, &first).await.unwrap();
     assert_eq!(response.headers()["cache-control"], "no-store");
     assert_eq!(response.headers()["content-type"], "application/json");
     assert_eq!(response.headers()["date"], "Tue, 14 Nov 2023 22:13:20 GMT");
@@ -55,19 +62,13 @@ async fn a_refresh_is_answered_in_the_form_of_rfc_6749() {
     let access = body["access_token"].as_str().unwrap();
     let second = body["refresh_token"].as_str().unwrap();
     assert!(server.is_live_refresh(second));
-    assert_eq!(
-        body,
-        json!({
-            "access_token": access,
-            "token_type": "Bearer",
-            "expires_in": 600,
-            "refresh_token": second,
-            "refresh_expires_in": 604_800,
-            "scope": "read write",
-        })
-    );
+    let expected = json!({
+        "access_token": access, "token_type": "Bearer", "expires_in": 600,
+        "refresh_token": second, "refresh_expires_in": 604_800, "scope": "read write",
+    });
+    assert_eq!(body, expected);
 
-    let response = refresh(&http, refresh_token(&first)).await.unwrap();
+    let response = refresh(&http, &first).await.unwrap();
     let refusal = (StatusCode::BAD_REQUEST, json!({ "error": "invalid_grant" }));
     assert_eq!(status_and_body(response).await, refusal);
     assert!(!server.is_live_refresh(second));
@@ -78,15 +79,15 @@ async fn a_refresh_is_answered_in_the_form_of_rfc_6749() {
 #[tokio::test(start_paused = true)]
 async fn simulated_time_works_over_sockets_on_one_thread() {
     let clock = TestClock::new();
-    let server = AuthorizationServer::builder()
-        .clock(clock.clone())
-        .latency(2 * SECOND)
-        .refresh_ttl(3_600 * SECOND)
-        .build();
-    let http = server.listen().await.unwrap();
-    let pair = server.issue();
+    let (server, http, first) = listening(|server| {
+        server
+            .clock(clock.clone())
+            .latency(2 * SECOND)
+            .refresh_ttl(3_600 * SECOND)
+    })
+    .await;
     let start = tokio::time::Instant::now();
-    let response = refresh(&http, refresh_token(&pair)).await.unwrap();
+    let response = refresh(&http, &first).await.unwrap();
     assert_eq!(start.elapsed(), 2 * SECOND);
     let (_, body) = status_and_body(response).await;
     let second = body["refresh_token"].as_str().unwrap();
@@ -99,14 +100,14 @@ async fn simulated_time_works_over_sockets_on_one_thread() {
 
 #[tokio::test]
 async fn lifetimes_are_whole_seconds_or_fractions() {
-    let server = AuthorizationServer::builder()
-        .access_ttl(Duration::from_millis(300))
-        .refresh_ttl(2 * SECOND)
-        .issue_refresh_expires_in(false)
-        .build();
-    let http = server.listen().await.unwrap();
-    let pair = server.issue();
-    let body = refresh(&http, refresh_token(&pair)).await.unwrap();
+    let (_server, http, first) = listening(|server| {
+        server
+            .access_ttl(Duration::from_millis(300))
+            .refresh_ttl(2 * SECOND)
+            .issue_refresh_expires_in(false)
+    })
+    .await;
+    let body = refresh(&http, &first).await.unwrap();
     let body = body.text().await.unwrap();
     assert!(body.contains(r#""expires_in":0.3,"#), "{body}");
     assert!(!body.contains("refresh_expires_in"), "{body}");
@@ -118,13 +119,13 @@ async fn an_answer_omits_the_refresh_token_or_leaves_it_empty_where_a_rule_says_
         (RefreshTokens::Omitted, None),
         (RefreshTokens::Empty, Some("")),
     ] {
-        let server = AuthorizationServer::builder()
-            .refresh_expiry(RefreshExpiry::Absolute)
-            .refresh_tokens(mode)
-            .build();
-        let http = server.listen().await.unwrap();
-        let pair = server.issue();
-        let response = refresh(&http, refresh_token(&pair)).await.unwrap();
+        let (_server, http, first) = listening(|server| {
+            server
+                .refresh_expiry(RefreshExpiry::Absolute)
+                .refresh_tokens(mode)
+        })
+        .await;
+        let response = refresh(&http, &first).await.unwrap();
         let (_, body) = status_and_body(response).await;
         assert_eq!(body.get("refresh_token").and_then(Value::as_str), said);
         assert_eq!(body.get("refresh_expires_in"), None);
@@ -133,16 +134,9 @@ async fn an_answer_omits_the_refresh_token_or_leaves_it_empty_where_a_rule_says_
 
 #[tokio::test(start_paused = true)]
 async fn a_client_authenticates_in_the_header_or_in_the_body() {
-    let server = AuthorizationServer::builder()
-        .client("odd:id", "p+ss w%rd/&=")
-        .build();
-    let http = server.listen().await.unwrap();
-    let pair = server.issue();
+    let (server, http, first) = listening(|server| server.client("odd:id", "p+ss w%rd/&=")).await;
     let encoded = ("odd%3Aid", "p%2Bss+w%25rd%2F%26%3D");
-    let form = |more: &str| {
-        let token = refresh_token(&pair);
-        format!("grant_type=refresh_token&refresh_token={token}{more}")
-    };
+    let form = |more: &str| format!("grant_type=refresh_token&refresh_token={first}{more}");
     let in_body = format!("&client_id={}&client_secret={}", encoded.0, encoded.1);
     let send = async |basic: Option<(&str, &str)>, more: &str| {
         let request = Client::new().post(http.url()).body(form(more));
@@ -216,25 +210,23 @@ async fn a_client_can_sign_in_and_revoke() {
 
 #[tokio::test(start_paused = true)]
 async fn a_scripted_status_has_its_headers_and_rotates_nothing() {
-    let server = AuthorizationServer::builder().build();
-    let http = server.listen().await.unwrap();
-    let pair = server.issue();
+    let (server, http, first) = listening(|server| server).await;
     server.fail_next(Fault::Status {
         status: 503,
         body: "busy".to_owned(),
         retry_after: Some(7 * SECOND),
     });
-    let response = refresh(&http, refresh_token(&pair)).await.unwrap();
+    let response = refresh(&http, &first).await.unwrap();
     assert_eq!(response.status(), 503);
     assert_eq!(response.headers()["retry-after"], "7");
     assert_eq!(response.text().await.unwrap(), "busy");
-    assert!(server.is_live_refresh(refresh_token(&pair)));
+    assert!(server.is_live_refresh(&first));
 
     server.fail_next(Fault::Body {
         status: 200,
         body: r#"{"refresh_token":"{refresh_token}"}"#.to_owned(),
     });
-    let response = refresh(&http, refresh_token(&pair)).await.unwrap();
+    let response = refresh(&http, &first).await.unwrap();
     let (_, body) = status_and_body(response).await;
     assert!(server.is_live_refresh(body["refresh_token"].as_str().unwrap()));
     assert_eq!((server.exchanges(), server.rotations()), (2, 1));
@@ -243,11 +235,9 @@ async fn a_scripted_status_has_its_headers_and_rotates_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_connection_has_no_answer_whether_rotated_or_not() {
     for (fault, rotations) in [(Fault::DropBefore, 0), (Fault::DropAfter, 1)] {
-        let server = AuthorizationServer::builder().build();
-        let http = server.listen().await.unwrap();
-        let pair = server.issue();
+        let (server, http, first) = listening(|server| server).await;
         server.fail_next(fault);
-        let error = refresh(&http, refresh_token(&pair)).await.unwrap_err();
+        let error = refresh(&http, &first).await.unwrap_err();
         assert!(!error.is_timeout() && !error.is_connect(), "{error:?}");
         assert_eq!((server.exchanges(), server.rotations()), (1, rotations));
     }
@@ -255,11 +245,9 @@ async fn a_dropped_connection_has_no_answer_whether_rotated_or_not() {
 
 #[tokio::test(start_paused = true)]
 async fn a_truncated_answer_has_its_headers_and_half_its_body() {
-    let server = AuthorizationServer::builder().build();
-    let http = server.listen().await.unwrap();
-    let pair = server.issue();
+    let (server, http, first) = listening(|server| server).await;
     server.fail_next(Fault::Truncate);
-    let mut response = refresh(&http, refresh_token(&pair)).await.unwrap();
+    let mut response = refresh(&http, &first).await.unwrap();
     assert_eq!(response.status(), 200);
     let declared = response.content_length().unwrap();
     let half = response.chunk().await.unwrap().unwrap();
@@ -271,11 +259,9 @@ async fn a_truncated_answer_has_its_headers_and_half_its_body() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_hangs_up_does_not_undo_its_grant() {
     let clock = TestClock::new();
-    let server = AuthorizationServer::builder().clock(clock.clone()).build();
-    let http = server.listen().await.unwrap();
-    let pair = server.issue();
+    let (server, http, first) = listening(|server| server.clock(clock.clone())).await;
     let hold = server.hold();
-    let given_up = tokio::time::timeout(SECOND, refresh(&http, refresh_token(&pair))).await;
+    let given_up = tokio::time::timeout(SECOND, refresh(&http, &first)).await;
     assert!(given_up.is_err());
     // Time for the server to notice that the client has hung up.
     clock.advance(SECOND).await;

@@ -2,6 +2,9 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "support/records.rs"]
+mod records;
+
 use std::time::Duration;
 
 use evertoken::protocol::Record;
@@ -16,6 +19,8 @@ use evertoken::{
 };
 use tokio::task::yield_now;
 use tokio::time::Instant;
+
+use crate::records::{edited, entry, swapping};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -38,9 +43,7 @@ async fn stored() -> (FaultyStore, Key, Record) {
 
 /// The record of the same key, rotated.
 fn later(record: &Record) -> Record {
-    let mut json = serde_json::to_value(record).unwrap();
-    json["version"] = 7.into();
-    serde_json::from_value(json).unwrap()
+    edited(record, |form| form["version"] = 7.into())
 }
 
 fn endpoint() -> (AuthorizationServer, FaultyEndpoint) {
@@ -49,12 +52,13 @@ fn endpoint() -> (AuthorizationServer, FaultyEndpoint) {
     (server, endpoint)
 }
 
+fn seeded(endpoint: &FaultyEndpoint, first: TokenPair) -> TokenManager {
+    let builder = TokenManager::builder(endpoint.clone()).clock(TestClock::new());
+    builder.seed(first).build().unwrap()
+}
+
 fn manager(endpoint: &FaultyEndpoint, server: &AuthorizationServer) -> TokenManager {
-    TokenManager::builder(endpoint.clone())
-        .clock(TestClock::new())
-        .seed(server.issue())
-        .build()
-        .unwrap()
+    seeded(endpoint, server.issue())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,21 +80,16 @@ async fn the_next_calls_of_a_kind_fail_and_no_other_call_does() {
         assert_eq!(error.to_string(), "the store is down");
     }
     store.load(&key).await.unwrap();
-    assert_eq!(
-        [StoreCall::Load, StoreCall::Swap, StoreCall::Find].map(|call| store.calls(call)),
-        [3, 1, 0]
-    );
+    let kinds = [StoreCall::Load, StoreCall::Swap, StoreCall::Find];
+    assert_eq!(kinds.map(|call| store.calls(call)), [3, 1, 0]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn faults_are_met_in_the_order_in_which_they_were_scripted() {
     let (store, key, _) = stored().await;
     store.work_next(StoreCall::Load, 1);
-    store.fail_next(
-        StoreCall::Load,
-        1,
-        CallFault::Error(|| StoreError::new("a full disk")),
-    );
+    let full = CallFault::Error(|| StoreError::new("a full disk"));
+    store.fail_next(StoreCall::Load, 1, full);
     store.fail_always(StoreCall::Load, Some(CallFault::Fail));
     let mut answers = Vec::new();
     for _ in 0..4 {
@@ -123,19 +122,16 @@ async fn a_delayed_swap_is_applied_before_or_after_the_delay() {
         (CallFault::DelayAfter(SECOND), true),
     ] {
         let (store, key, record) = stored().await;
-        let seen = store.load(&key).await.unwrap().entry.map(|entry| entry.1);
+        let (_, seen) = entry(&store, &key).await.unwrap();
         let next = later(&record);
         store.fail_next(StoreCall::Swap, 1, fault);
         let start = Instant::now();
-        let swapping = tokio::spawn({
-            let (store, key, next) = (store.clone(), key.clone(), next.clone());
-            async move { store.swap(&key, seen, &next).await.unwrap() }
-        });
+        let swapping = swapping(&store, seen, next.clone());
         store.called(StoreCall::Swap, 1).await;
         yield_now().await;
         let held = store.record(&key).await.unwrap().unwrap();
         assert_eq!(held == next, is_applied_at_once, "{fault:?}");
-        let answer = swapping.await.unwrap();
+        let answer = swapping.await.unwrap().unwrap();
         assert!(matches!(answer, Swap::Swapped(_)), "{fault:?}");
         assert_eq!(start.elapsed(), SECOND, "{fault:?}");
         assert_eq!(store.record(&key).await.unwrap(), Some(next), "{fault:?}");
@@ -148,13 +144,10 @@ async fn a_hanging_swap_is_answered_once_it_is_released() {
         [(CallFault::HangBefore, false), (CallFault::HangAfter, true)]
     {
         let (store, key, record) = stored().await;
-        let seen = store.load(&key).await.unwrap().entry.map(|entry| entry.1);
+        let (_, seen) = entry(&store, &key).await.unwrap();
         let next = later(&record);
         store.fail_next(StoreCall::Swap, 1, fault);
-        let swapping = tokio::spawn({
-            let (store, key, next) = (store.clone(), key.clone(), next.clone());
-            async move { store.swap(&key, seen, &next).await }
-        });
+        let swapping = swapping(&store, seen, next.clone());
         tokio::time::sleep(100 * SECOND).await;
         assert!(!swapping.is_finished(), "{fault:?}");
         let held = store.record(&key).await.unwrap().unwrap();
@@ -179,10 +172,8 @@ async fn a_release_is_for_the_calls_that_hang_and_not_for_later_ones() {
 async fn a_call_that_hung_fails_where_the_store_is_down_by_then() {
     let (store, key, _) = stored().await;
     store.fail_next(StoreCall::Load, 1, CallFault::HangBefore);
-    let loading = tokio::spawn({
-        let store = store.clone();
-        async move { store.load(&key).await }
-    });
+    let loaded = store.clone();
+    let loading = tokio::spawn(async move { loaded.load(&key).await });
     store.called(StoreCall::Load, 1).await;
     yield_now().await;
     store.set_down(true);
@@ -255,13 +246,8 @@ async fn two_wrappers_of_one_store_fail_apart() {
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_does_not_send_is_tried_again_and_one_that_loses_answers_is_not() {
     let (server, endpoint) = endpoint();
-    let tokens = TokenManager::builder(endpoint.clone())
-        .clock(TestClock::new())
-        .seed(TokenPair::from_refresh_token(
-            server.issue().refresh.unwrap(),
-        ))
-        .build()
-        .unwrap();
+    let first = TokenPair::from_refresh_token(server.issue().refresh.unwrap());
+    let tokens = seeded(&endpoint, first);
     endpoint.fail_next(EndpointCall::Refresh, 3, CallFault::Fail);
     tokens.token().await.unwrap();
     assert_eq!(endpoint.calls(EndpointCall::Refresh), 4);
@@ -300,21 +286,16 @@ async fn an_endpoint_that_is_down_sends_no_grant_and_no_revocation() {
 #[tokio::test(start_paused = true)]
 async fn a_scripted_panic_is_a_panic_of_its_own_call_alone() {
     let (_, endpoint) = endpoint();
-    for call in [
-        EndpointCall::FirstPair,
-        EndpointCall::CanSignIn,
-        EndpointCall::Profile,
-        EndpointCall::Timeout,
-        EndpointCall::Key,
-    ] {
+    use EndpointCall::{CanSignIn, FirstPair, Key, Profile, Timeout};
+    for call in [FirstPair, CanSignIn, Profile, Timeout, Key] {
         endpoint.fail_next(call, 1, CallFault::PanicBefore);
         let called = || {
             let one = endpoint.clone();
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || match call {
-                EndpointCall::FirstPair => drop(one.first_pair()),
-                EndpointCall::CanSignIn => _ = one.can_sign_in(),
-                EndpointCall::Profile => _ = one.profile(),
-                EndpointCall::Timeout => _ = one.timeout(),
+                FirstPair => drop(one.first_pair()),
+                CanSignIn => _ = one.can_sign_in(),
+                Profile => _ = one.profile(),
+                Timeout => _ = one.timeout(),
                 _ => drop(one.key()),
             }))
         };
@@ -331,13 +312,10 @@ async fn a_swap_that_panics_is_applied_before_the_panic_or_not_at_all() {
         (CallFault::PanicAfter, true),
     ] {
         let (store, key, record) = stored().await;
-        let seen = store.load(&key).await.unwrap().entry.map(|entry| entry.1);
+        let (_, seen) = entry(&store, &key).await.unwrap();
         let next = later(&record);
         store.fail_next(StoreCall::Swap, 1, fault);
-        let panicked = tokio::spawn({
-            let (store, key, next) = (store.clone(), key.clone(), next.clone());
-            async move { store.swap(&key, seen, &next).await }
-        });
+        let panicked = swapping(&store, seen, next.clone());
         assert!(panicked.await.unwrap_err().is_panic(), "{fault:?}");
         let held = store.record(&key).await.unwrap().unwrap();
         assert_eq!(held == next, is_applied, "{fault:?}");

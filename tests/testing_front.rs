@@ -46,9 +46,8 @@ async fn a_front_answers_during_an_outage_and_passes_connections_on_before_and_a
 #[tokio::test]
 async fn one_request_meets_an_outage_that_begins_once() {
     let (_server, _listening, front) = front_before(Duration::ZERO).await;
-    front
-        .begin_once(Outage::Answered(Answer::status(500)))
-        .unwrap();
+    let outage = Outage::Answered(Answer::status(500));
+    front.begin_once(outage).unwrap();
     assert_eq!(refresh(&front).await.unwrap().0, 500);
     front.answers(1).await;
     assert_eq!(refresh(&front).await.unwrap().0, 400);

@@ -8,7 +8,9 @@
 use std::time::Duration;
 
 use evertoken::TokenPair;
-use evertoken::testing::{Answer, AuthorizationServer, Gateway, HttpServer, ImportApi, TestClock};
+use evertoken::testing::{
+    Answer, AuthorizationServer, Gateway, HttpServer, ImportApi, ImportApiBuilder, TestClock,
+};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
@@ -17,15 +19,22 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn server() -> (AuthorizationServer, TestClock) {
     let clock = TestClock::new();
-    let server = AuthorizationServer::builder()
-        .clock(clock.clone())
-        .access_ttl(60 * SECOND)
-        .build();
-    (server, clock)
+    let server = AuthorizationServer::builder().clock(clock.clone());
+    (server.access_ttl(60 * SECOND).build(), clock)
 }
 
 fn access(pair: &TokenPair) -> &str {
     pair.access.as_ref().unwrap().expose()
+}
+
+/// An API with a listener, and an access token that it accepts.
+async fn listening(
+    describe: impl FnOnce(ImportApiBuilder) -> ImportApiBuilder,
+) -> (ImportApi, HttpServer, String) {
+    let (server, _) = server();
+    let api = describe(ImportApi::builder(&server)).build();
+    let http = api.listen().await.unwrap();
+    (api, http, access(&server.issue()).to_owned())
 }
 
 async fn status(http: &HttpServer, bearer: &str) -> u16 {
@@ -86,13 +95,10 @@ async fn a_refusal_names_the_scheme_and_the_error() {
 
 #[tokio::test(start_paused = true)]
 async fn records_are_counted_by_their_terminators_and_take_their_time() {
-    let (server, _) = server();
-    let api = ImportApi::builder(&server).time_per_record(SECOND).build();
-    let http = api.listen().await.unwrap();
-    let pair = server.issue();
+    let (api, http, token) = listening(|api| api.time_per_record(SECOND)).await;
     for (body, records) in [("a\x1Db\x1Dc\x1D", 3), ("{}", 1), ("", 0)] {
         let start = tokio::time::Instant::now();
-        let request = Client::new().post(http.url()).bearer_auth(access(&pair));
+        let request = Client::new().post(http.url()).bearer_auth(&token);
         let response = request.body(body).send().await.unwrap();
         assert_eq!(start.elapsed(), records * SECOND);
         let answer: Value = response.json().await.unwrap();
@@ -103,15 +109,12 @@ async fn records_are_counted_by_their_terminators_and_take_their_time() {
 
 #[tokio::test(start_paused = true)]
 async fn any_method_and_path_is_served_with_either_header_and_recorded() {
-    let (server, _) = server();
-    let api = ImportApi::builder(&server).build();
-    let http = api.listen().await.unwrap();
-    let pair = server.issue();
+    let (api, http, token) = listening(|api| api).await;
     let client = Client::new();
     let url = format!("{}/some/where?page=2", http.origin());
-    let get = client.get(&url).header("x-okapi-token", access(&pair));
+    let get = client.get(&url).header("x-okapi-token", &token);
     assert_eq!(get.send().await.unwrap().status(), 200);
-    let put = client.put(&url).bearer_auth(access(&pair)).body("record");
+    let put = client.put(&url).bearer_auth(&token).body("record");
     assert_eq!(put.send().await.unwrap().status(), 200);
     let basic = client.post(&url).basic_auth("importer", Some("secret"));
     assert_eq!(basic.send().await.unwrap().status(), 401);
@@ -119,10 +122,8 @@ async fn any_method_and_path_is_served_with_either_header_and_recorded() {
 
     let seen = api.seen();
     let methods: Vec<_> = seen.iter().map(|seen| seen.method.clone()).collect();
-    assert_eq!(
-        methods,
-        [Method::GET, Method::PUT, Method::POST, Method::DELETE]
-    );
+    let sent = [Method::GET, Method::PUT, Method::POST, Method::DELETE];
+    assert_eq!(methods, sent);
     assert!(seen.iter().all(|seen| seen.path == "/some/where"));
     let bearers: Vec<_> = seen.iter().map(|seen| seen.bearer).collect();
     assert_eq!(bearers, [true, true, false, false]);
@@ -133,10 +134,7 @@ async fn any_method_and_path_is_served_with_either_header_and_recorded() {
 
 #[tokio::test(start_paused = true)]
 async fn scripted_answers_come_before_the_token_is_checked() {
-    let (server, _) = server();
-    let api = ImportApi::builder(&server).build();
-    let http = api.listen().await.unwrap();
-    let pair = server.issue();
+    let (api, http, token) = listening(|api| api).await;
     api.answer_next(Answer::status(503).header("retry-after", "1").body("busy"));
     api.answer_next(Answer::status(401));
     api.answer_path("/old", Answer::status(307).header("location", http.url()));
@@ -144,7 +142,7 @@ async fn scripted_answers_come_before_the_token_is_checked() {
     assert_eq!((busy.status().as_u16(), api.unauthorized()), (503, 0));
     assert_eq!(busy.headers()["retry-after"], "1");
     assert_eq!(busy.text().await.unwrap(), "busy");
-    assert_eq!(api.call(access(&pair), 1).await, 401);
+    assert_eq!(api.call(&token, 1).await, 401);
     assert_eq!((api.records(), api.unauthorized()), (0, 1));
 
     let client = Client::builder().redirect(Policy::none()).build().unwrap();
@@ -156,7 +154,7 @@ async fn scripted_answers_come_before_the_token_is_checked() {
     }
     let nonsense = Answer::status(200).header("not a name", "x");
     api.answer_next(nonsense);
-    assert_eq!(api.call(access(&pair), 1).await, 500);
+    assert_eq!(api.call(&token, 1).await, 500);
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,78 +178,57 @@ async fn keyed(http: &HttpServer, bearer: &str, key: &str, body: &'static str) -
 
 #[tokio::test(start_paused = true)]
 async fn a_request_under_a_known_key_is_answered_as_the_first_and_not_counted() {
-    let (server, _) = server();
-    let api = ImportApi::builder(&server).time_per_record(SECOND).build();
-    let http = api.listen().await.unwrap();
-    let pair = server.issue();
+    let (api, http, token) = listening(|api| api.time_per_record(SECOND)).await;
     let start = tokio::time::Instant::now();
-    let first = keyed(&http, access(&pair), "\"a\"", "x\x1Dy\x1D").await;
+    let first = keyed(&http, &token, "\"a\"", "x\x1Dy\x1D").await;
     assert_eq!(first, (200, json!({ "records": 2 })));
     for _ in 0..3 {
-        assert_eq!(
-            keyed(&http, access(&pair), "\"a\"", "x\x1Dy\x1D").await,
-            first
-        );
+        let again = keyed(&http, &token, "\"a\"", "x\x1Dy\x1D").await;
+        assert_eq!(again, first);
     }
-    assert_eq!(
-        start.elapsed(),
-        2 * SECOND,
-        "a repeated request takes no time"
-    );
-    keyed(&http, access(&pair), "\"b\"", "x\x1Dy\x1D").await;
+    let took = start.elapsed();
+    assert_eq!(took, 2 * SECOND, "a repeated request takes no time");
+    keyed(&http, &token, "\"b\"", "x\x1Dy\x1D").await;
     assert_eq!((api.calls(), api.records()), (5, 4));
     assert_eq!((api.duplicates(), api.conflicts()), (3, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_key_of_a_refused_request_is_not_remembered() {
-    let (server, _) = server();
-    let api = ImportApi::builder(&server).build();
-    let http = api.listen().await.unwrap();
-    let pair = server.issue();
+    let (api, http, token) = listening(|api| api).await;
     let refused = Client::new().post(http.url()).bearer_auth("a guess");
     let refused = refused.header("idempotency-key", "\"a\"").body("x\x1D");
     assert_eq!(refused.send().await.unwrap().status(), 401);
     api.answer_next(Answer::status(500).body("{}"));
-    assert_eq!(keyed(&http, access(&pair), "\"a\"", "x\x1D").await.0, 500);
-    let first = keyed(&http, access(&pair), "\"a\"", "x\x1D").await;
+    assert_eq!(keyed(&http, &token, "\"a\"", "x\x1D").await.0, 500);
+    let first = keyed(&http, &token, "\"a\"", "x\x1D").await;
     assert_eq!(first, (200, json!({ "records": 1 })));
     assert_eq!((api.records(), api.duplicates()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_key_is_a_conflict_while_its_first_request_is_processed() {
-    let (server, _) = server();
-    let api = ImportApi::builder(&server).time_per_record(SECOND).build();
-    let http = api.listen().await.unwrap();
-    let pair = server.issue();
+    let (api, http, token) = listening(|api| api.time_per_record(SECOND)).await;
     let both = tokio::join!(
-        keyed(&http, access(&pair), "\"a\"", "x\x1D"),
-        keyed(&http, access(&pair), "\"a\"", "x\x1D"),
+        keyed(&http, &token, "\"a\"", "x\x1D"),
+        keyed(&http, &token, "\"a\"", "x\x1D"),
     );
     let mut statuses = [both.0.0, both.1.0];
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 409]);
-    assert_eq!(
-        (api.records(), api.duplicates(), api.conflicts()),
-        (1, 0, 1)
-    );
+    let counts = [api.records(), api.duplicates(), api.conflicts()];
+    assert_eq!(counts, [1, 0, 1]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn another_body_method_or_path_under_a_known_key_is_refused() {
-    let (server, _) = server();
-    let api = ImportApi::builder(&server).build();
-    let http = api.listen().await.unwrap();
-    let pair = server.issue();
-    keyed(&http, access(&pair), "\"a\"", "x\x1D").await;
-    assert_eq!(keyed(&http, access(&pair), "\"a\"", "y\x1D").await.0, 422);
+    let (api, http, token) = listening(|api| api).await;
+    keyed(&http, &token, "\"a\"", "x\x1D").await;
+    assert_eq!(keyed(&http, &token, "\"a\"", "y\x1D").await.0, 422);
     let elsewhere = format!("{}/elsewhere", http.origin());
-    for request in [
-        Client::new().put(http.url()),
-        Client::new().post(&elsewhere),
-    ] {
-        let request = request.bearer_auth(access(&pair)).body("x\x1D");
+    let client = Client::new();
+    for request in [client.put(http.url()), client.post(&elsewhere)] {
+        let request = request.bearer_auth(&token).body("x\x1D");
         let response = request.header("idempotency-key", "\"a\"").send().await;
         assert_eq!(response.unwrap().status(), 422);
     }
@@ -260,21 +237,15 @@ async fn another_body_method_or_path_under_a_known_key_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_with_a_key_is_processed_to_its_end_if_the_client_hangs_up() {
-    let (server, _) = server();
-    let api = ImportApi::builder(&server).time_per_record(SECOND).build();
-    let http = api.listen().await.unwrap();
-    let pair = server.issue();
-    let impatient = keyed(&http, access(&pair), "\"a\"", "x\x1D");
-    tokio::time::timeout(SECOND / 2, impatient)
-        .await
-        .unwrap_err();
+    let (api, http, token) = listening(|api| api.time_per_record(SECOND)).await;
+    let impatient = keyed(&http, &token, "\"a\"", "x\x1D");
+    let given_up = tokio::time::timeout(SECOND / 2, impatient).await;
+    given_up.unwrap_err();
     tokio::time::sleep(SECOND).await;
-    let again = keyed(&http, access(&pair), "\"a\"", "x\x1D").await;
+    let again = keyed(&http, &token, "\"a\"", "x\x1D").await;
     assert_eq!(again, (200, json!({ "records": 1 })));
-    assert_eq!(
-        (api.records(), api.duplicates(), api.conflicts()),
-        (1, 1, 0)
-    );
+    let counts = [api.records(), api.duplicates(), api.conflicts()];
+    assert_eq!(counts, [1, 1, 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -293,21 +264,16 @@ async fn records_are_remembered_one_by_one_where_the_builder_says_so() {
     assert_eq!((api.records(), api.distinct_records()), (5, 4));
     let times = ["a\x1D", "b\x1D", "c\x1D", "plain", "d\x1D"].map(|record| api.times_taken(record));
     assert_eq!(times, [1, 2, 1, 1, 0]);
-    assert_eq!(
-        (forgetful.distinct_records(), forgetful.times_taken("plain")),
-        (0, 0)
-    );
+    assert_eq!(forgetful.distinct_records(), 0);
+    assert_eq!(forgetful.times_taken("plain"), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_for_the_counters_is_not_counted() {
-    let (server, _) = server();
-    let api = ImportApi::builder(&server).remember_records(true).build();
-    let http = api.listen().await.unwrap();
-    let pair = server.issue();
-    keyed(&http, access(&pair), "\"a\"", "x\x1Dy\x1D").await;
-    keyed(&http, access(&pair), "\"a\"", "x\x1Dy\x1D").await;
-    keyed(&http, access(&pair), "\"a\"", "z\x1D").await;
+    let (_api, http, token) = listening(|api| api.remember_records(true)).await;
+    keyed(&http, &token, "\"a\"", "x\x1Dy\x1D").await;
+    keyed(&http, &token, "\"a\"", "x\x1Dy\x1D").await;
+    keyed(&http, &token, "\"a\"", "z\x1D").await;
     status(&http, "a guess").await;
     Client::new().post(http.url()).send().await.unwrap();
     let url = format!("{}/counters", http.origin());
@@ -316,13 +282,8 @@ async fn a_request_for_the_counters_is_not_counted() {
     assert_eq!(
         counters,
         json!({
-            "calls": 5,
-            "records": 2,
-            "distinct_records": 2,
-            "duplicates": 1,
-            "conflicts": 1,
-            "unauthorized": 2,
-            "anonymous": 1,
+            "calls": 5, "records": 2, "distinct_records": 2, "duplicates": 1,
+            "conflicts": 1, "unauthorized": 2, "anonymous": 1,
         })
     );
 }

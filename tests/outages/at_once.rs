@@ -21,21 +21,17 @@ async fn failing(tokens: &TokenManager) -> Error {
 }
 
 fn first(server: &AuthorizationServer) -> TokenPair {
-    let refresh = server
-        .issue()
-        .refresh
-        .expect("the pair has a refresh token");
-    TokenPair::from_refresh_token(refresh)
+    let refresh = server.issue().refresh;
+    TokenPair::from_refresh_token(refresh.expect("the pair has a refresh token"))
 }
 
 #[tokio::test]
 async fn a_dead_session_ends_with_the_servers_words() {
     let world = World::new().await;
-    let tokens = world.builder(Strategy::OnRequest);
-    let tokens = tokens
-        .seed(first(&world.server))
-        .build()
-        .expect("the settings are valid");
+    let tokens = world
+        .builder(Strategy::OnRequest)
+        .seed(first(&world.server));
+    let tokens = tokens.build().expect("the settings are valid");
     world.server.revoke_all();
     let error = failing(&tokens).await;
     let Error::Ended {
@@ -54,11 +50,10 @@ async fn a_wrong_secret_at_the_first_call_is_reported_with_the_servers_words() {
     let world = World::new().await;
     let tokens = TokenManager::builder(world.endpoint("wrong")).seed(first(&world.server));
     let error = failing(&tokens.build().expect("the settings are valid")).await;
-    assert!(
-        matches!(error.endpoint(), Some(EndpointError::Refused { quote, .. }) if quote.code.as_deref() == Some("invalid_client")),
-        "{}",
-        chain(&error)
-    );
+    let Some(EndpointError::Refused { quote, .. }) = error.endpoint() else {
+        panic!("{}", chain(&error));
+    };
+    assert_eq!(quote.code.as_deref(), Some("invalid_client"));
     assert!(!error.is_retryable());
 }
 
@@ -68,14 +63,10 @@ async fn a_wrong_path_at_the_first_call_is_reported_with_status_and_first_words(
     let url = format!("{}/tokens", world.front.origin());
     let tokens = TokenManager::builder(endpoint(&url, "secret")).seed(first(&world.server));
     let error = failing(&tokens.build().expect("the settings are valid")).await;
-    assert!(
-        matches!(
-            error.endpoint(),
-            Some(EndpointError::Page { quote, .. }) if quote.status == Some(404)
-        ),
-        "{}",
-        chain(&error)
-    );
+    let Some(EndpointError::Page { quote, .. }) = error.endpoint() else {
+        panic!("{}", chain(&error));
+    };
+    assert_eq!(quote.status, Some(404));
     assert!(chain(&error).contains("404"), "{}", chain(&error));
 }
 
@@ -93,23 +84,14 @@ async fn an_unknown_host_name_is_reported_at_once_and_waited_for() {
         .expect("the settings are valid");
     let mut events = tokens.subscribe();
     let began = Instant::now();
-    let waiting = tokio::spawn({
-        let tokens = tokens.clone();
-        async move { tokens.token().await }
-    });
+    let waiter = tokens.clone();
+    let waiting = tokio::spawn(async move { waiter.token().await });
     let event = tokio::time::timeout(AT_ONCE, events.recv()).await;
-    assert!(
-        matches!(event, Ok(Some(evertoken::Event::Failed { .. }))),
-        "{event:?}"
-    );
-    let error = waiting
-        .await
-        .expect("the caller does not panic")
-        .expect_err("a token is returned");
+    let has_failed = matches!(event, Ok(Some(evertoken::Event::Failed { .. })));
+    assert!(has_failed, "{event:?}");
+    let called = waiting.await.expect("the caller does not panic");
+    let error = called.expect_err("a token is returned");
     assert!(began.elapsed() < wait + AT_ONCE);
-    assert!(
-        matches!(error.endpoint(), Some(EndpointError::NotSent { .. })),
-        "{}",
-        chain(&error)
-    );
+    let is_unsent = matches!(error.endpoint(), Some(EndpointError::NotSent { .. }));
+    assert!(is_unsent, "{}", chain(&error));
 }

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use evertoken::TokenManager;
 use evertoken::testing::{AuthorizationServer, Fault, GraceAnswer, Reuse, TestClock};
-use evertoken::{BackgroundTimer, Builder, OnRequest, OptimisticEarly, TokenManager};
+
+use crate::import::STRATEGIES;
 
 const SECOND: Duration = Duration::from_secs(1);
 const TTL: Duration = Duration::from_secs(60);
@@ -17,17 +19,14 @@ enum Lost {
     /// The connection is reset.
     Reset,
     /// The connection hangs until the client gives up, this number of seconds before the window ends.
-    Hang(u64),
+    Hang(u32),
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_session_is_lost_with_an_answer_on_a_server_with_a_grace_window() {
     for window in [10, 30] {
-        for answer in [
-            GraceAnswer::SamePair,
-            GraceAnswer::Fork,
-            GraceAnswer::LastWins,
-        ] {
+        use GraceAnswer::{Fork, LastWins, SamePair};
+        for answer in [SamePair, Fork, LastWins] {
             for lost in [Lost::Reset, Lost::Hang(6)] {
                 let mut sessions = tokio::task::JoinSet::new();
                 for number in 0..SESSIONS {
@@ -37,14 +36,6 @@ async fn no_session_is_lost_with_an_answer_on_a_server_with_a_grace_window() {
                 assert_eq!(lost_ones.count(), 0, "{window} s, {answer:?}, {lost:?}");
             }
         }
-    }
-}
-
-fn strategy(builder: Builder, number: usize) -> Builder {
-    match number % 3 {
-        0 => builder.strategy(OnRequest::default()),
-        1 => builder.strategy(BackgroundTimer::default()),
-        _ => builder.strategy(OptimisticEarly::default()),
     }
 }
 
@@ -59,24 +50,19 @@ async fn outlives(window: u64, answer: GraceAnswer, lost: Lost, number: usize) -
         .build();
     let (fault, timeout) = match lost {
         Lost::Reset => (Fault::DropAfter, 30 * SECOND),
-        Lost::Hang(less) => (
-            Fault::Delay(3_600 * SECOND),
-            window - Duration::from_secs(less),
-        ),
+        Lost::Hang(less) => (Fault::Delay(3_600 * SECOND), window - less * SECOND),
     };
     let endpoint = server.endpoint().with_timeout(timeout);
     let builder = TokenManager::builder(endpoint)
         .clock(clock.clone())
         .seed(server.issue());
-    let tokens = strategy(builder, number)
-        .build()
-        .expect("the settings are valid");
+    let builder = STRATEGIES[number % STRATEGIES.len()].of(builder);
+    let tokens = builder.build().expect("the settings are valid");
     tokens.token().await.expect("the session has a seed");
-    let mut step = 0;
+    let mut fault = Some(fault);
     while server.rotations() < 4 {
-        if server.rotations() == 2 && step == 0 {
-            server.fail_next(fault.clone());
-            step = 1;
+        if let Some(fault) = fault.take_if(|_| server.rotations() == 2) {
+            server.fail_next(fault);
         }
         let (token, ()) = tokio::join!(tokens.token(), clock.advance(SECOND));
         if token.is_err() {

@@ -45,11 +45,7 @@ impl World {
         let builder = TokenManager::builder(self.endpoint("secret"))
             .seed(self.server.issue())
             .origin(self.records.origin());
-        match strategy {
-            Strategy::OnRequest => builder.strategy(OnRequest::default()),
-            Strategy::BackgroundTimer => builder.strategy(BackgroundTimer::default()),
-            Strategy::OptimisticEarly => builder.strategy(OptimisticEarly::default()),
-        }
+        strategy.of(builder)
     }
 }
 
@@ -64,6 +60,17 @@ pub(crate) enum Strategy {
     OnRequest,
     BackgroundTimer,
     OptimisticEarly,
+}
+
+impl Strategy {
+    /// The builder with this strategy.
+    pub(crate) fn of(self, builder: Builder) -> Builder {
+        match self {
+            Self::OnRequest => builder.strategy(OnRequest::default()),
+            Self::BackgroundTimer => builder.strategy(BackgroundTimer::default()),
+            Self::OptimisticEarly => builder.strategy(OptimisticEarly::default()),
+        }
+    }
 }
 
 pub(crate) const STRATEGIES: [Strategy; 3] = [
@@ -131,12 +138,10 @@ pub(crate) async fn through(
         }
     }
     let rotations = world.server.rotations();
+    let is_unharmed = world.server.families_revoked() == 0;
     for (holds, what) in [
         (rotations >= enough, "too few rotations after the outage"),
-        (
-            world.server.families_revoked() == 0,
-            "the session was revoked",
-        ),
+        (is_unharmed, "the session was revoked"),
         (world.api.records() == batches, "records were lost"),
     ] {
         if !holds {

@@ -4,12 +4,12 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use evertoken::testing::{AuthorizationServer, Fault, ImportApi, TestClock};
-use evertoken::{BackgroundTimer, CallError, Credential, OnRequest, OptimisticEarly, TokenManager};
+use evertoken::{CallError, Credential, TokenManager};
 use http::{Method, Response};
 use url::Url;
 
 use crate::import::{STRATEGIES, Strategy};
-use crate::table::{ATTEMPTS, HTML, counted_failures};
+use crate::table::{ATTEMPTS, HTML, INVALID_CLIENT, counted_failures};
 use crate::{OUTAGE, TTL};
 
 const BATCH: Duration = Duration::from_millis(100);
@@ -19,18 +19,14 @@ const LASTING: Duration = Duration::from_secs(120);
 
 /// The outages; `None` stands for refused connections.
 fn outages() -> Vec<Option<Fault>> {
-    let page = |status| Fault::Status {
+    let answered = |status, body: &str| Fault::Status {
         status,
-        body: HTML.to_owned(),
-        retry_after: None,
-    };
-    let refused = Fault::Status {
-        status: 401,
-        body: r#"{"error":"invalid_client"}"#.to_owned(),
+        body: body.to_owned(),
         retry_after: None,
     };
     let empty = [500, 502, 503, 504, 408].map(Fault::status);
-    let pages = [200, 301, 400, 401, 403, 404, 413, 503].map(page);
+    let pages = [200, 301, 400, 401, 403, 404, 413, 503].map(|status| answered(status, HTML));
+    let refused = answered(401, INVALID_CLIENT);
     let faults = empty.into_iter().chain(pages);
     let faults = faults.chain([refused, Fault::DropBefore]).map(Some);
     faults.chain([None]).collect()
@@ -67,12 +63,10 @@ async fn goes_through(strategy: Strategy, fault: Option<Fault>) {
         .clock(clock.clone())
         .origin(ORIGIN)
         .seed(server.issue());
-    let builder = match strategy {
-        Strategy::OnRequest => builder.strategy(OnRequest::default()),
-        Strategy::BackgroundTimer => builder.strategy(BackgroundTimer::default()),
-        Strategy::OptimisticEarly => builder.strategy(OptimisticEarly::default()),
-    };
-    let tokens = builder.build().expect("the settings are valid");
+    let tokens = strategy
+        .of(builder)
+        .build()
+        .expect("the settings are valid");
     let failures = counted_failures(&tokens);
     let importing = tokio::spawn({
         let (tokens, api) = (tokens.clone(), api.clone());

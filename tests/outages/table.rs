@@ -12,6 +12,8 @@ use crate::{GIVE_UP, IMPORT, OUTAGE, ROTATIONS};
 
 const JSON: &str = "application/json";
 
+pub(crate) const INVALID_CLIENT: &str = r#"{"error":"invalid_client"}"#;
+
 pub(crate) const HTML: &str = "<html><body>something is in the way</body></html>";
 
 /// The treatment of a request during an outage.
@@ -30,11 +32,10 @@ impl Out {
         match self {
             Self::Refused => Outage::Refused,
             Self::Reset => Outage::Reset,
-            Self::Answered(status, content_type, body) => Outage::Answered(
-                Answer::status(status)
-                    .header("content-type", content_type)
-                    .body(body),
-            ),
+            Self::Answered(status, content_type, body) => {
+                let answer = Answer::status(status).header("content-type", content_type);
+                Outage::Answered(answer.body(body))
+            }
         }
     }
 }
@@ -54,10 +55,7 @@ const OUTAGES: [(&str, Out); 15] = [
     ("200 with a page", Out::Answered(200, "text/html", HTML)),
     ("408", Out::Answered(408, JSON, "")),
     ("reset in mid-answer", Out::Reset),
-    (
-        "invalid_client",
-        Out::Answered(401, JSON, r#"{"error":"invalid_client"}"#),
-    ),
+    ("invalid_client", Out::Answered(401, JSON, INVALID_CLIENT)),
 ];
 
 /// The most attempts during an outage. The pauses are 2, 4, 8 and 16 s, each up to a fifth shorter, and a token that is
@@ -80,10 +78,8 @@ async fn no_call_fails_through_any_outage_of_the_token_endpoint() {
 
 async fn goes_through(strategy: Strategy, out: Out) -> Result<(), String> {
     let world = World::new().await;
-    let tokens = world
-        .builder(strategy)
-        .build()
-        .expect("the settings are valid");
+    let tokens = world.builder(strategy).build();
+    let tokens = tokens.expect("the settings are valid");
     let failures = counted_failures(&tokens);
     let batches = through(&world, &tokens, IMPORT, async {
         let begun = world.front.begin(out.outage()).await;
@@ -96,13 +92,11 @@ async fn goes_through(strategy: Strategy, out: Out) -> Result<(), String> {
     drop(tokens);
     let failures = failures.await.expect("the counting task does not panic");
     let attempts = world.front.answered();
+    let is_reported = out == Out::Refused || failures == attempts;
     let checks = [
         (attempts <= ATTEMPTS, "too many attempts"),
         (failures > 0, "the outage was not reported"),
-        (
-            out == Out::Refused || failures == attempts,
-            "a failure is not reported once",
-        ),
+        (is_reported, "a failure is not reported once"),
         (shutdown.is_ok(), "the manager does not shut down"),
     ];
     for (holds, what) in checks {

@@ -1,30 +1,21 @@
 //! Modes and owners.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::fs;
+use std::os::unix::fs::{chown, symlink};
 use std::path::Path;
 
 use evertoken::store::GroupAccess;
 use evertoken::{FileStore, TokenStore};
 
 use crate::process::Process;
-use crate::scene::{directory, entry, key, open, path, put, record, refused, told};
-
-fn set_mode(path: impl AsRef<Path>, mode: u32) {
-    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-}
-
-fn mode(path: impl AsRef<Path>) -> u32 {
-    fs::metadata(path).unwrap().permissions().mode() & 0o7777
-}
+use crate::scene::{
+    directory, entry, key, mode, open, path, put, record, refused, set_mode, stored, told,
+};
 
 #[tokio::test]
 async fn fm38_files_are_private_and_directories_too() {
     let directory = directory();
-    let (outer, inner) = (
-        directory.path().join("outer"),
-        directory.path().join("outer/inner"),
-    );
+    let [outer, inner] = ["outer", "outer/inner"].map(|name| directory.path().join(name));
     let store = open(&inner);
     let revision = put(&store, None, &record(&key(), 1)).await;
     put(&store, Some(revision), &record(&key(), 2)).await;
@@ -35,9 +26,7 @@ async fn fm38_files_are_private_and_directories_too() {
 
 #[tokio::test]
 async fn fm38_a_file_that_others_can_access_is_refused_until_its_mode_is_corrected() {
-    let directory = directory();
-    let store = open(&directory);
-    put(&store, None, &record(&key(), 1)).await;
+    let (directory, store, _) = stored().await;
     let file = path(&directory, &key());
     for wrong in [0o644, 0o640, 0o620, 0o604, 0o602, 0o666] {
         set_mode(&file, wrong);
@@ -110,9 +99,7 @@ async fn fm38_a_volume_that_a_platform_opened_to_the_group_is_used_where_that_is
 
 #[tokio::test]
 async fn a_file_of_another_user_is_refused() {
-    let directory = directory();
-    let store = open(&directory);
-    put(&store, None, &record(&key(), 1)).await;
+    let (directory, store, _) = stored().await;
     // Only root can give a file to another user.
     if chown(path(&directory, &key()), Some(1), None).is_err() {
         return;
@@ -123,9 +110,7 @@ async fn a_file_of_another_user_is_refused() {
 
 #[tokio::test]
 async fn a_link_in_place_of_a_record_is_neither_followed_nor_replaced() {
-    let directory = directory();
-    let store = open(&directory);
-    put(&store, None, &record(&key(), 1)).await;
+    let (directory, store, _) = stored().await;
     let (file, target) = (path(&directory, &key()), directory.path().join("target"));
     fs::rename(&file, &target).unwrap();
     symlink(&target, &file).unwrap();

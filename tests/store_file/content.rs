@@ -8,15 +8,14 @@ use evertoken::testing::TestClock;
 use serde_json::json;
 
 use crate::scene::{
-    directory, entry, files, json_in, key, long_record, open, path, put, record, refused, told,
+    directory, entry, files, json_in, key, long_record, open, path, put, record, refused, stored,
+    told,
 };
 use crate::seal::FakeSealer;
 
 #[tokio::test]
 async fn fm11_a_file_cut_off_anywhere_is_left_and_named_by_the_error() {
-    let directory = directory();
-    let store = open(&directory);
-    put(&store, None, &record(&key(), 1)).await;
+    let (directory, store, _) = stored().await;
     let path = path(&directory, &key());
     let whole = std::fs::read(&path).unwrap();
     // The last byte only ends the line.
@@ -32,9 +31,7 @@ async fn fm11_a_file_cut_off_anywhere_is_left_and_named_by_the_error() {
 
 #[tokio::test]
 async fn a_foreign_file_is_an_error_that_names_the_file_and_quotes_nothing() {
-    let directory = directory();
-    let store = open(&directory);
-    put(&store, None, &record(&key(), 1)).await;
+    let (directory, store, _) = stored().await;
     let path = path(&directory, &key());
     let whole = std::fs::read_to_string(&path).unwrap();
     let with = |change: &dyn Fn(&mut serde_json::Value)| {
@@ -42,54 +39,39 @@ async fn a_foreign_file_is_an_error_that_names_the_file_and_quotes_nothing() {
         change(&mut form);
         form.to_string()
     };
-    let foreign = [
-        (String::from("refresh-sesame-1"), "not a whole record"),
-        ("\"refresh-sesame-1\"".to_owned(), "not a whole record"),
-        ("[1, [2]]".to_owned(), "not a whole record"),
+    let broken = [
+        "refresh-sesame-1".to_owned(),
+        "\"refresh-sesame-1\"".to_owned(),
+        "[1, [2]]".to_owned(),
+        "{\"revision\":1,\"record\":[2]}".to_owned(),
+        format!("{whole}{whole}"),
+        format!("{whole}\0\0\0"),
+        "\0".repeat(whole.len()),
+        "[".repeat(100_000),
+        with(&|form| form["later"] = 1.into()),
+        with(&|form| form["revision"] = (-1).into()),
+        with(&|form| form["record"]["pair"] = "refresh-sesame-1".into()),
+        with(&|form| form["record"]["version"] = "refresh-sesame-1".into()),
+        with(&|form| form["record"]["state"] = "refresh-sesame-1".into()),
+        with(&|form| form["record"]["format"] = 4.into()),
+        with(&|form| form["record"]["format"] = 0.into()),
+    ];
+    let later = with(&|form| form["record"]["format"] = 5.into());
+    let other = with(&|form| form["record"]["key"] = json!(key().label("another")));
+    let long = " ".repeat((1 << 20) + 1);
+    let others = [
         (
-            "{\"revision\":1,\"record\":[2]}".to_owned(),
-            "not a whole record",
-        ),
-        (format!("{whole}{whole}"), "not a whole record"),
-        (format!("{whole}\0\0\0"), "not a whole record"),
-        ("\0".repeat(whole.len()), "not a whole record"),
-        ("[".repeat(100_000), "not a whole record"),
-        (with(&|form| form["later"] = 1.into()), "not a whole record"),
-        (
-            with(&|form| form["revision"] = (-1).into()),
-            "not a whole record",
-        ),
-        (
-            with(&|form| form["record"]["pair"] = "refresh-sesame-1".into()),
-            "not a whole record",
-        ),
-        (
-            with(&|form| form["record"]["version"] = "refresh-sesame-1".into()),
-            "not a whole record",
-        ),
-        (
-            with(&|form| form["record"]["state"] = "refresh-sesame-1".into()),
-            "not a whole record",
-        ),
-        (
-            with(&|form| form["record"]["format"] = 5.into()),
+            later,
             "format 5 and this version of evertoken reads up to 4",
         ),
-        (
-            with(&|form| form["record"]["format"] = 4.into()),
-            "not a whole record",
-        ),
-        (
-            with(&|form| form["record"]["format"] = 0.into()),
-            "not a whole record",
-        ),
-        (
-            with(&|form| form["record"]["key"] = json!(key().label("another"))),
-            "another session",
-        ),
-        (" ".repeat((1 << 20) + 1), "longer than 1048576 bytes"),
+        (other, "another session"),
+        (long, "longer than 1048576 bytes"),
     ];
-    for (content, reason) in foreign {
+    for (content, reason) in broken
+        .map(|it| (it, "not a whole record"))
+        .into_iter()
+        .chain(others)
+    {
         std::fs::write(&path, &content).unwrap();
         let error = refused(&store, directory.path(), &key()).await;
         assert!(error.contains(reason), "{error}");
@@ -99,13 +81,9 @@ async fn a_foreign_file_is_an_error_that_names_the_file_and_quotes_nothing() {
 /// The file is refused by every call that reads it, and at the path that the unreleased version gave it.
 #[tokio::test]
 async fn a_file_of_an_unreleased_version_is_an_error_that_names_the_file_and_its_layout() {
-    for (format, pair) in [
-        (
-            1,
-            json!({ "issued_at": 1, "refresh_token": "refresh-sesame-1" }),
-        ),
-        (2, json!({ "digest": "00".repeat(32), "sealed": "AAAA" })),
-    ] {
+    let plain = json!({ "issued_at": 1, "refresh_token": "refresh-sesame-1" });
+    let sealed = json!({ "digest": "00".repeat(32), "sealed": "AAAA" });
+    for (format, pair) in [(1, plain), (2, sealed)] {
         let directory = directory();
         let plain = open(&directory);
         let sealed = open(&directory).sealed(FakeSealer::new("secret"));
@@ -135,20 +113,11 @@ async fn a_file_of_an_unreleased_version_is_an_error_that_names_the_file_and_its
         let before = now.with_file_name(format!("{whole}.json"));
         std::fs::rename(&now, &before).unwrap();
         for store in [&plain, &sealed, &accepting] {
-            let errors = [
-                store.load(&key()).await.unwrap_err(),
-                store
-                    .swap(&key(), None, &record(&key(), 1))
-                    .await
-                    .unwrap_err(),
-            ];
-            for error in errors {
-                let error = told(&error);
+            let swap = store.swap(&key(), None, &record(&key(), 1)).await;
+            for error in [store.load(&key()).await.unwrap_err(), swap.unwrap_err()] {
+                let (error, reason) = (told(&error), "unreleased version; move it away");
                 assert!(error.contains(&before.display().to_string()), "{error}");
-                assert!(
-                    error.contains("unreleased version; move it away"),
-                    "{error}"
-                );
+                assert!(error.contains(reason), "{error}");
             }
         }
         std::fs::remove_file(&before).unwrap();
@@ -187,22 +156,9 @@ async fn fields_of_a_later_version_survive() {
 async fn each_odd_key_has_its_own_file() {
     let directory = directory();
     let store = open(&directory);
-    let labels = [
-        "",
-        "/",
-        "\0",
-        "..",
-        "a/../../b",
-        "NUL",
-        "con",
-        "é",
-        "e\u{301}",
-        "É",
-        "\u{1f511}",
-        "x",
-        "X",
-    ];
-    let mut keys: Vec<_> = labels.iter().map(|label| key().label(*label)).collect();
+    // The first label is empty.
+    let labels = " / \0 .. a/../../b NUL con é e\u{301} É \u{1f511} x X".split(' ');
+    let mut keys: Vec<_> = labels.map(|label| key().label(label)).collect();
     keys.push(key().label("long".repeat(100_000)));
     for key in &keys {
         put(&store, None, &record(key, 1)).await;
@@ -226,18 +182,13 @@ async fn a_record_that_is_too_long_to_be_read_again_is_not_written() {
     let store = open(&directory);
     let small = record(&key(), 1);
     let revision = put(&store, None, &small).await;
-    let large = long_record(&key(), 2, 1 << 20);
-    let error = store
-        .swap(&key(), Some(revision), &large)
-        .await
-        .unwrap_err();
-    assert!(told(&error).contains("longer than 1048576 bytes"));
-    let other = record(&key().label("another"), 2);
-    let error = store
-        .swap(&key(), Some(revision), &other)
-        .await
-        .unwrap_err();
-    assert!(told(&error).contains("another session"));
+    for (next, reason) in [
+        (long_record(&key(), 2, 1 << 20), "longer than 1048576 bytes"),
+        (record(&key().label("another"), 2), "another session"),
+    ] {
+        let swap = store.swap(&key(), Some(revision), &next).await;
+        assert!(told(&swap.unwrap_err()).contains(reason));
+    }
     assert_eq!(entry(&store, &key()).await, Some((small, revision)));
     assert_eq!(files(&directory, "tmp").len(), 0);
 }
@@ -280,14 +231,8 @@ async fn a_search_finds_readable_records_and_never_guesses() {
     std::fs::rename(&copy, path(&directory, &key())).unwrap();
     std::fs::write(path(&directory, &key().label("torn")), "{").unwrap();
     #[cfg(unix)]
-    private(&path(&directory, &key().label("torn")));
+    crate::scene::set_mode(path(&directory, &key().label("torn")), 0o600);
     assert_eq!(store.find(&there.digest()).await.unwrap(), Some(key()));
     let error = told(&store.find(&absent).await.unwrap_err());
     assert!(error.contains("not a whole record"), "{error}");
-}
-
-#[cfg(unix)]
-fn private(path: &std::path::Path) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
 }

@@ -1,21 +1,18 @@
 //! A process that holds a lease: its request has arrived at a server that does not answer yet.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use evertoken::protocol::Lease;
+use evertoken::protocol::{Digest, Lease};
 use evertoken::testing::{AuthorizationServer, Hold, HttpServer, Reuse};
 use evertoken::{
-    Builder, FileStore, Key, OAuth2, ServerProfile, TokenManager, TokenPair, TokenStore,
+    Builder, FileStore, Key, OAuth2, TokenEndpoint, TokenManager, TokenPair, TokenStore,
 };
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::process::{PATIENCE, Process};
 use crate::scene::{directory, entry, open};
-
-pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
+use crate::support::{Caller, HOUR, call, loaded};
 
 /// The files that a started process finds beside the store's directory.
 const ENDPOINT: &str = "endpoint";
@@ -61,11 +58,27 @@ impl Shared {
     }
 
     /// A manager of this process. It waits an hour for a lease, so a shorter wait has another reason.
-    pub(crate) fn manager(&self, endpoint: OAuth2, profile: ServerProfile) -> Builder {
-        TokenManager::builder(endpoint.profile(profile))
+    pub(crate) fn manager(&self, endpoint: OAuth2) -> Builder {
+        TokenManager::builder(endpoint)
             .store(self.store())
             .seed(TokenPair::from_refresh_token(self.first.clone()))
             .lease_duration(HOUR)
+            .wait(2 * HOUR)
+    }
+
+    /// What a manager of this process answers to a caller.
+    pub(crate) fn call(&self, endpoint: OAuth2) -> Caller {
+        call(&self.manager(endpoint).build().unwrap())
+    }
+
+    /// The counters of the server: exchanges, replays, revoked families.
+    pub(crate) fn counts(&self) -> (u64, u64, u64) {
+        let server = &self.server;
+        (
+            server.exchanges(),
+            server.replays(),
+            server.families_revoked(),
+        )
     }
 
     /// Returns when a request has arrived. A process that fails before its request never arrives.
@@ -80,11 +93,7 @@ impl Shared {
         let hold = self.server.hold();
         let process = Process::start(role, shell, self.directory.path());
         self.arrived(before + 1).await;
-        let key = TokenManager::builder(self.endpoint())
-            .build()
-            .unwrap()
-            .key()
-            .clone();
+        let key = self.endpoint().key();
         let lease = lease(&self.store(), &key).await.unwrap();
         Holder {
             process,
@@ -112,9 +121,10 @@ impl Holder {
         store.holder_is_dead(&self.key, &self.lease).await
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
-        let id = Pid::from_raw(self.process.id().try_into().unwrap()).unwrap();
-        kill_process(id, signal).unwrap();
+    /// The process is killed, and its request is answered then.
+    pub(crate) fn die(self) {
+        self.process.kill();
+        drop(self.hold);
     }
 }
 
@@ -136,11 +146,8 @@ pub(crate) async fn rotate(directory: &Path) {
     let tokens = manager(directory);
     let token = tokens.token().await.unwrap();
     let told = directory.join(format!("rotated-{}", std::process::id()));
-    std::fs::write(
-        told,
-        evertoken::protocol::Digest::of(token.expose()).to_string(),
-    )
-    .unwrap();
+    let digest = Digest::of(token.expose());
+    std::fs::write(told, digest.to_string()).unwrap();
 }
 
 /// In a separate process: returns as soon as its lease is stored.
@@ -159,11 +166,7 @@ pub(crate) async fn leave(directory: &Path) {
 pub(crate) async fn sign_in(directory: &Path) {
     let (url, _) = told(directory);
     let builder = TokenManager::builder(endpoint(&url).sign_in_as_client());
-    let tokens = builder
-        .store(open(directory.join("session")))
-        .build()
-        .unwrap();
-    tokens.token().await.unwrap();
+    loaded(builder.store(open(directory.join("session")))).await;
 }
 
 /// The endpoint, and the first refresh token.

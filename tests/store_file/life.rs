@@ -1,8 +1,8 @@
 //! What is known of the holder of a lease: its death, or nothing.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::future::poll_fn;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 use std::task::Poll;
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::holder::{Shared, lease};
 use crate::process::Process;
-use crate::scene::{entry, open, put, record};
+use crate::scene::{edited, entry, mode, open, put, record, set_mode};
 
 async fn strict() -> Shared {
     Shared::new(Reuse::RevokeFamily).await
@@ -40,11 +40,8 @@ async fn a_holder_is_dead_once_its_process_is_killed_and_not_before() {
         other.holder_is_dead(&holder.key, &lease)
     );
     assert!(one && two);
-    assert!(
-        !store
-            .holder_is_dead(&holder.key.clone().label("another"), &lease)
-            .await
-    );
+    let other = holder.key.label("another");
+    assert!(!store.holder_is_dead(&other, &lease).await);
 }
 
 /// A poll is over when the work that the only thread got after it is over.
@@ -54,8 +51,8 @@ fn a_waiter_learns_of_the_holders_death_once() {
     let shared = serving.block_on(strict());
     let holder = serving.block_on(shared.holder("rotate", ""));
     let (key, store) = (holder.key.clone(), shared.store());
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    let waiting = builder
+    let mut waiting = tokio::runtime::Builder::new_current_thread();
+    let waiting = waiting
         .enable_all()
         .max_blocking_threads(1)
         .build()
@@ -68,10 +65,8 @@ fn a_waiter_learns_of_the_holders_death_once() {
         tokio::task::spawn_blocking(|| ()).await.unwrap();
         holder.process.kill();
         timeout(Duration::from_secs(30), changed).await.unwrap();
-        let again = store.changed(&key, seen);
-        timeout(Duration::from_millis(300), again)
-            .await
-            .unwrap_err();
+        let again = timeout(Duration::from_millis(300), store.changed(&key, seen)).await;
+        again.unwrap_err();
     });
 }
 
@@ -80,14 +75,14 @@ async fn a_holder_that_is_stopped_is_not_dead() {
     let shared = strict().await;
     let holder = shared.holder("rotate", "").await;
     let store = shared.store();
-    holder.signal(Signal::STOP);
+    holder.process.signal(Signal::STOP);
     for _ in 0..1_000 {
         assert!(!holder.is_dead(&store).await);
     }
-    holder.signal(Signal::CONT);
+    holder.process.signal(Signal::CONT);
     drop(holder.hold);
     holder.process.succeeds();
-    assert_eq!((shared.server.exchanges(), shared.server.replays()), (1, 0));
+    assert_eq!(shared.counts(), (1, 0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -123,7 +118,7 @@ fn a_holder_lives_as_long_as_its_process_although_stores_are_dropped() {
     let inner = runtime();
     let tokens = {
         let _guard = inner.enter();
-        let builder = shared.manager(shared.endpoint(), Default::default());
+        let builder = shared.manager(shared.endpoint());
         builder.build().unwrap()
     };
     let key = tokens.key().clone();
@@ -156,10 +151,8 @@ async fn a_copied_directory_proves_nothing_and_a_moved_one_proves_deaths() {
         let file = file.unwrap();
         fs::copy(file.path(), copy.join(file.file_name())).unwrap();
     }
-    assert_eq!(
-        lease(&copied, &holder.key).await.as_ref(),
-        Some(&holder.lease)
-    );
+    let found = lease(&copied, &holder.key).await;
+    assert_eq!(found.as_ref(), Some(&holder.lease));
     assert!(!holder.is_dead(&copied).await);
     let (key, lease) = (holder.key, holder.lease);
     holder.process.kill();
@@ -181,14 +174,9 @@ async fn a_file_that_the_holder_did_not_make_proves_nothing() {
     // The holder is alive, and its file is gone.
     fs::rename(&file, &away).unwrap();
     assert!(!store.holder_is_dead(&key, &lease).await);
-    let set_mode = |mode| fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
-    for content in [
-        String::new(),
-        "1 2 3\n".to_owned(),
-        fs::read_to_string(&away).unwrap(),
-    ] {
+    for content in ["", "1 2 3\n", &fs::read_to_string(&away).unwrap()] {
         fs::write(&file, content).unwrap();
-        set_mode(0o600);
+        set_mode(&file, 0o600);
         assert!(!store.holder_is_dead(&key, &lease).await);
         fs::remove_file(&file).unwrap();
     }
@@ -201,9 +189,9 @@ async fn a_file_that_the_holder_did_not_make_proves_nothing() {
     symlink(&away, &file).unwrap();
     assert!(!store.holder_is_dead(&key, &lease).await);
     fs::rename(&away, &file).unwrap();
-    set_mode(0o644);
+    set_mode(&file, 0o644);
     assert!(!store.holder_is_dead(&key, &lease).await);
-    set_mode(0o600);
+    set_mode(&file, 0o600);
     assert!(store.holder_is_dead(&key, &lease).await);
 }
 
@@ -212,13 +200,9 @@ async fn fm38_a_proof_of_life_is_private_and_contains_nothing_of_the_session() {
     let shared = strict().await;
     let holder = shared.holder("rotate", "umask 0").await;
     let file = shared.lives().remove(0);
-    let mode = fs::metadata(&file).unwrap().permissions().mode() & 0o7777;
-    assert_eq!(mode, 0o600);
-    let name = file.file_name().unwrap().to_str().unwrap().to_owned();
-    assert_eq!(
-        name,
-        format!("{}.{}.alive", holder.key.digest(), holder.lease.owner)
-    );
+    assert_eq!(mode(&file), 0o600);
+    let name = format!("{}.{}.alive", holder.key.digest(), holder.lease.owner);
+    assert_eq!(file.file_name().unwrap().to_str(), Some(&*name));
     assert!(fs::metadata(&file).unwrap().len() < 100);
 }
 
@@ -267,20 +251,14 @@ async fn fm11_a_proof_of_death_stays_as_long_as_its_lease() {
 
     // The instance that removes the lease from the record removes the proof.
     let (found, revision) = entry(&store, &key).await.unwrap();
-    let mut form = serde_json::to_value(found).unwrap();
-    form["lease"] = ().into();
+    let next = edited(&found, |form| form["lease"] = ().into());
     let kept = fs::read(&dead).unwrap();
-    put(
-        &store,
-        Some(revision),
-        &serde_json::from_value(form).unwrap(),
-    )
-    .await;
+    put(&store, Some(revision), &next).await;
     assert!(!dead.exists());
 
     // A proof that was not removed is removed later.
     fs::write(&dead, kept).unwrap();
-    fs::set_permissions(&dead, Permissions::from_mode(0o600)).unwrap();
+    set_mode(&dead, 0o600);
     tidy(&shared, &key, 2).await;
     assert!(!dead.exists());
 }
@@ -294,6 +272,6 @@ async fn a_lease_without_a_proof_of_life_is_written_all_the_same() {
     holder.process.succeeds();
     let second = Process::start("rotate", "", shared.directory.path());
     second.succeeds();
-    assert_eq!((shared.server.exchanges(), shared.server.replays()), (1, 0));
+    assert_eq!(shared.counts(), (1, 0, 0));
     assert_eq!(shared.lives().len(), 0);
 }

@@ -4,14 +4,16 @@
 use std::fs;
 use std::path::PathBuf;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use evertoken::protocol::{Digest, Record};
 use evertoken::store::{Revision, Swap};
 use evertoken::{FileStore, Key, TokenStore};
+use serde_json::json;
 use tempfile::TempDir;
 
-use crate::scene::{directory, entry, files, key, open, path, put, record};
+use crate::records::names;
+use crate::scene::{directory, edited, entry, files, key, open, path, put, record};
+#[cfg(unix)]
+use crate::scene::{mode, set_mode};
 use crate::seal::FakeSealer;
 
 /// How many past tokens of the token endpoint stay in a record.
@@ -27,16 +29,16 @@ fn digest(number: u64) -> Digest {
 /// The record of a session after this number of rotations.
 fn rotated(key: &Key, number: u64) -> Record {
     let past = number.saturating_sub(INSIDE).max(1)..number;
-    let names: Vec<u8> = past.flat_map(|it| *digest(it).as_bytes()).collect();
-    let mut form = serde_json::to_value(record(key, number)).unwrap();
-    form["past"]["refreshed"] = BASE64_URL_SAFE_NO_PAD.encode(names).into();
-    serde_json::from_value(form).unwrap()
+    let names = names(past.map(digest));
+    edited(&record(key, number), |form| {
+        form["past"]["refreshed"] = names.into()
+    })
 }
 
-/// Rotates from one number to the other.
-async fn rotate(store: &FileStore, seen: Option<Revision>, numbers: (u64, u64)) -> Revision {
-    let mut seen = seen;
-    for number in numbers.0..=numbers.1 {
+/// Writes the first twenty records of a session.
+async fn rotate(store: &FileStore) -> Revision {
+    let mut seen = None;
+    for number in 1..=20 {
         seen = Some(put(store, seen, &rotated(&key(), number)).await);
     }
     seen.unwrap()
@@ -82,10 +84,7 @@ async fn the_last_tokens_that_have_left_a_record_are_found_by_every_store() {
     let file = fs::metadata(beside(&directory, &key())).unwrap();
     assert!(file.len() <= 16 * (1 + 2 * OUTSIDE), "{}", file.len());
     #[cfg(unix)]
-    assert_eq!(
-        std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o777,
-        0o600
-    );
+    assert_eq!(mode(beside(&directory, &key())), 0o600);
     assert_eq!(files(&directory, "tmp").len(), 0);
 }
 
@@ -93,7 +92,7 @@ async fn the_last_tokens_that_have_left_a_record_are_found_by_every_store() {
 async fn past_tokens_in_a_missing_torn_or_foreign_file_are_not_found_and_not_an_error() {
     let directory = directory();
     let store = open(&directory);
-    let mut seen = rotate(&store, None, (1, 20)).await;
+    let mut seen = rotate(&store).await;
     let file = beside(&directory, &key());
     let other = beside(&directory, &key().label("another"));
     let whole = fs::read(&file).unwrap();
@@ -115,8 +114,7 @@ async fn past_tokens_in_a_missing_torn_or_foreign_file_are_not_found_and_not_an_
         if let Some(content) = content {
             fs::write(&file, content).unwrap();
             #[cfg(unix)]
-            fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))
-                .unwrap();
+            set_mode(&file, 0o600);
         }
         for store in [&store, &open(&directory)] {
             assert!(is_found(store, number).await && is_found(store, number - INSIDE).await);
@@ -124,7 +122,7 @@ async fn past_tokens_in_a_missing_torn_or_foreign_file_are_not_found_and_not_an_
             assert_eq!(is_found(store, 10).await, is_torn);
             assert_eq!(store.find(&Digest::of("foreign")).await.unwrap(), None);
         }
-        seen = rotate(&store, Some(seen), (number + 1, number + 1)).await;
+        seen = put(&store, Some(seen), &rotated(&key(), number + 1)).await;
         for store in [&store, &open(&directory)] {
             assert!(is_found(store, number - INSIDE).await, "what left last");
             assert_eq!(is_found(store, 10).await, is_torn);
@@ -139,25 +137,23 @@ async fn past_tokens_in_a_missing_torn_or_foreign_file_are_not_found_and_not_an_
 async fn past_tokens_behind_a_link_a_directory_or_a_wrong_mode_are_not_an_error() {
     let directory = directory();
     let store = open(&directory);
-    let seen = rotate(&store, None, (1, 20)).await;
+    let seen = rotate(&store).await;
     let file = beside(&directory, &key());
     let elsewhere = directory.path().join("elsewhere");
     fs::rename(&file, &elsewhere).unwrap();
     std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
     let before = fs::read(&elsewhere).unwrap();
     assert!(!is_found(&open(&directory), 5).await);
-    let seen = rotate(&store, Some(seen), (21, 21)).await;
+    let seen = put(&store, Some(seen), &rotated(&key(), 21)).await;
     assert_eq!(fs::read(&elsewhere).unwrap(), before, "the link's target");
     assert!(is_found(&open(&directory), 12).await);
-    let mode =
-        |mode| fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(mode));
-    mode(0o644).unwrap();
+    set_mode(&file, 0o644);
     assert!(!is_found(&open(&directory), 12).await);
-    let seen = rotate(&store, Some(seen), (22, 22)).await;
+    let seen = put(&store, Some(seen), &rotated(&key(), 22)).await;
     assert!(is_found(&open(&directory), 13).await);
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
-    rotate(&store, Some(seen), (23, 23)).await;
+    put(&store, Some(seen), &rotated(&key(), 23)).await;
     assert!(is_found(&open(&directory), 23).await);
     assert!(!is_found(&open(&directory), 14).await);
     assert_eq!(files(&directory, "tmp").len(), 0);
@@ -167,13 +163,13 @@ async fn past_tokens_behind_a_link_a_directory_or_a_wrong_mode_are_not_an_error(
 async fn a_lost_swap_notes_no_past_token() {
     let directory = directory();
     let store = open(&directory);
-    let seen = rotate(&store, None, (1, 20)).await;
+    let seen = rotate(&store).await;
     put(&store, Some(seen), &rotated(&key(), 21)).await;
     let before = fs::read(beside(&directory, &key())).unwrap();
-    let mut lost = serde_json::to_value(record(&key(), 40)).unwrap();
-    let brought = BASE64_URL_SAFE_NO_PAD.encode(Digest::of("brought").as_bytes());
-    lost["past"]["seeds"] = brought.into();
-    let lost = serde_json::from_value(lost).unwrap();
+    let brought = names([Digest::of("brought")]);
+    let lost = edited(&record(&key(), 40), |form| {
+        form["past"]["seeds"] = brought.into()
+    });
     let swap = store.swap(&key(), Some(seen), &lost).await.unwrap();
     assert!(matches!(swap, Swap::Lost(_)));
     assert_eq!(fs::read(beside(&directory, &key())).unwrap(), before);
@@ -187,7 +183,7 @@ async fn a_lost_swap_notes_no_past_token() {
 async fn the_past_tokens_of_a_copy_under_another_name_are_not_found() {
     let directory = directory();
     let store = open(&directory);
-    rotate(&store, None, (1, 20)).await;
+    rotate(&store).await;
     let copy = key().label("copy");
     fs::rename(path(&directory, &key()), path(&directory, &copy)).unwrap();
     fs::rename(beside(&directory, &key()), beside(&directory, &copy)).unwrap();
@@ -206,15 +202,14 @@ async fn a_purge_and_the_next_process_remove_past_tokens_with_their_session() {
     let directory = directory();
     let [kept, gone] = [key(), key().label("gone")];
     let expired = |number| {
-        let mut form = serde_json::to_value(rotated(&gone, number)).unwrap();
-        form["pair"]["lifetime"] = serde_json::json!({
-            "access": { "known": { "total": 1 } }, "refresh": { "known": { "total": 1 } },
-        });
-        form["past"]["until"] = 1.into();
-        serde_json::from_value::<Record>(form).unwrap()
+        let known = json!({ "known": { "total": 1 } });
+        edited(&rotated(&gone, number), |form| {
+            form["pair"]["lifetime"] = json!({ "access": known, "refresh": known });
+            form["past"]["until"] = 1.into();
+        })
     };
     let store = open(&directory);
-    rotate(&store, None, (1, 20)).await;
+    rotate(&store).await;
     let seen = put(&store, None, &expired(19)).await;
     put(&store, Some(seen), &expired(20)).await;
     assert_eq!(files(&directory, "past").len(), 2);

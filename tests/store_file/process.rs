@@ -56,6 +56,12 @@ impl Process {
         self.0.id()
     }
 
+    #[cfg(unix)]
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_raw(self.id().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
     /// The pause of a loop that waits for the process.
     #[track_caller]
     pub(crate) fn assert_running(&mut self) {
@@ -105,7 +111,7 @@ async fn a_process_of_its_own() {
         #[cfg(unix)]
         "leave" => crate::holder::leave(Path::new(&directory)).await,
         #[cfg(unix)]
-        "descriptors" => crate::descriptors::run_out(Path::new(&directory)).await,
+        "descriptors" => crate::limits::run_out(Path::new(&directory)).await,
         "answer" => answer(&open(&directory)).await,
         "fill" => fill_the_disk(&open(&directory), Path::new(&directory)).await,
         "relative" => {

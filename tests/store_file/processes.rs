@@ -1,12 +1,13 @@
 //! Several processes on one directory, and some that are killed.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 
-use evertoken::TokenStore;
 use evertoken::clock::{Clock, SystemClock};
+use evertoken::{Key, TokenStore};
 
 use crate::process::{ANSWERS, COUNTS, Process};
-use crate::scene::{directory, entry, files, key, number, open, put, record};
+use crate::scene::{directory, entry, files, key, lock_path, number, open, path, put, record};
 
 #[tokio::test]
 async fn two_processes_that_count_in_one_record_lose_no_swap() {
@@ -75,6 +76,8 @@ async fn fm11_a_killed_writer_leaves_a_whole_record_and_the_next_writer_continue
 async fn fm38_the_temporary_file_is_private_from_its_creation_on() {
     use std::os::unix::fs::PermissionsExt;
 
+    use crate::scene::mode;
+
     let directory = directory();
     let mut writer = Process::start("write", "umask 0", directory.path());
     let mut seen = BTreeSet::new();
@@ -90,8 +93,30 @@ async fn fm38_the_temporary_file_is_private_from_its_creation_on() {
     writer.kill();
     for ending in ["json", "lock"] {
         let path = &files(&directory, ending)[0];
-        let metadata = std::fs::metadata(path).unwrap();
-        assert_eq!(metadata.permissions().mode() & 0o7777, 0o600, "{path:?}");
+        assert_eq!(mode(path), 0o600, "{path:?}");
     }
     open(&directory).load(&key()).await.unwrap();
+}
+
+#[tokio::test]
+async fn fm11_files_of_a_killed_process_are_removed_unless_another_process_writes_them() {
+    let directory = directory();
+    let at = |name: String| directory.path().join(name);
+    let [ours, dead, live] = [key(), key().label("dead"), key().label("live")];
+    let leftover = |key: &Key| at(format!("{}.a1B2c3.tmp", key.digest()));
+    let foreign = at("notes.tmp".to_owned());
+    let keys = [&ours, &dead, &live].map(leftover);
+    for path in keys.iter().chain([&foreign]) {
+        std::fs::write(path, "{\"revision\":1,\"record\":{\"form").unwrap();
+    }
+    let lock = File::create(lock_path(&directory, &live)).unwrap();
+    lock.lock().unwrap();
+
+    let store = open(&directory);
+    put(&store, None, &record(&ours, 1)).await;
+    let left = files(&directory, "tmp");
+    let mut expected = vec![leftover(&live), foreign];
+    expected.sort();
+    assert_eq!(left, expected);
+    assert_eq!(files(&directory, "json"), [path(&directory, &ours)]);
 }

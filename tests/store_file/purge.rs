@@ -12,20 +12,20 @@ use evertoken::testing::TestClock;
 use evertoken::{FileStore, Key, TokenStore};
 use serde_json::json;
 
-use crate::scene::{directory, entry, files, key, lock_path, open, path, put, record, told};
+use crate::records::leased;
+use crate::scene::{
+    directory, edited, entry, files, key, lock_path, open, path, put, record, told,
+};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// Tokens that were issued when a [`TestClock`] starts: the access token lives an hour, the refresh token this long.
 fn lasting(key: &Key, refresh: Option<Duration>) -> Record {
-    let mut form = serde_json::to_value(record(key, 1)).unwrap();
     let known = |total: Duration| json!({ "known": { "total": 1_000 * total.as_secs() } });
-    form["pair"]["lifetime"] = json!({
-        "access": known(HOUR),
-        "refresh": refresh.map_or(json!("unknown"), known),
-    });
-    serde_json::from_value(form).unwrap()
+    let refresh = refresh.map_or(json!("unknown"), known);
+    let lifetime = json!({ "access": known(HOUR), "refresh": refresh });
+    edited(&record(key, 1), |form| form["pair"]["lifetime"] = lifetime)
 }
 
 fn store(directory: impl AsRef<Path>, clock: &TestClock) -> FileStore {
@@ -48,8 +48,7 @@ async fn a_session_is_removed_when_its_last_token_expired_thirty_days_ago() {
     let patient = store.clone().retention(Duration::MAX);
     assert_eq!(patient.purge().await.unwrap(), 0);
     assert_eq!(store.purge().await.unwrap(), 1);
-    let mut left = files(&directory, "json");
-    left.sort();
+    let left = files(&directory, "json");
     let mut expected: Vec<_> = keys[1..].iter().map(|key| path(&directory, key)).collect();
     expected.sort();
     assert_eq!(left, expected);
@@ -71,14 +70,7 @@ async fn a_session_that_is_being_written_or_rotated_stays() {
     put(&store, None, &lasting(&written, Some(DAY))).await;
     let first = lasting(&rotated, Some(DAY));
     let seen = put(&store, None, &first).await;
-    let mut form = serde_json::to_value(&first).unwrap();
-    form["lease"] = json!({
-        "owner": "fedcba9876543210fedcba9876543210", "number": 1, "digest": first.digest(),
-        "since": 1_700_000_000_000_u64,
-    });
-    form["next_number"] = 2.into();
-    let leased: Record = serde_json::from_value(form).unwrap();
-    let seen = put(&store, Some(seen), &leased).await;
+    let seen = put(&store, Some(seen), &leased(&first)).await;
     clock.step_wall(2 * DAY);
     let lock = File::open(lock_path(&directory, &written)).unwrap();
     lock.lock().unwrap();

@@ -1,12 +1,17 @@
 //! A directory, a key, and records for it.
 
+#[cfg(unix)]
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use evertoken::protocol::Record;
-use evertoken::store::{Revision, Swap};
-use evertoken::{FileStore, Key, StoreError, TokenStore};
+use evertoken::store::Revision;
+use evertoken::{FileStore, Key, TokenStore};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+pub(crate) use crate::records::{edited, entry, key, put, told};
+use crate::records::{form, made_of};
 
 pub(crate) const LATER_FIELD: &str = "of_a_later_version";
 
@@ -14,7 +19,7 @@ pub(crate) const LATER_FIELD: &str = "of_a_later_version";
 pub(crate) fn directory() -> TempDir {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.permissions(PermissionsExt::from_mode(0o700));
     builder.tempdir().unwrap()
 }
 
@@ -22,31 +27,27 @@ pub(crate) fn open(directory: impl AsRef<Path>) -> FileStore {
     FileStore::new(directory).unwrap()
 }
 
-pub(crate) fn key() -> Key {
-    Key::new("https://id.example.org/token", "importer").tenant("diku")
-}
-
 /// A record of a key. Its tokens contain the number, and so does a field of a later version.
 pub(crate) fn record(key: &Key, number: u64) -> Record {
-    let form = json!({
-        "format": 3, "key": key, "family": "0123456789abcdef0123456789abcdef", "version": number,
-        "pair": {
-            "issued_at": 1_700_000_000_000_u64,
-            "access_token": format!("access-sesame-{number}"),
-            "refresh_token": format!("refresh-sesame-{number}"),
-        },
-        "state": { "is": "active" }, "lease": null,
-        "next_number": 1, "committed_number": 0, "past": {},
-        LATER_FIELD: { "number": number, "filler": "" },
-    });
-    serde_json::from_value(form).unwrap()
+    let mut form = form(key, number);
+    form[LATER_FIELD] = json!({ "number": number, "filler": "" });
+    made_of(&form)
 }
 
 /// The same record with this number of additional bytes.
 pub(crate) fn long_record(key: &Key, number: u64, filler: usize) -> Record {
-    let mut form = serde_json::to_value(record(key, number)).unwrap();
-    form[LATER_FIELD]["filler"] = "x".repeat(filler).into();
-    serde_json::from_value(form).unwrap()
+    let long = |form: &mut Value| form[LATER_FIELD]["filler"] = "x".repeat(filler).into();
+    edited(&record(key, number), long)
+}
+
+#[cfg(unix)]
+pub(crate) fn set_mode(path: impl AsRef<Path>, mode: u32) {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+#[cfg(unix)]
+pub(crate) fn mode(path: impl AsRef<Path>) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
 /// The number of a record. Panics if the record is not whole.
@@ -73,37 +74,21 @@ pub(crate) fn json_in(directory: impl AsRef<Path>, key: &Key) -> Value {
     form["record"].take()
 }
 
-/// The files with this ending.
+/// The files with this ending, in order.
 pub(crate) fn files(directory: impl AsRef<Path>, ending: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).unwrap();
-    let paths = entries.flatten().map(|entry| entry.path());
+    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|found| found == ending));
+    paths.sort();
     paths
-        .filter(|path| path.extension().is_some_and(|found| found == ending))
-        .collect()
 }
 
-pub(crate) async fn entry(store: &FileStore, key: &Key) -> Option<(Record, Revision)> {
-    store.load(key).await.unwrap().entry
-}
-
-/// A swap that must not be lost.
-pub(crate) async fn put(store: &FileStore, seen: Option<Revision>, next: &Record) -> Revision {
-    match store.swap(next.key(), seen, next).await.unwrap() {
-        Swap::Swapped(revision) => revision,
-        Swap::Lost(entry) => panic!("lost to {entry:?}"),
-    }
-}
-
-/// The error with all its causes, as a program prints it.
-pub(crate) fn told(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    assert!(!text.contains("sesame") && !format!("{error:?}").contains("sesame"));
-    text
+/// A directory with the first record of the key, a store of the directory, and the revision of the record.
+pub(crate) async fn stored() -> (TempDir, FileStore, Revision) {
+    let directory = directory();
+    let store = open(&directory);
+    let revision = put(&store, None, &record(&key(), 1)).await;
+    (directory, store, revision)
 }
 
 /// Asserts that the file cannot be loaded or overwritten, and stays as it is. Returns the error.

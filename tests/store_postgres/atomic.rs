@@ -6,7 +6,7 @@ use evertoken::protocol::Record;
 use evertoken::store::Revision;
 use evertoken::{PostgresStore, TokenStore};
 
-use crate::scene::{Database, digest, entry, key, leased, put, record, told};
+use crate::scene::{Database, digest, entry, key, leased, put, record, swapping, told};
 use crate::services::Postgres;
 
 /// SQL that runs after the old row was retired, and before the new one is inserted.
@@ -45,26 +45,15 @@ async fn w14_a_rotation_is_one_transaction_that_a_killed_backend_undoes() {
     let rows = database.rows(columns);
     database.sql(&between("PERFORM pg_sleep(600)"));
     for kill in ["pg_cancel_backend(pid)", "pg_terminate_backend(pid)"] {
-        let rotation = {
-            let store = store.clone();
-            tokio::spawn(
-                async move { store.swap(&key(), Some(revision), &record(&key(), 2)).await },
-            )
-        };
+        let rotation = swapping(&store, revision, record(&key(), 2));
         until_somebody_sleeps(&database.server).await;
-        assert_eq!(
-            database.rows(columns),
-            rows,
-            "nothing can be seen of it yet"
-        );
+        assert_eq!(database.rows(columns), rows, "nothing is seen of it yet");
         let kill = SLEEPERS.replace("pid FROM", &format!("{kill} FROM"));
         database.sql(&kill);
         told(&rotation.await.unwrap().unwrap_err());
         assert_eq!(database.rows(columns), rows);
-        assert_eq!(
-            entry(&store, &key()).await,
-            Some((before.clone(), revision))
-        );
+        let held = Some((before.clone(), revision));
+        assert_eq!(entry(&store, &key()).await, held);
     }
     database.sql(NOTHING);
     put(&store, Some(revision), &record(&key(), 2)).await;
@@ -79,10 +68,8 @@ async fn w14_a_rotation_whose_second_write_fails_changes_nothing() {
     database.sql(&between("RAISE EXCEPTION 'no space left'"));
     let failed = store.swap(&key(), Some(revision), &record(&key(), 2)).await;
     let error = told(&failed.unwrap_err());
-    assert_eq!(
-        error,
-        "cannot store a session in PostgreSQL: no space left (SQLSTATE P0001)"
-    );
+    let reason = "cannot store a session in PostgreSQL: no space left (SQLSTATE P0001)";
+    assert_eq!(error, reason);
     assert_eq!(entry(&store, &key()).await, Some((before, revision)));
     assert_eq!(database.rows("state"), ["ACTIVE"]);
 }
@@ -96,10 +83,7 @@ async fn w14_a_server_that_is_killed_between_the_two_writes_has_the_old_pair_and
         "SELECT id, state, digest, record, past, pair, revision, retired_at FROM evertoken_pair";
     let left = server.sql(rows);
     server.sql(&between("PERFORM pg_sleep(600)"));
-    let rotation = {
-        let store = store.clone();
-        tokio::spawn(async move { store.swap(&key(), Some(revision), &record(&key(), 2)).await })
-    };
+    let rotation = swapping(&store, revision, record(&key(), 2));
     until_somebody_sleeps(&server).await;
     server.kill();
     told(&rotation.await.unwrap().unwrap_err());
@@ -109,10 +93,8 @@ async fn w14_a_server_that_is_killed_between_the_two_writes_has_the_old_pair_and
     assert_eq!(store.find(&digest(1)).await.unwrap(), Some(key()));
     server.sql(NOTHING);
     put(&store, Some(revision), &record(&key(), 2)).await;
-    assert_eq!(
-        server.sql("SELECT state FROM evertoken_pair ORDER BY id"),
-        "INACTIVE\nACTIVE"
-    );
+    let states = "SELECT state FROM evertoken_pair ORDER BY id";
+    assert_eq!(server.sql(states), "INACTIVE\nACTIVE");
 }
 
 /// The store asks for it where it is not the default: a lost lease lets two instances spend one token.
@@ -126,10 +108,8 @@ async fn an_acknowledged_swap_survives_a_power_cut_although_the_default_does_not
     let first = put(&store, None, &record(&key(), 1)).await;
     server.kill();
     server.restart().unwrap();
-    assert_eq!(
-        entry(&store, &key()).await,
-        Some((record(&key(), 1), first))
-    );
+    let held = Some((record(&key(), 1), first));
+    assert_eq!(entry(&store, &key()).await, held);
     let lease = leased(&record(&key(), 1));
     let second = put(&store, Some(first), &lease).await;
     server.kill();

@@ -2,17 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use evertoken::{PostgresStore, TokenStore};
 use tempfile::TempDir;
 
-use crate::scene::{Database, entry, key, put, record, told};
+use crate::scene::{Database, LISTENING, entry, key, put, record, refusal, told, waiting};
 use crate::services::{self, Postgres};
-
-async fn refusal(url: &str) -> String {
-    told(&PostgresStore::connect(url).await.unwrap_err())
-}
 
 /// A directory whose files the server may read.
 fn readable() -> TempDir {
@@ -38,37 +33,30 @@ async fn a_refused_user_gets_the_reason_without_the_password() {
     let server = Postgres::start_with(&["fsync=off", &rules]).unwrap();
     server.sql("CREATE USER importer PASSWORD 'open-sesame'");
     server.sql("CREATE DATABASE tokens OWNER importer");
-    let at = |credentials: &str, database: &str| {
-        format!(
-            "postgres://{credentials}@127.0.0.1:{}/{database}",
-            server.port()
-        )
+    let port = server.port();
+    let at = |place: &str| {
+        let (credentials, database) = place.split_once('/').unwrap();
+        format!("postgres://{credentials}@127.0.0.1:{port}/{database}")
     };
 
-    let store = PostgresStore::connect(&at("importer:open-sesame", "tokens"))
+    let store = PostgresStore::connect(&at("importer:open-sesame/tokens"))
         .await
         .unwrap();
     put(&store, None, &record(&key(), 1)).await;
     let shown = format!("{store:?} {store:#?}");
-    assert!(
-        !shown.contains("sesame") && !shown.contains("importer"),
-        "{shown}"
-    );
+    for secret in ["sesame", "importer"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
 
-    for (url, reason) in [
-        (
-            at("importer:sesame", "tokens"),
-            "password authentication failed",
-        ),
-        (at("importer", "tokens"), "password authentication failed"),
-        (at("importer:open-sesame", "nowhere"), "does not exist"),
-        (at("nobody:sesame", "tokens"), "no pg_hba.conf entry"),
+    for (place, reason) in [
+        ("importer:sesame/tokens", "password authentication failed"),
+        ("importer/tokens", "password authentication failed"),
+        ("importer:open-sesame/nowhere", "does not exist"),
+        ("nobody:sesame/tokens", "no pg_hba.conf entry"),
     ] {
-        let error = refusal(&url).await;
-        assert!(
-            error.starts_with("cannot connect to PostgreSQL: "),
-            "{error}"
-        );
+        let error = refusal(&at(place)).await;
+        let beginning = "cannot connect to PostgreSQL: ";
+        assert!(error.starts_with(beginning), "{error}");
         assert!(error.contains(reason), "{reason}: {error}");
     }
 }
@@ -86,86 +74,47 @@ async fn a_missing_server_is_an_error_at_once() {
 
 #[tokio::test]
 async fn a_wrong_url_is_refused_and_not_repeated() {
+    let (no_url, cache) = (
+        "is not a URL; write postgres://",
+        "or `statement-cache-capacity`",
+    );
     for (url, reason) in [
-        ("sesame", "is not a URL; write postgres://"),
-        ("", "is not a URL; write postgres://"),
-        (
-            "postgres://importer:sesame@host:sesame/tokens",
-            "is not a URL; write postgres://",
-        ),
+        ("sesame", no_url),
+        ("", no_url),
+        ("postgres://importer:sesame@host:sesame/tokens", no_url),
         ("redis://:sesame@127.0.0.1/", "must begin with postgres://"),
-        (
-            "postgres://127.0.0.1/tokens?pasword=sesame",
-            "has an unknown parameter; the parameters are sslmode, ",
-        ),
-        (
-            "postgres://127.0.0.1/tokens?statement-cache-capacity=sesame",
-            "or `statement-cache-capacity`",
-        ),
-        (
-            "postgres://127.0.0.1/tokens?statement_cache_capacity=sesame",
-            "or `statement-cache-capacity`",
-        ),
-        (
-            "postgres://127.0.0.1/tokens?sslmode=sesame",
-            "has a wrong `sslmode`",
-        ),
-        (
-            "postgres://127.0.0.1/tokens?port=sesame",
-            "has a wrong `sslmode`, `port`",
-        ),
         (
             "postgres://importer:sesame%FF@127.0.0.1/tokens",
             "that are not UTF-8",
         ),
     ] {
-        let error = told(&PostgresStore::connect(url).await.unwrap_err());
+        let error = refusal(url).await;
         assert!(error.contains(reason), "{url}: {error}");
+    }
+    let unknown = "has an unknown parameter; the parameters are sslmode, ";
+    for (parameter, reason) in [
+        ("pasword", unknown),
+        ("statement-cache-capacity", cache),
+        ("statement_cache_capacity", cache),
+        ("sslmode", "has a wrong `sslmode`"),
+        ("port", "has a wrong `sslmode`, `port`"),
+    ] {
+        let url = format!("postgres://127.0.0.1/tokens?{parameter}=sesame");
+        let error = refusal(&url).await;
+        assert!(error.contains(reason), "{parameter}: {error}");
     }
 }
 
 #[tokio::test]
 async fn tls_is_used_and_certificates_are_verified() {
     let directory = readable();
-    let [key_file, certificate] = ["key", "certificate"].map(|name| directory.path().join(name));
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-        ])
-        .args([
-            "-days",
-            "2",
-            "-subj",
-            "/CN=127.0.0.1",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-        ])
-        .arg("-keyout")
-        .arg(&key_file)
-        .arg("-out")
-        .arg(&certificate)
-        .output()
-        .expect("openssl is installed");
-    assert!(made.status.success(), "{made:?}");
+    let [key_file, certificate] = services::certificate(directory.path(), "IP:127.0.0.1");
     for file in [&key_file, &certificate] {
         services::give_to_postgres(file, 0o600);
     }
-    let settings = [
-        "fsync=off".to_owned(),
-        "ssl=on".to_owned(),
-        format!("ssl_key_file={}", key_file.display()),
-        format!("ssl_cert_file={}", certificate.display()),
-    ];
-    let settings: Vec<_> = settings.iter().map(String::as_str).collect();
-    let server = Postgres::start_with(&settings).unwrap();
+    let key_file = format!("ssl_key_file={}", key_file.display());
+    let file = format!("ssl_cert_file={}", certificate.display());
+    let server = Postgres::start_with(&["fsync=off", "ssl=on", &key_file, &file]).unwrap();
     let url = |parameters: &str| format!("{}?{parameters}", server.url());
     let trusted = format!("sslrootcert={}", certificate.display());
     for mode in [
@@ -174,18 +123,13 @@ async fn tls_is_used_and_certificates_are_verified() {
         &format!("verify-ca&{trusted}"),
         &format!("verify-full&{trusted}"),
     ] {
-        let store = PostgresStore::connect(&url(&format!("sslmode={mode}")))
-            .await
-            .unwrap();
+        let url = url(&format!("sslmode={mode}"));
+        let store = PostgresStore::connect(&url).await.unwrap();
         let label = key().label(mode);
         let seen = put(&store, None, &record(&label, 1)).await;
         // The connection that listens has the same options.
-        let waiting = {
-            let (store, label) = (store.clone(), label.clone());
-            tokio::spawn(async move { store.changed(&label, Some(seen)).await })
-        };
-        let listening = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'";
-        while server.sql(listening) == "0" {
+        let waiting = waiting(&store, label.clone(), seen);
+        while server.sql(LISTENING) == "0" {
             tokio::task::yield_now().await;
         }
         let plain = "SELECT count(*) FROM pg_stat_activity JOIN pg_stat_ssl USING (pid) \
@@ -194,14 +138,14 @@ async fn tls_is_used_and_certificates_are_verified() {
         put(&store, Some(seen), &record(&label, 2)).await;
         waiting.await.unwrap();
         drop(store);
-        while server.sql(listening) != "0" {
+        while server.sql(LISTENING) != "0" {
             tokio::task::yield_now().await;
         }
     }
     let error = refusal(&url("sslmode=verify-full")).await;
     assert!(error.contains("certificate"), "{error}");
-    let elsewhere =
-        url(&format!("sslmode=verify-full&{trusted}")).replace("127.0.0.1:", "localhost:");
+    let elsewhere = url(&format!("sslmode=verify-full&{trusted}"));
+    let elsewhere = elsewhere.replace("127.0.0.1:", "localhost:");
     let error = refusal(&elsewhere).await;
     assert!(error.contains("certificate"), "{error}");
 
@@ -227,19 +171,14 @@ async fn a_given_pool_is_used_as_it_is() {
         .unwrap();
     let store = PostgresStore::from_pool(pool.clone()).await.unwrap();
     let seen = put(&store, None, &record(&key(), 1)).await;
-    assert_eq!(
-        database.sql("SELECT count(*) FROM tenant.evertoken_pair"),
-        "1"
-    );
+    let count = "SELECT count(*) FROM tenant.evertoken_pair";
+    assert_eq!(database.sql(count), "1");
     // Later the search path may be another, where connections are shared.
     let elsewhere = sqlx::query("SET search_path = pg_catalog");
     elsewhere.execute(&pool).await.unwrap();
     let seen = put(&store, Some(seen), &record(&key(), 1)).await;
     // One connection is enough for all calls: the one that listens is not the pool's.
-    let waiting = {
-        let store = store.clone();
-        tokio::spawn(async move { store.changed(&key(), Some(seen)).await })
-    };
+    let waiting = waiting(&store, key(), seen);
     put(&store, Some(seen), &record(&key(), 2)).await;
     waiting.await.unwrap();
     assert!(entry(&store, &key()).await.is_some());
@@ -247,10 +186,8 @@ async fn a_given_pool_is_used_as_it_is() {
     // All connections are in use.
     let taken = pool.acquire().await.unwrap();
     let error = told(&store.load(&key()).await.unwrap_err());
-    assert!(
-        error.contains("all connections of the pool are in use"),
-        "{error}"
-    );
+    let reason = "all connections of the pool are in use";
+    assert!(error.contains(reason), "{error}");
     drop(taken);
     assert!(entry(&store, &key()).await.is_some());
     pool.close().await;
@@ -260,11 +197,7 @@ async fn a_given_pool_is_used_as_it_is() {
 
 /// The rows that sequential scans of the table have read. The reads of a connection count when it has ended.
 async fn rows_scanned(database: &Database) -> u64 {
-    let connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'evertoken' \
-                       AND datname = current_database()";
-    while database.sql(connections) != "0" {
-        tokio::task::yield_now().await;
-    }
+    database.until_alone().await;
     let read = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'evertoken_pair'";
     database.sql(read).parse().unwrap()
 }

@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use evertoken::PostgresStore;
 use evertoken::protocol::Digest;
 use evertoken::store::Revision;
-use evertoken::{PostgresStore, TokenStore};
 use tokio::task::JoinHandle;
 
-use crate::logs::Logs;
-use crate::proxy::Proxy;
-use crate::scene::{Database, entry, key, leased, put, record};
+use crate::proxy::{Logs, Proxy};
+use crate::scene::{CONNECTIONS, Database, LISTENING, entry, key, leased, put, record, waiting};
 
 /// A store that hears polls every second only, so a faster answer is by a notification.
 const BY_NOTIFICATION: Duration = Duration::from_millis(500);
@@ -18,12 +17,8 @@ const BY_NOTIFICATION: Duration = Duration::from_millis(500);
 /// How often a condition is checked.
 const PATIENCE: u32 = 500;
 
-const LISTENING: &str = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' \
-                         AND datname = current_database()";
-
 fn wait(store: &PostgresStore, seen: Revision) -> JoinHandle<()> {
-    let store = store.clone();
-    tokio::spawn(async move { store.changed(&key(), Some(seen)).await })
+    waiting(store, key(), seen)
 }
 
 async fn until(database: &Database, sql: &str, answer: &str) {
@@ -62,11 +57,7 @@ async fn a_change_is_notified_to_other_stores_and_other_clones() {
     put(&one, None, &record(&key(), 1)).await;
     let mut seen = until_heard(&one, &other).await;
     for number in 2..22 {
-        let waiters = [
-            wait(&one, seen),
-            wait(&one.clone(), seen),
-            wait(&other, seen),
-        ];
+        let waiters = [&one, &one.clone(), &other].map(|store| wait(store, seen));
         tokio::time::sleep(Duration::from_millis(5)).await;
         let writer = if number % 2 == 0 { &one } else { &other };
         seen = put(writer, Some(seen), &record(&key(), number)).await;
@@ -96,9 +87,7 @@ async fn one_connection_listens_from_the_first_wait_until_the_last_clone_is_gone
     assert!(entry(&clone, &key()).await.is_some());
     assert_eq!(database.sql(LISTENING), "1");
     drop(clone);
-    let ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'evertoken' \
-                AND datname = current_database()";
-    until(&database, ours, "0").await;
+    until(&database, CONNECTIONS, "0").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -161,11 +150,8 @@ async fn a_store_reports_once_that_notifications_do_not_arrive() {
         waiter.await.unwrap();
     }
     let text = logs.text();
-    assert_eq!(
-        text.matches("notifications do not arrive").count(),
-        1,
-        "{text}"
-    );
+    let reports = text.matches("notifications do not arrive").count();
+    assert_eq!(reports, 1, "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -197,10 +183,8 @@ async fn n3_notifications_contain_digests_and_numbers_only() {
         assert!(revision.parse::<u64>().is_ok(), "{payload}");
     }
     let ours = key().digest().to_string();
-    assert!(
-        told.iter().any(|payload| payload.starts_with(&ours)),
-        "{told:?}"
-    );
+    let is_told = told.iter().any(|payload| payload.starts_with(&ours));
+    assert!(is_told, "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -224,13 +208,7 @@ async fn a_waiter_is_not_woken_by_the_revision_that_it_has_seen() {
 #[test]
 fn a_store_outlives_the_runtime_it_was_made_on() {
     let database = Database::new();
-    let runtime = || {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap()
-    };
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
     let first = runtime();
     let (one, other) = first.block_on(async {
         let (one, other) = (database.open().await, database.open().await);

@@ -3,7 +3,7 @@
 use evertoken::{Key, TokenStore};
 use serde_json::json;
 
-use crate::scene::{Database, HOUR, digest, entry, form, key, leased, made_of, put, record};
+use crate::scene::{Database, HOUR, digest, entry, form, key, leased, made_of, put, record, told};
 
 #[tokio::test]
 async fn odd_tokens_and_times_of_a_server_can_be_stored() {
@@ -53,16 +53,12 @@ async fn a_revision_never_repeats_even_after_a_deletion() {
         given.push(revision);
         database.sql("DELETE FROM evertoken_pair");
     }
-    assert!(
-        given.is_sorted_by(|before, after| before.number() < after.number()),
-        "{given:?}"
-    );
+    let grows = given.is_sorted_by(|before, after| before.number() < after.number());
+    assert!(grows, "{given:?}");
     // The clock was stepped back: the revision is still one more than before.
     put(&store, None, &record(&key(), 1)).await;
-    database.sql(&format!(
-        "UPDATE evertoken_pair SET revision = {}",
-        i64::MAX - 5
-    ));
+    let ahead = i64::MAX - 5;
+    database.sql(&format!("UPDATE evertoken_pair SET revision = {ahead}"));
     let (_, seen) = entry(&store, &key()).await.unwrap();
     let next = put(&store, Some(seen), &record(&key(), 2)).await;
     assert_eq!(next.number(), seen.number() + 1);
@@ -80,40 +76,38 @@ async fn a_row_that_was_tampered_with_is_refused_and_left() {
     let columns = "encode(record, 'hex'), encode(past, 'hex'), encode(pair, 'hex')";
     let whole = database.rows(columns);
     let whole: Vec<_> = whole[0].split('|').collect();
+    let of_other =
+        |column| format!("{column} = (SELECT {column} FROM evertoken_pair WHERE version = 2)");
+    let of_format = |number| {
+        let (old, new) = ("\"format\":3", format!("\"format\":{number}"));
+        format!(
+            "record = convert_to(replace(convert_from(record, 'UTF8'), '{old}', '{new}'), 'UTF8')"
+        )
+    };
+    let same = str::to_owned;
     for (sql, reason) in [
-        ("record = substr(record, 1, 200)", "not a whole record"),
-        ("record = ''", "not a whole record"),
         (
-            "record = (SELECT record FROM evertoken_pair WHERE version = 2)",
-            "the record of another session",
+            same("record = substr(record, 1, 200)"),
+            "not a whole record",
         ),
-        (
-            "record = convert_to(replace(convert_from(record, 'UTF8'), '\"format\":3', '\"format\":9'), 'UTF8')",
-            "format 9",
-        ),
-        (
-            "record = convert_to(replace(convert_from(record, 'UTF8'), '\"format\":3', '\"format\":1'), 'UTF8')",
-            "the layout of an unreleased version",
-        ),
-        ("pair = NULL", "not of one record"),
-        ("pair = substr(pair, 1, 50)", "not a whole record"),
-        (
-            "pair = (SELECT pair FROM evertoken_pair WHERE version = 2)",
-            "not of one record",
-        ),
-        ("past = sha256('x')", "not of one record"),
+        (same("record = ''"), "not a whole record"),
+        (of_other("record"), "the record of another session"),
+        (of_format(9), "format 9"),
+        (of_format(1), "the layout of an unreleased version"),
+        (same("pair = NULL"), "not of one record"),
+        (same("pair = substr(pair, 1, 50)"), "not a whole record"),
+        (of_other("pair"), "not of one record"),
+        (same("past = sha256('x')"), "not of one record"),
     ] {
         database.sql(&format!(
             "UPDATE evertoken_pair SET {sql} WHERE version = 1"
         ));
         let before = database.rows("*");
-        let error = crate::scene::told(&store.load(&key()).await.unwrap_err());
-        assert!(error.contains(reason), "{sql}: {error}");
-        let lost = store
-            .swap(&key(), None, &record(&key(), 3))
-            .await
-            .unwrap_err();
-        assert!(crate::scene::told(&lost).contains(reason), "{sql}");
+        let swap = store.swap(&key(), None, &record(&key(), 3)).await;
+        for error in [store.load(&key()).await.unwrap_err(), swap.unwrap_err()] {
+            let error = told(&error);
+            assert!(error.contains(reason), "{sql}: {error}");
+        }
         assert_eq!(database.rows("*"), before, "{sql}");
         assert!(entry(&store, &other).await.is_some());
         database.sql(&format!(
@@ -124,14 +118,10 @@ async fn a_row_that_was_tampered_with_is_refused_and_left() {
     // A row under the key of another session does not belong to a session.
     database
         .sql("UPDATE evertoken_pair SET key_digest = substr(sha256('x'), 1, 16) WHERE version = 1");
-    assert_eq!(
-        store.find(&digest(1)).await.unwrap(),
-        Some(other),
-        "retired there"
-    );
+    let found = store.find(&digest(1)).await.unwrap();
+    assert_eq!(found, Some(other), "retired there");
     assert!(entry(&store, &key()).await.is_none());
-    let foreign = store
-        .swap(&key(), Some(revision), &record(&key().label("x"), 1))
-        .await;
-    crate::scene::told(&foreign.unwrap_err());
+    let foreign = record(&key().label("x"), 1);
+    let swap = store.swap(&key(), Some(revision), &foreign).await;
+    told(&swap.unwrap_err());
 }

@@ -6,24 +6,19 @@ use std::time::Duration;
 
 use evertoken::testing::{AccessCheck, AuthorizationServer};
 use evertoken::{BackgroundTimer, PostgresStore, TokenManager, TokenStore};
-
+use futures_util::future::join_all;
 use sqlx::postgres::PgPoolOptions;
 
-use crate::scene::{Database, entry, key, put, record, told};
+use crate::records::told_in_two_seconds;
+use crate::scene::{CONNECTIONS, Database, entry, key, put, record, told};
 use crate::services::Postgres;
 
 const INSTANCES: usize = 4;
 
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
-#[derive(Clone, Copy)]
-enum Outage {
-    Stop,
-    Kill,
-}
-
 /// Instances that rotate every second of a token's life of ten, and ask for tokens all the time.
-async fn survives(outage: Outage) {
+async fn survives(outage: impl Fn(&mut Postgres)) {
     let told = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         PANICS.fetch_add(1, Ordering::SeqCst);
@@ -58,41 +53,29 @@ async fn survives(outage: Outage) {
             served
         }));
     }
-    let rotated = |count: u64| {
-        let server = server.clone();
-        async move {
-            while server.exchanges() < count {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        }
-    };
-    rotated(2).await;
+    server.arrived(2).await;
     for _ in 0..3 {
         let before = server.exchanges();
-        match outage {
-            Outage::Stop => database.stop(),
-            Outage::Kill => database.kill(),
-        }
+        outage(&mut database);
         // Long enough for a rotation to fall into it.
         tokio::time::sleep(Duration::from_millis(1_200)).await;
         database.restart().unwrap();
-        rotated(before + 2).await;
+        server.arrived(before + 2).await;
     }
     is_over.store(true, Ordering::SeqCst);
     for caller in callers {
         assert!(caller.await.unwrap() > 100);
     }
-    let mut last = Vec::new();
     for tokens in &instances {
         tokens.shutdown().await.unwrap();
-        last.push(tokens.status());
     }
     assert_eq!((server.replays(), server.families_revoked()), (0, 0));
     let version = server.exchanges() + 1;
     let rows = "SELECT count(*), max(version), count(*) FILTER (WHERE state = 'ACTIVE') FROM evertoken_pair";
+    let all = format!("{version}|{version}|1");
     assert_eq!(
         database.sql(rows),
-        format!("{version}|{version}|1"),
+        all,
         "every pair that was issued has a row"
     );
     assert_eq!(PANICS.load(Ordering::SeqCst), 0);
@@ -100,12 +83,12 @@ async fn survives(outage: Outage) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_of_the_server_loses_no_pair_and_valid_tokens_are_served_throughout() {
-    survives(Outage::Stop).await;
+    survives(Postgres::stop).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_server_loses_no_pair_and_valid_tokens_are_served_throughout() {
-    survives(Outage::Kill).await;
+    survives(Postgres::kill).await;
 }
 
 /// Every connection of the pool died while it was idle.
@@ -115,18 +98,12 @@ async fn connections_that_died_while_idle_are_not_an_error() {
     let store = database.open().await;
     put(&store, None, &record(&key(), 1)).await;
     for pause in [0, 1_200] {
-        let loads = (0..8).map(|_| {
-            let store = store.clone();
-            tokio::spawn(async move { entry(&store, &key()).await.is_some() })
-        });
-        for load in loads.collect::<Vec<_>>() {
-            assert!(load.await.unwrap());
-        }
+        let all = key();
+        let loads = join_all((0..8).map(|_| entry(&store, &all))).await;
+        assert!(loads.iter().all(Option::is_some));
         tokio::time::sleep(Duration::from_millis(pause)).await;
-        let killed = database.sql(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-             WHERE application_name = 'evertoken' AND datname = current_database()",
-        );
+        let kill = CONNECTIONS.replace("count(*)", "count(pg_terminate_backend(pid))");
+        let killed = database.sql(&kill);
         assert_ne!(killed, "0");
         let (_, seen) = entry(&store, &key()).await.unwrap();
         if pause > 1_000 {
@@ -144,14 +121,9 @@ async fn a_connection_that_does_not_answer_fails_one_call_and_is_closed() {
     let store = PostgresStore::from_pool(pool).await.unwrap();
     let seen = put(&store, None, &record(&key(), 1)).await;
     // A transaction that holds the row blocks every swap.
-    let mut holder = sqlx::PgPool::connect(&database.url)
-        .await
-        .unwrap()
-        .begin()
-        .await
-        .unwrap();
-    let lock = sqlx::query("SELECT 1 FROM evertoken_pair FOR UPDATE");
-    lock.execute(&mut *holder).await.unwrap();
+    let holder = database
+        .holder("SELECT 1 FROM evertoken_pair FOR UPDATE")
+        .await;
     let stuck = store.swap(&key(), Some(seen), &record(&key(), 2)).await;
     let error = told(&stuck.unwrap_err());
     assert!(
@@ -164,4 +136,18 @@ async fn a_connection_that_does_not_answer_fails_one_call_and_is_closed() {
     let (held, seen) = entry(&store, &key()).await.unwrap();
     let next = record(&key(), held.pair_id().version + 1);
     assert!(store.swap(&key(), Some(seen), &next).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_gets_the_reason_of_a_failure_however_short_its_timeout() {
+    let database = Database::new();
+    let store = database.open().await;
+    let _holder = database
+        .holder("LOCK TABLE evertoken_pair IN ACCESS EXCLUSIVE MODE")
+        .await;
+    let told = told_in_two_seconds(store).await;
+    assert!(
+        told.contains("PostgreSQL has not answered within 1.6 s"),
+        "{told}"
+    );
 }

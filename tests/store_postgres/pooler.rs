@@ -5,8 +5,10 @@ use evertoken::testing::conformance;
 use evertoken::{Key, PostgresStore, TokenStore};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use crate::logs::Logs;
-use crate::scene::{Database, digest, entry, key, leased, put, record, told};
+use crate::proxy::Logs;
+use crate::scene::{
+    Database, LISTENING, digest, entry, key, leased, put, record, refusal, swapping, told, waiting,
+};
 use crate::services::{PgBouncer, PoolMode, skipped};
 
 fn pooler(database: &Database, mode: PoolMode) -> PgBouncer {
@@ -17,13 +19,10 @@ fn pooler(database: &Database, mode: PoolMode) -> PgBouncer {
 async fn crowd(store: &PostgresStore, key: &Key) {
     let mut seen = put(store, None, &record(key, 1)).await;
     for number in 2..20 {
-        let swaps = [(); 4].map(|()| {
-            let (store, next) = (store.clone(), record(key, number));
-            tokio::spawn(async move { store.swap(next.key(), Some(seen), &next).await.unwrap() })
-        });
+        let swaps = [(); 4].map(|()| swapping(store, seen, record(key, number)));
         let mut won = Vec::new();
         for swap in swaps {
-            if let Swap::Swapped(revision) = swap.await.unwrap() {
+            if let Swap::Swapped(revision) = swap.await.unwrap().unwrap() {
                 won.push(revision);
             }
         }
@@ -37,12 +36,10 @@ async fn a_pooler_that_mixes_up_prepared_statements_is_refused_at_the_start() {
     let database = Database::new();
     let pooler = pooler(&database, PoolMode::Transaction);
     let url = pooler.url(&database.url);
+    let advice = "put `statement-cache-capacity=0`";
     for attempt in 0..3 {
-        let error = told(&PostgresStore::connect(&url).await.unwrap_err());
-        assert!(
-            error.contains("put `statement-cache-capacity=0`"),
-            "{attempt}: {error}"
-        );
+        let error = refusal(&url).await;
+        assert!(error.contains(advice), "{attempt}: {error}");
     }
     // The listening connection has a server connection to itself.
     let options: PgConnectOptions = url.parse().unwrap();
@@ -51,10 +48,7 @@ async fn a_pooler_that_mixes_up_prepared_statements_is_refused_at_the_start() {
         .connect_lazy_with(options.extra_float_digits(None));
     let refused = PostgresStore::from_pool(pool).await;
     let error = told(&refused.unwrap_err());
-    assert!(
-        error.contains("put `statement-cache-capacity=0`"),
-        "{error}"
-    );
+    assert!(error.contains(advice), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,21 +65,12 @@ async fn without_names_for_statements_the_store_works_behind_such_a_pooler() {
         let seen = put(&store, None, &record(&label, 1)).await;
         let seen = put(&store, Some(seen), &leased(&record(&label, 1))).await;
         // By polling: notifications do not arrive.
-        let waiting = {
-            let (store, label) = (store.clone(), label.clone());
-            tokio::spawn(async move { store.changed(&label, Some(seen)).await })
-        };
+        let waiting = waiting(&store, label.clone(), seen);
         put(&open().await, Some(seen), &record(&label, 2)).await;
         waiting.await.unwrap();
         assert!(store.find(&digest(1)).await.unwrap().is_some());
-        assert_eq!(
-            store
-                .retention(std::time::Duration::MAX)
-                .purge()
-                .await
-                .unwrap(),
-            0
-        );
+        let patient = store.retention(std::time::Duration::MAX);
+        assert_eq!(patient.purge().await.unwrap(), 0);
     }
 }
 
@@ -128,28 +113,18 @@ async fn a_store_does_not_listen_behind_a_pooler_in_transaction_mode() {
     let store = PostgresStore::connect(&url).await.unwrap();
     let mut seen = put(&store, None, &record(&key(), 1)).await;
     for number in 2..5 {
-        let waiters = [(); 20].map(|()| {
-            let store = store.clone();
-            tokio::spawn(async move { store.changed(&key(), Some(seen)).await })
-        });
+        let waiters = [(); 20].map(|()| waiting(&store, key(), seen));
         seen = put(&store, Some(seen), &record(&key(), number)).await;
         for waiter in waiters {
             waiter.await.unwrap();
         }
     }
-    let listening = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' \
-                     AND datname = current_database()";
-    assert_eq!(database.sql(listening), "0");
+    assert_eq!(database.sql(LISTENING), "0");
     let text = logs.text();
-    assert_eq!(
-        text.matches("notifications do not arrive").count(),
-        1,
-        "{text}"
-    );
-    assert!(
-        text.contains("a pooler in transaction mode is in front of PostgreSQL"),
-        "{text}"
-    );
+    let reports = text.matches("notifications do not arrive").count();
+    assert_eq!(reports, 1, "{text}");
+    let reason = "a pooler in transaction mode is in front of PostgreSQL";
+    assert!(text.contains(reason), "{text}");
 }
 
 #[tokio::test]
@@ -159,17 +134,12 @@ async fn a_store_that_does_not_listen_because_of_its_url_reports_the_url_and_not
     let url = format!("{}?statement-cache-capacity=0", database.url);
     let store = PostgresStore::connect(&url).await.unwrap();
     let seen = put(&store, None, &record(&key(), 1)).await;
-    let waiter = {
-        let store = store.clone();
-        tokio::spawn(async move { store.changed(&key(), Some(seen)).await })
-    };
+    let waiter = waiting(&store, key(), seen);
     put(&store, Some(seen), &record(&key(), 2)).await;
     waiter.await.unwrap();
     let text = logs.text();
-    assert!(
-        text.contains("take `statement-cache-capacity=0` out of the URL"),
-        "{text}"
-    );
+    let advice = "take `statement-cache-capacity=0` out of the URL";
+    assert!(text.contains(advice), "{text}");
     assert!(!text.contains("is in front of PostgreSQL"), "{text}");
 }
 
@@ -195,31 +165,24 @@ async fn statements_have_names_unless_the_url_forbids_it() {
 async fn a_statement_that_cannot_be_carried_out_fails_at_the_start() {
     let database = Database::new();
     drop(database.open().await);
+    let table = "ALTER TABLE evertoken_pair";
     for (broken, mended) in [
+        ("RENAME COLUMN jti TO other", "RENAME COLUMN other TO jti"),
         (
-            "ALTER TABLE evertoken_pair RENAME COLUMN jti TO other",
-            "ALTER TABLE evertoken_pair RENAME COLUMN other TO jti",
+            "ADD CONSTRAINT none CHECK (version > 0) NOT VALID",
+            "DROP CONSTRAINT none",
         ),
         (
-            "ALTER TABLE evertoken_pair ADD CONSTRAINT none CHECK (version > 0) NOT VALID",
-            "ALTER TABLE evertoken_pair DROP CONSTRAINT none",
-        ),
-        (
-            "ALTER TABLE evertoken_pair RENAME COLUMN needed_until TO other",
-            "ALTER TABLE evertoken_pair RENAME COLUMN other TO needed_until",
+            "RENAME COLUMN needed_until TO other",
+            "RENAME COLUMN other TO needed_until",
         ),
     ] {
-        database.sql(broken);
-        let error = told(&PostgresStore::connect(&database.url).await.unwrap_err());
-        assert!(
-            error.starts_with("cannot connect to PostgreSQL: "),
-            "{broken}: {error}"
-        );
-        database.sql(mended);
+        database.sql(&format!("{table} {broken}"));
+        let error = refusal(&database.url).await;
+        let beginning = "cannot connect to PostgreSQL: ";
+        assert!(error.starts_with(beginning), "{broken}: {error}");
+        database.sql(&format!("{table} {mended}"));
         drop(database.open().await);
     }
-    assert!(
-        database.rows("*").is_empty(),
-        "the check leaves nothing behind"
-    );
+    assert!(database.rows("*").is_empty(), "the check leaves nothing");
 }

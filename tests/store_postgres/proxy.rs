@@ -1,12 +1,17 @@
-//! A proxy that counts statements and keeps notifications back, as a pooler in transaction mode does.
+//! What a store is seen to do: a proxy that counts statements and keeps notifications back, as a pooler in transaction
+//! mode does, and the log of this thread.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tracing::Dispatch;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
 
 pub(crate) struct Proxy {
     port: u16,
@@ -41,10 +46,8 @@ impl Proxy {
     pub(crate) fn url(&self, url: &str) -> String {
         let (scheme, rest) = url.split_once("@127.0.0.1:").unwrap();
         let (_, database) = rest.split_once('/').unwrap();
-        format!(
-            "{scheme}@127.0.0.1:{}/{database}?sslmode=disable",
-            self.port
-        )
+        let port = self.port;
+        format!("{scheme}@127.0.0.1:{port}/{database}?sslmode=disable")
     }
 
     /// The number of statements that were answered.
@@ -84,5 +87,45 @@ async fn answers(
         }
         client.write_all(&head).await?;
         client.write_all(&rest).await?;
+    }
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+pub(crate) struct Logs {
+    lines: Lines,
+    /// While there is one subscriber only, tracing asks the current thread whether a log line is wanted, and another
+    /// thread may be the first to log it. With a second subscriber tracing asks all of them.
+    _second: Dispatch,
+}
+
+impl Logs {
+    /// The log of this level and above, until the guard is dropped.
+    pub(crate) fn of(level: tracing::Level) -> (Self, DefaultGuard) {
+        let lines = Lines::default();
+        let written = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_writer(move || written.clone())
+            .with_ansi(false)
+            .finish();
+        let guard = tracing::subscriber::set_default(subscriber);
+        let _second = Dispatch::new(NoSubscriber::default());
+        (Self { lines, _second }, guard)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.lines.0.lock()).into_owned()
+    }
+}
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::Write::write(&mut *self.0.lock(), bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

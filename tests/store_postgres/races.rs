@@ -1,5 +1,6 @@
 //! Several instances that replace one record at once.
 
+use evertoken::protocol::Record;
 use evertoken::store::{Revision, Swap};
 use evertoken::{PostgresStore, TokenStore};
 
@@ -13,7 +14,7 @@ async fn race(
     database: &Database,
     seen: Option<Revision>,
     rounds: u64,
-    next: impl Fn(u64) -> evertoken::protocol::Record,
+    next: impl Fn(u64) -> Record,
 ) -> Revision {
     let mut seen = seen;
     let mut stores = Vec::new();
@@ -25,8 +26,7 @@ async fn race(
             let (store, next) = (store.clone(), next(round * RACERS + at as u64 + 1));
             tokio::spawn(async move { (store.swap(&key(), seen, &next).await.unwrap(), next) })
         });
-        let mut won = Vec::new();
-        let mut lost = Vec::new();
+        let (mut won, mut lost) = (Vec::new(), Vec::new());
         for racer in racers.collect::<Vec<_>>() {
             match racer.await.unwrap() {
                 (Swap::Swapped(revision), record) => won.push((record, revision)),
@@ -48,15 +48,12 @@ async fn of_many_first_records_leases_and_rotations_one_wins() {
     for level in ["read committed", "repeatable read", "serializable"] {
         let database = Database::new();
         let name = database.sql("SELECT current_database()");
-        database.sql(&format!(
-            "ALTER DATABASE {name} SET default_transaction_isolation = '{level}'"
-        ));
+        let isolation = format!("default_transaction_isolation = '{level}'");
+        database.sql(&format!("ALTER DATABASE {name} SET {isolation}"));
         let first = race(&database, None, 1, |_| record(&key(), 1)).await;
         let seen = race(&database, Some(first), 3, |_| leased(&record(&key(), 1))).await;
-        race(&database, Some(seen), 5, |number| {
-            record(&key(), number + 1)
-        })
-        .await;
+        let next = |number| record(&key(), number + 1);
+        race(&database, Some(seen), 5, next).await;
         let count = "SELECT count(*), count(*) FILTER (WHERE record IS NOT NULL) FROM evertoken_pair \
                      WHERE version IS NOT NULL";
         assert_eq!(database.sql(count), "6|1", "{level}");
@@ -75,10 +72,8 @@ async fn hundreds_of_simultaneous_swaps_lose_no_write() {
             let mut held = entry(&store, &key()).await;
             for _ in 0..COUNTS {
                 loop {
-                    let version = held
-                        .as_ref()
-                        .map_or(0, |(record, _)| record.pair_id().version);
-                    let seen = held.as_ref().map(|(_, revision)| *revision);
+                    let (last, seen) = held.take().unzip();
+                    let version = last.map_or(0, |last: Record| last.pair_id().version);
                     let next = record(&key(), version + 1);
                     held = match store.swap(&key(), seen, &next).await.unwrap() {
                         Swap::Swapped(revision) => {
@@ -118,11 +113,7 @@ async fn a_load_a_lease_and_a_lost_swap_are_one_statement_and_a_new_pair_two() {
     assert!(entry(&store, &key()).await.is_some());
     assert_eq!(counted(), 1, "a look");
     let lease = put(&store, Some(seen), &leased(&record(&key(), 1))).await;
-    assert_eq!(
-        counted(),
-        1,
-        "the store must not notify instances of a lease"
-    );
+    assert_eq!(counted(), 1, "no instance is notified of a lease");
     let committed = put(&store, Some(lease), &record(&key(), 2)).await;
     assert_eq!(counted(), 2, "a new pair, and telling of it");
     for late in [None, Some(seen), Some(lease)] {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use evertoken::TokenStore;
 use serde_json::json;
 
-use crate::scene::{Database, HOUR, digest, ended, entry, form, key, made_of, put, record, rotate};
+use crate::scene::{
+    Database, HOUR, digest, ended, entry, form, key, leased, made_of, put, record, rotate,
+};
 
 const ROWS: &str =
     "SELECT count(*), count(*) FILTER (WHERE record IS NOT NULL) FROM evertoken_pair";
@@ -31,17 +33,9 @@ async fn a_rotation_deletes_old_rows_of_its_session() {
     for number in 23..30 {
         let before = count;
         revision = put(&store, Some(revision), &record(&key(), number)).await;
-        count = database
-            .sql(ROWS)
-            .split('|')
-            .next()
-            .unwrap()
-            .parse()
-            .unwrap();
-        assert!(
-            count > before - 8,
-            "a few at a time: {before}, then {count}"
-        );
+        let rows = database.sql(ROWS);
+        count = rows.split('|').next().unwrap().parse().unwrap();
+        assert!(count > before - 8, "a few at a time: {before}, {count}");
     }
     // Of 29 pairs those before the 21st are deleted; the other session's are not.
     assert_eq!(database.sql(ROWS), "12|2");
@@ -72,12 +66,7 @@ async fn a_lease_deletes_no_row() {
     let store = database.open().await;
     let revision = rotate(&store, &key(), 3).await;
     age(&database, 31, "true");
-    put(
-        &store,
-        Some(revision),
-        &crate::scene::leased(&record(&key(), 3)),
-    )
-    .await;
+    put(&store, Some(revision), &leased(&record(&key(), 3))).await;
     assert_eq!(database.sql(ROWS), "3|1");
 }
 
@@ -89,37 +78,23 @@ async fn a_purge_deletes_every_old_row_and_every_expired_session() {
     for key in &keys[..2] {
         rotate(&store, key, 5).await;
     }
+    let expired = json!({ "is": "expired" });
     // Every token of the third session has expired; the expiry of the fourth session is unknown.
     let mut over = form(&keys[2], 1);
     over["past"] = json!({});
-    put(
-        &store,
-        None,
-        &ended(&made_of(&over), &json!({ "is": "expired" })),
-    )
-    .await;
+    put(&store, None, &ended(&made_of(&over), &expired)).await;
     over = form(&keys[3], 1);
     over["pair"]["lifetime"]["refresh"] = json!("unknown");
-    put(
-        &store,
-        None,
-        &ended(&made_of(&over), &json!({ "is": "expired" })),
-    )
-    .await;
+    put(&store, None, &ended(&made_of(&over), &expired)).await;
     assert_eq!(database.sql(ROWS), "12|4");
     let patient = store.clone().retention(Duration::MAX);
     assert_eq!(patient.purge().await.unwrap(), 0);
     rotate(&patient, &key().label("patient"), 3).await;
     database.sql("DELETE FROM evertoken_pair WHERE key->>'label' = 'patient'");
     age(&database, 1, "key->>'label' = 'a'");
-    let by_the_year = store
-        .clone()
-        .retention(Duration::from_millis(365 * 24 * HOUR));
-    assert_eq!(
-        by_the_year.purge().await.unwrap(),
-        1,
-        "the session that ran out in 2023"
-    );
+    let year = Duration::from_millis(365 * 24 * HOUR);
+    let purged = store.clone().retention(year).purge().await.unwrap();
+    assert_eq!(purged, 1, "the session that ran out in 2023");
     assert_eq!(store.purge().await.unwrap(), 4);
     assert_eq!(database.sql(ROWS), "7|3");
     for (key, is_there) in keys.iter().zip([true, true, false, true]) {
@@ -135,7 +110,7 @@ async fn rotations_and_purges_at_once_do_not_block_each_other() {
         let store = store.clone();
         tokio::spawn(async move { rotate(&store, &key().label(label.to_string()), 40).await })
     });
-    let mut rotating: Vec<_> = rotating.collect();
+    let rotating: Vec<_> = rotating.collect();
     let purging = (0..3).map(|_| {
         let store = store.clone();
         tokio::spawn(async move {
@@ -145,7 +120,7 @@ async fn rotations_and_purges_at_once_do_not_block_each_other() {
         })
     });
     let purging: Vec<_> = purging.collect();
-    for session in rotating.drain(..) {
+    for session in rotating {
         session.await.unwrap();
     }
     for purge in purging {

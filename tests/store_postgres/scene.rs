@@ -5,18 +5,29 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use evertoken::protocol::{Digest, Record};
-use evertoken::store::{Revision, Swap};
-use evertoken::{Key, PostgresStore, StoreError, TokenStore};
+use evertoken::store::Revision;
+use evertoken::{Key, PostgresStore};
 use serde_json::{Value, json};
+use sqlx::{PgPool, Transaction};
 
+use crate::records;
+pub(crate) use crate::records::{
+    ISSUED, LONG, edited, entry, key, leased, made_of, names, put, swapping, told, waiting,
+};
 use crate::services::Postgres;
 
-/// The time at which the pairs were issued: in 2023, so that everything that expires has expired.
-pub(crate) const ISSUED: u64 = 1_700_000_000_000;
-
 pub(crate) const HOUR: u64 = 3_600_000;
-/// A test does not run longer than until then.
-pub(crate) const LONG: u64 = 1_000_000 * HOUR;
+
+/// The number of the connections of stores, and of those that listen.
+pub(crate) const CONNECTIONS: &str = "SELECT count(*) FROM pg_stat_activity \
+     WHERE application_name = 'evertoken' AND datname = current_database()";
+pub(crate) const LISTENING: &str = "SELECT count(*) FROM pg_stat_activity \
+     WHERE query LIKE 'LISTEN%' AND datname = current_database()";
+
+/// The error of connecting.
+pub(crate) async fn refusal(url: &str) -> String {
+    told(&PostgresStore::connect(url).await.unwrap_err())
+}
 
 /// A database for one test, on a server that the tests of this process share.
 pub(crate) struct Database {
@@ -45,15 +56,26 @@ impl Database {
         self.server.try_sql(&self.url, sql).expect_err(sql)
     }
 
+    /// Waits until the connections of the stores have ended. The server counts what a connection did at its end.
+    pub(crate) async fn until_alone(&self) {
+        while self.sql(CONNECTIONS) != "0" {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// A transaction that has carried out this SQL, and holds its locks.
+    pub(crate) async fn holder(&self, sql: &str) -> Transaction<'static, sqlx::Postgres> {
+        let pool = PgPool::connect(&self.url).await.unwrap();
+        let mut holder = pool.begin().await.unwrap();
+        sqlx::query(sql).execute(&mut *holder).await.unwrap();
+        holder
+    }
+
     /// These columns of every row, the oldest first.
     pub(crate) fn rows(&self, columns: &str) -> Vec<String> {
         let rows = self.sql(&format!("SELECT {columns} FROM evertoken_pair ORDER BY id"));
         rows.lines().map(str::to_owned).collect()
     }
-}
-
-pub(crate) fn key() -> Key {
-    Key::new("https://id.example.org/token", "importer").tenant("diku")
 }
 
 pub(crate) fn access_token(number: u64) -> String {
@@ -71,81 +93,36 @@ pub(crate) fn digest(number: u64) -> Digest {
     Digest::of(refresh_token(number))
 }
 
-/// A list of past tokens, in the form of a record.
-pub(crate) fn names(digests: impl IntoIterator<Item = Digest>) -> String {
-    let digests = digests.into_iter();
-    let bytes: Vec<_> = digests.flat_map(|digest| *digest.as_bytes()).collect();
-    BASE64_URL_SAFE_NO_PAD.encode(bytes)
-}
-
 /// The serialized record of a key after this number of rotations. Its tokens live an hour and a day, and the record
 /// has the last eight past tokens.
 pub(crate) fn form(key: &Key, number: u64) -> Value {
-    let past = names((number.saturating_sub(8).max(1)..number).map(digest));
-    json!({
-        "format": 3, "key": key, "family": "0123456789abcdef0123456789abcdef", "version": number,
-        "pair": {
-            "issued_at": ISSUED,
-            "access_token": access_token(number),
-            "refresh_token": refresh_token(number),
-            "lifetime": {
-                "access": { "known": { "total": HOUR } }, "refresh": { "known": { "total": 24 * HOUR } },
-            },
-        },
-        "state": { "is": "active" }, "lease": null,
-        "next_number": number, "committed_number": number - 1, "past": { "refreshed": past },
-    })
-}
-
-/// The same record with tokens that do not expire soon.
-pub(crate) fn valid_form(key: &Key, number: u64) -> Value {
-    let mut form = form(key, number);
-    for token in ["access", "refresh"] {
-        form["pair"]["lifetime"][token] = json!({ "known": { "total": LONG } });
-    }
+    let known = |total: u64| json!({ "known": { "total": total } });
+    let mut form = records::form(key, number);
+    form["pair"]["access_token"] = access_token(number).into();
+    form["pair"]["lifetime"] = json!({ "access": known(HOUR), "refresh": known(24 * HOUR) });
+    form["next_number"] = number.into();
+    form["committed_number"] = (number - 1).into();
+    let past = (number.saturating_sub(8).max(1)..number).map(digest);
+    form["past"] = json!({ "refreshed": names(past) });
     form
 }
 
+/// The same record with tokens that do not expire soon.
 pub(crate) fn record(key: &Key, number: u64) -> Record {
-    made_of(&valid_form(key, number))
-}
-
-pub(crate) fn made_of(form: &Value) -> Record {
-    serde_json::from_value(form.clone()).unwrap()
-}
-
-/// The record with a lease on its token.
-pub(crate) fn leased(record: &Record) -> Record {
-    let mut form = serde_json::to_value(record).unwrap();
-    form["lease"] = json!({
-        "owner": "fedcba9876543210fedcba9876543210", "number": form["next_number"], "digest": record.digest(),
-        "since": ISSUED,
-    });
-    form["next_number"] = (form["next_number"].as_u64().unwrap() + 1).into();
-    made_of(&form)
+    edited(&made_of(&form(key, number)), |form| {
+        for token in ["access", "refresh"] {
+            form["pair"]["lifetime"][token] = json!({ "known": { "total": LONG } });
+        }
+    })
 }
 
 /// The record of an ended session.
 pub(crate) fn ended(record: &Record, state: &Value) -> Record {
-    let mut form = serde_json::to_value(record).unwrap();
-    form["state"] = state.clone();
-    made_of(&form)
-}
-
-pub(crate) async fn entry(store: &PostgresStore, key: &Key) -> Option<(Record, Revision)> {
-    store.load(key).await.unwrap().entry
+    edited(record, |form| form["state"] = state.clone())
 }
 
 /// The access token of the session's current pair, as it is stored.
 pub(crate) const STORED: &str = "SELECT convert_from(pair, 'UTF8')::json->>'access_token' FROM evertoken_pair WHERE state = 'ACTIVE'";
-
-/// A swap that must not be lost.
-pub(crate) async fn put(store: &PostgresStore, seen: Option<Revision>, next: &Record) -> Revision {
-    match store.swap(next.key(), seen, next).await.unwrap() {
-        Swap::Swapped(revision) => revision,
-        Swap::Lost(entry) => panic!("lost to {entry:?}"),
-    }
-}
 
 /// Rotates this number of times, each under a lease. Returns the last revision.
 pub(crate) async fn rotate(store: &PostgresStore, key: &Key, pairs: u64) -> Revision {
@@ -155,16 +132,4 @@ pub(crate) async fn rotate(store: &PostgresStore, key: &Key, pairs: u64) -> Revi
         revision = put(store, Some(revision), &record(key, number)).await;
     }
     revision
-}
-
-/// The error with all its causes, as a program prints it.
-pub(crate) fn told(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    assert!(!text.contains("sesame") && !format!("{error:?}").contains("sesame"));
-    text
 }

@@ -29,15 +29,12 @@ async fn w13_the_database_contains_no_token_and_everything_else_is_readable() {
     for number in 1..=3 {
         assert!(!text.contains(&access_token(number)) && !text.contains(&refresh_token(number)));
     }
-    assert!(
-        text.contains(&digest(3).to_string()) && text.contains("diku"),
-        "{text}"
-    );
+    for part in [&*digest(3).to_string(), "diku"] {
+        assert!(text.contains(part), "{text}");
+    }
     assert_eq!(database.rows("state, jti").last().unwrap(), "ACTIVE|jti-3");
-    assert_eq!(
-        entry(&store, &key()).await,
-        Some((record(&key(), 3), revision))
-    );
+    let held = Some((record(&key(), 3), revision));
+    assert_eq!(entry(&store, &key()).await, held);
     for number in 1..=3 {
         assert_eq!(store.find(&digest(number)).await.unwrap(), Some(key()));
         let plain = database.open().await;

@@ -21,11 +21,8 @@ async fn past_tokens_without_a_row_of_their_own_are_found_too() {
     // A record that another store wrote, or whose rows were lost: none of its four past tokens has a row.
     put(&store, None, &record(&key(), 5)).await;
     for number in 1..=5 {
-        assert_eq!(
-            store.find(&digest(number)).await.unwrap(),
-            Some(key()),
-            "{number}"
-        );
+        let found = store.find(&digest(number)).await.unwrap();
+        assert_eq!(found, Some(key()), "{number}");
     }
     let (_, revision) = entry(&store, &key()).await.unwrap();
     let mut next = form(&key(), 6);
@@ -78,12 +75,7 @@ async fn no_call_reads_the_whole_table() {
         assert!(entry(&store, &key()).await.is_some());
     }
     drop(store);
-    // A connection reports its statistics at its end at the latest.
-    let ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'evertoken' \
-                AND datname = current_database()";
-    while database.sql(ours) != "0" {
-        tokio::task::yield_now().await;
-    }
+    database.until_alone().await;
     assert_eq!(database.sql(scans), before);
 }
 

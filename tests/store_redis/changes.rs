@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::proxy::Proxy;
-use crate::scene::{Other, key, open, put, record, server, until};
+use crate::scene::{Other, entry, key, name, open, put, record, server, told, until};
 use crate::services::Redis;
 
 fn waiter(store: &RedisStore, seen: Option<Revision>) -> JoinHandle<Instant> {
@@ -21,7 +21,7 @@ fn waiter(store: &RedisStore, seen: Option<Revision>) -> JoinHandle<Instant> {
 
 /// The number of subscribers to the session's channel.
 async fn listeners(other: &mut Other) -> i64 {
-    let channel = crate::scene::name(&key());
+    let channel = name(&key());
     let (_, count): (String, i64) = other.does(&["PUBSUB", "NUMSUB", &channel]).await;
     count
 }
@@ -64,8 +64,7 @@ async fn a_change_is_notified_at_once() {
 async fn a_user_without_the_right_to_subscribe_polls() {
     let server = server();
     let user = "ACL SETUSER app on >sesame ~* resetchannels +@all";
-    let user: Vec<_> = user.split(' ').collect();
-    let () = Other::at(&server).await.does(&user).await;
+    Other::at(&server).await.tell(user).await;
     let url = format!("redis://app:sesame@127.0.0.1:{}", server.port());
     let store = RedisStore::connect(&url).await.unwrap();
     let took = heard_after(&store, &server, 20, false).await;
@@ -77,9 +76,9 @@ async fn a_user_without_the_right_to_subscribe_polls() {
 async fn a_user_who_loses_the_right_to_subscribe_polls_more_often() {
     let server = server();
     let mut other = Other::at(&server).await;
-    let user = ["ACL", "SETUSER", "app", "on", ">sesame", "~*", "+@all"];
     let mut permit = async |channels| {
-        let () = other.does(&[user.as_slice(), &[channels]].concat()).await;
+        let user = format!("ACL SETUSER app on >sesame ~* +@all {channels}");
+        other.tell(&user).await;
     };
     permit("allchannels").await;
     let url = format!("redis://app:sesame@127.0.0.1:{}", server.port());
@@ -112,7 +111,7 @@ async fn a_waiter_notices_changes_although_the_connection_is_cut() {
         let waiter = waiter(&store, seen);
         until_listeners(&server, 1).await;
         // In between, there is no subscriber.
-        let _: i64 = other.does(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+        other.tell("CLIENT KILL TYPE pubsub").await;
         seen = Some(put(&store, seen, &record(&key(), number)).await);
         let written = Instant::now();
         took += waiter.await.unwrap().saturating_duration_since(written);
@@ -156,24 +155,12 @@ async fn no_connection_outlives_the_store() {
     let metrics = tokio::runtime::Handle::current().metrics();
     let tasks = metrics.num_alive_tasks();
     let store = open(&server).await.replicas(1, Duration::from_millis(1));
-    let seen = Some(
-        put(
-            &store.clone().replicas(0, Duration::ZERO),
-            None,
-            &record(&key(), 1),
-        )
-        .await,
-    );
-    store
-        .swap(&key(), seen, &record(&key(), 2))
-        .await
-        .unwrap_err();
-    let seen = store
-        .load(&key())
-        .await
-        .unwrap()
-        .entry
-        .map(|(_, revision)| revision);
+    let hasty = store.clone().replicas(0, Duration::ZERO);
+    let seen = put(&hasty, None, &record(&key(), 1)).await;
+    drop(hasty);
+    let swap = store.swap(&key(), Some(seen), &record(&key(), 2)).await;
+    swap.unwrap_err();
+    let seen = entry(&store, &key()).await.map(|(_, revision)| revision);
     let waiting = waiter(&store, seen);
     until_listeners(&server, 1).await;
     assert_eq!(
@@ -187,10 +174,8 @@ async fn no_connection_outlives_the_store() {
     drop(store);
     clone.load(&key()).await.unwrap();
     drop(clone);
-    until("no connection but ours", async || {
-        clients(&mut other).await == 1
-    })
-    .await;
+    let is_alone = async || clients(&mut other).await == 1;
+    until("no connection but ours", is_alone).await;
     until("no task", async || metrics.num_alive_tasks() == tasks).await;
 }
 
@@ -203,9 +188,9 @@ async fn a_silent_connection_is_replaced() {
     let store = RedisStore::connect(&proxy.url()).await.unwrap();
     let seen = put(&store, None, &record(&key(), 1)).await;
     proxy.silence();
-    let error = crate::scene::told(&store.load(&key()).await.unwrap_err());
+    let error = told(&store.load(&key()).await.unwrap_err());
     assert!(error.contains("has not answered in time"), "{error}");
-    let (_, loaded) = crate::scene::entry(&store, &key()).await.unwrap();
+    let (_, loaded) = entry(&store, &key()).await.unwrap();
     assert_eq!(loaded, seen);
 }
 

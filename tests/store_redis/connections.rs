@@ -1,6 +1,5 @@
 //! Connections that come and go, runtimes that end, and TLS.
 
-use std::process::Command;
 use std::time::Duration;
 
 use evertoken::{RedisStore, TokenStore};
@@ -9,8 +8,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::changes::until_listeners;
 use crate::proxy::Proxy;
-use crate::scene::{Other, entry, key, open, put, record, server, told, until, with};
-use crate::services::Redis;
+use crate::records::swapping;
+use crate::scene::{Other, entry, key, open, put, record, server, told, until, waiting, with};
+use crate::services::{Redis, certificate, free_port};
 
 /// Servers and proxies close idle connections. The caller of the first read does not notice.
 #[tokio::test]
@@ -31,14 +31,10 @@ async fn an_idle_connection_that_was_closed_is_not_an_error() {
     let patient = store.replicas(1, Duration::from_millis(1));
     for number in 10..20 {
         proxy.cut();
-        let swap = patient
-            .swap(&key(), Some(seen), &record(&key(), number))
-            .await;
-        let error = told(&swap.unwrap_err());
-        assert!(
-            error.contains("has written, but only 0 of 1 replicas"),
-            "{error}"
-        );
+        let swap = swapping(&patient, seen, record(&key(), number)).await;
+        let error = told(&swap.unwrap().unwrap_err());
+        let reason = "has written, but only 0 of 1 replicas";
+        assert!(error.contains(reason), "{error}");
         seen = entry(&patient, &key()).await.unwrap().1;
     }
 }
@@ -53,11 +49,7 @@ async fn a_swap_is_sent_once() {
     let mut failed = 0;
     for number in 1..200 {
         let next = record(&key(), number);
-        let swap = {
-            let store = store.clone();
-            let next = next.clone();
-            tokio::spawn(async move { store.swap(&key(), Some(seen), &next).await })
-        };
+        let swap = swapping(&store, seen, next.clone());
         for _ in 0..number % 8 {
             tokio::task::yield_now().await;
         }
@@ -81,7 +73,7 @@ async fn a_server_is_reached_by_a_socket_in_another_database_and_by_protocol_3()
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("socket");
     let socket = socket.to_str().unwrap();
-    let server = with(&["--save", "", "--unixsocket", socket]);
+    let server = with(&format!("--unixsocket {socket}"));
     let by_socket = RedisStore::connect(&format!("unix://{socket}?db=3"))
         .await
         .unwrap();
@@ -89,10 +81,7 @@ async fn a_server_is_reached_by_a_socket_in_another_database_and_by_protocol_3()
     let later = RedisStore::connect(&later).await.unwrap();
     let mut seen = None;
     for number in 0..4 {
-        let waiters = [&by_socket, &later].map(|store| {
-            let store = store.clone();
-            tokio::spawn(async move { store.changed(&key(), seen).await })
-        });
+        let waiters = [&by_socket, &later].map(|store| waiting(store, key(), seen));
         let (writer, reader) = match number % 2 {
             0 => (&later, &by_socket),
             _ => (&by_socket, &later),
@@ -109,11 +98,8 @@ async fn a_server_is_reached_by_a_socket_in_another_database_and_by_protocol_3()
 }
 
 fn runtime() -> Runtime {
-    Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap()
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(1).enable_all().build().unwrap()
 }
 
 /// The number of the subscribed connection.
@@ -165,66 +151,33 @@ fn clones_work_in_several_runtimes_and_outlive_their_own() {
     third.block_on(waiter).unwrap();
 }
 
-/// A certificate for this test that no machine trusts.
-fn certified(directory: &std::path::Path) -> Vec<u8> {
-    let arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
-                     -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE \
-                     -keyout key.pem -out cert.pem";
-    let made = Command::new("openssl")
-        .args(arguments.split_ascii_whitespace())
-        .current_dir(directory)
-        .output();
-    let made = made.expect("`openssl` is not installed; `tests/all.sh` installs what is missing");
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
-    );
-    std::fs::read(directory.join("cert.pem")).unwrap()
-}
-
 #[tokio::test]
 async fn tls_is_used_and_an_unknown_certificate_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    let certificate = certified(directory.path());
-    let path = |name: &str| directory.path().join(name).display().to_string();
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let _server = with(&[
-        "--tls-port",
-        &port.to_string(),
-        "--tls-auth-clients",
-        "no",
-        "--tls-cert-file",
-        &path("cert.pem"),
-        "--tls-key-file",
-        &path("key.pem"),
-    ]);
+    let [key_file, certificate] = certificate(directory.path(), "DNS:localhost");
+    let port = free_port();
+    let options = format!(
+        "--tls-port {port} --tls-auth-clients no --tls-cert-file {} --tls-key-file {}",
+        certificate.display(),
+        key_file.display()
+    );
+    let _server = with(&options);
     let url = format!("rediss://localhost:{port}");
 
     let error = told(&RedisStore::connect(&url).await.unwrap_err());
     assert!(error.contains("its certificate is not trusted"), "{error}");
-    let error = told(
-        &RedisStore::connect(&url.replace("rediss", "redis"))
-            .await
-            .unwrap_err(),
-    );
+    let plain = RedisStore::connect(&url.replace("rediss", "redis")).await;
+    let error = told(&plain.unwrap_err());
     assert!(error.contains("the server may want TLS"), "{error}");
 
     let known = TlsCertificates {
         client_tls: None,
-        root_cert: Some(certificate),
+        root_cert: Some(std::fs::read(certificate).unwrap()),
     };
     let client = Client::build_with_tls(url, known).unwrap();
     let store = RedisStore::from_client(client).await.unwrap();
     let seen = Some(put(&store, None, &record(&key(), 1)).await);
-    let waiting = {
-        let store = store.clone();
-        tokio::spawn(async move { store.changed(&key(), seen).await })
-    };
+    let waiting = waiting(&store, key(), seen);
     put(&store, seen, &record(&key(), 2)).await;
     waiting.await.unwrap();
 }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use evertoken::{OnRequest, RedisStore, TokenStore};
+use evertoken::{Error, OnRequest, RedisStore, Token, TokenManager, TokenStore};
+use tokio::task::JoinHandle;
 
 use crate::proxy::Proxy;
-use crate::scene::{Other, entry, key, open, put, record, server, told, until, with};
+use crate::records::swapping;
+use crate::scene::{Other, entry, key, name, open, put, record, server, told, until, with};
 use crate::services::Redis;
 use crate::world::{MILLI, World};
 
@@ -20,7 +22,18 @@ struct Pair {
 
 /// A server that sends everything to a replica at once, without waiting for further replicas.
 fn replicated() -> Redis {
-    with(&["--save", "", "--repl-diskless-sync-delay", "0"])
+    with("--repl-diskless-sync-delay 0")
+}
+
+/// Waits until the state of the server's replication contains this text.
+async fn shows(server: &mut Other, text: &str) {
+    let is_shown = async || {
+        server
+            .does::<String>(&["INFO", "replication"])
+            .await
+            .contains(text)
+    };
+    until(text, is_shown).await;
 }
 
 impl Pair {
@@ -42,14 +55,10 @@ impl Pair {
         let () = one
             .does(&["REPLICAOF", "127.0.0.1", &other.port().to_string()])
             .await;
-        until("a replica in step", async || {
-            let info: String = one.does(&["INFO", "replication"]).await;
-            info.contains("master_link_status:up")
-        })
-        .await;
+        shows(&mut one, "master_link_status:up").await;
         let mut other = Other::at(other).await;
         until("all is told", async || {
-            let () = other.does(&["SET", "told", "all"]).await;
+            other.tell("SET told all").await;
             other.does::<u32>(&["WAIT", "1", "100"]).await == 1
         })
         .await;
@@ -61,24 +70,20 @@ impl Pair {
 
     /// Cuts the replica off: it receives nothing from now on.
     async fn part(&self) {
-        let () = Other::at(&self.replica)
+        Other::at(&self.replica)
             .await
-            .does(&["REPLICAOF", "NO", "ONE"])
+            .tell("REPLICAOF NO ONE")
             .await;
         let mut primary = Other::at(&self.primary).await;
-        until("a primary on its own", async || {
-            let info: String = primary.does(&["INFO", "replication"]).await;
-            info.contains("connected_slaves:0")
-        })
-        .await;
+        shows(&mut primary, "connected_slaves:0").await;
     }
 
     /// The primary dies, and the replica takes over.
     async fn fail_over(&mut self) {
         self.primary.kill();
-        let () = Other::at(&self.replica)
+        Other::at(&self.replica)
             .await
-            .does(&["REPLICAOF", "NO", "ONE"])
+            .tell("REPLICAOF NO ONE")
             .await;
         self.proxy.lead_to(self.replica.port());
         std::mem::swap(&mut self.primary, &mut self.replica);
@@ -106,11 +111,10 @@ async fn a_swap_that_too_few_replicas_acknowledge_is_an_error_and_written() {
     let (held, second) = entry(&store, &key()).await.unwrap();
     assert_eq!(held, record(&key(), 2));
     // A lost swap is an answer: nothing was written that a replica had to acknowledge.
-    let lost = store
-        .swap(&key(), Some(first), &record(&key(), 3))
-        .await
-        .unwrap();
-    assert!(matches!(lost, evertoken::store::Swap::Lost(Some((_, held))) if held == second));
+    let lost = store.swap(&key(), Some(first), &record(&key(), 3)).await;
+    assert!(
+        matches!(lost.unwrap(), evertoken::store::Swap::Lost(Some((_, held))) if held == second)
+    );
     pair.follow(&pair.replica, &pair.primary).await;
     put(&store, Some(second), &record(&key(), 3)).await;
 }
@@ -122,12 +126,9 @@ async fn other_calls_do_not_wait_for_the_replicas() {
     let store = open(&server).await;
     let seen = put(&store, None, &record(&key(), 1)).await;
     let patient = store.clone().replicas(1, Duration::from_secs(20));
-    let swap =
-        tokio::spawn(async move { patient.swap(&key(), Some(seen), &record(&key(), 2)).await });
-    until("it is written", async || {
-        entry(&store, &key()).await.unwrap().1 != seen
-    })
-    .await;
+    let swap = swapping(&patient, seen, record(&key(), 2));
+    let is_written = async || entry(&store, &key()).await.unwrap().1 != seen;
+    until("it is written", is_written).await;
     assert!(!swap.is_finished());
     swap.abort();
 }
@@ -168,10 +169,8 @@ async fn the_holder_of_a_pair_that_a_failover_lost_writes_it_again() {
     let node = world.node(&store).await;
     pair.follow(&pair.replica, &pair.primary).await;
     pair.part().await;
-    until("a rotation", async || {
-        node.status().pair_id.is_some_and(|held| held.version == 2)
-    })
-    .await;
+    let has_rotated = async || node.status().pair_id.is_some_and(|held| held.version == 2);
+    until("a rotation", has_rotated).await;
     let caller = world.caller(&node);
     pair.fail_over().await;
     let held = async || entry(&store, node.key()).await.unwrap().0.pair_id().version;
@@ -182,6 +181,11 @@ async fn the_holder_of_a_pair_that_a_failover_lost_writes_it_again() {
     assert_eq!(world.server.exchanges(), world.server.rotations());
 }
 
+fn call(node: &TokenManager) -> JoinHandle<Result<Token, Error>> {
+    let node = node.clone();
+    tokio::spawn(async move { node.token().await })
+}
+
 /// One instance has sent a token under a lease that the failover lost, and another instance finds no lease.
 async fn two_who_may_spend(store: impl Fn(RedisStore) -> RedisStore) -> World {
     let mut pair = Pair::start().await;
@@ -190,11 +194,8 @@ async fn two_who_may_spend(store: impl Fn(RedisStore) -> RedisStore) -> World {
     for _ in 0..2 {
         let store = store(pair.store().await);
         nodes.push(loop {
-            let node = world
-                .builder(&store)
-                .strategy(OnRequest::default())
-                .build()
-                .unwrap();
+            let node = world.builder(&store).strategy(OnRequest::default());
+            let node = node.build().unwrap();
             if node.token().await.is_ok() {
                 break node;
             }
@@ -205,27 +206,19 @@ async fn two_who_may_spend(store: impl Fn(RedisStore) -> RedisStore) -> World {
     tokio::time::sleep(TTL).await;
     let hold = world.server.hold();
     let [one, other] = [&nodes[0], &nodes[1]];
-    let first = {
-        let one = one.clone();
-        tokio::spawn(async move { one.token().await })
-    };
+    let first = call(one);
+    let name = name(one.key());
     let leased = async || {
-        let record = Other::at(&pair.primary).await;
-        let mut record = record;
-        let record: Vec<u8> = record
-            .does(&["HGET", &crate::scene::name(one.key()), "lease"])
-            .await;
-        String::from_utf8(record).unwrap().contains("\"number\":1")
+        let mut primary = Other::at(&pair.primary).await;
+        let lease: String = primary.does(&["HGET", &name, "lease"]).await;
+        lease.contains("\"number\":1")
     };
     until("one leases", leased).await;
     // Time enough to send.
     tokio::time::sleep(300 * MILLI).await;
     pair.fail_over().await;
     pair.restore().await;
-    let second = {
-        let other = other.clone();
-        tokio::spawn(async move { other.token().await })
-    };
+    let second = call(other);
     until("somebody sends", async || world.server.exchanges() >= 1).await;
     tokio::time::sleep(500 * MILLI).await;
     drop(hold);
@@ -254,27 +247,16 @@ async fn with_wait_instances_continue_through_failovers() {
     let world = World::new(TTL);
     let mut nodes = Vec::new();
     for _ in 0..3 {
-        nodes.push(
-            world
-                .node(&pair.store().await.replicas(1, 500 * MILLI))
-                .await,
-        );
+        let store = pair.store().await.replicas(1, 500 * MILLI);
+        nodes.push(world.node(&store).await);
     }
     let callers: Vec<_> = nodes.iter().map(|node| world.caller(node)).collect();
     for _ in 0..3 {
-        let rotated = world.server.rotations();
-        until("two rotations", async || {
-            world.server.rotations() >= rotated + 2
-        })
-        .await;
+        world.rotates(2).await;
         pair.fail_over().await;
         pair.restore().await;
     }
-    let rotated = world.server.rotations();
-    until("a rotation after the last", async || {
-        world.server.rotations() > rotated
-    })
-    .await;
+    world.rotates(1).await;
     for caller in callers {
         assert!(caller.served().await > 0);
     }

@@ -6,7 +6,8 @@ use evertoken::protocol::Record;
 use evertoken::store::{Revision, StoreTime, Swap};
 use evertoken::{RedisStore, TokenStore};
 
-use crate::keys::{expires_in, keys};
+use crate::keys::{assert_expires, keys};
+use crate::records::edited;
 use crate::scene::{
     Other, access_digest, digest, entry, key, lasting, leased, name, open, put, record, server,
     told, with_past,
@@ -23,16 +24,18 @@ fn access(number: u64) -> String {
     format!("evertoken:access:{}", access_digest(number))
 }
 
+/// The record with the last eight past tokens.
+fn rotated(number: u64) -> Record {
+    let past = number.saturating_sub(8).max(1)..number;
+    with_past(&record(&key(), number), "refreshed", past)
+}
+
 /// Each pair replaces the one before under a lease, and the record notes the old token as past.
 async fn rotate(store: &RedisStore, pairs: u64) -> Revision {
     let mut seen = put(store, None, &record(&key(), 1)).await;
     for number in 2..=pairs {
-        let past = number.saturating_sub(8).max(1)..number;
-        let last = number.saturating_sub(9).max(1)..number - 1;
-        let before = with_past(&record(&key(), number - 1), "refreshed", last);
-        seen = put(store, Some(seen), &leased(&before)).await;
-        let next = with_past(&record(&key(), number), "refreshed", past);
-        seen = put(store, Some(seen), &next).await;
+        seen = put(store, Some(seen), &leased(&rotated(number - 1))).await;
+        seen = put(store, Some(seen), &rotated(number)).await;
     }
     seen
 }
@@ -42,19 +45,13 @@ async fn entries_of_the_index_expire_with_their_tokens() {
     let server = server();
     let store = open(&server).await;
     let now = store.load(&key()).await.unwrap().now;
-    let is_for = async |name: String, expected: u64| {
-        let left = u64::try_from(expires_in(&server, &name).await).expect("it expires");
-        assert!(
-            (expected - 60_000..=expected + 1_000).contains(&left),
-            "{name}: {left}"
-        );
-    };
+    let is_for = async |name: String, expected| assert_expires(&server, &name, expected).await;
 
     // The expiry of this token is unknown.
     let mut seen = put(&store, None, &record(&key(), 1)).await;
     is_for(index(1), 365 * DAY).await;
     is_for(access(1), 30 * DAY).await;
-    let in_a_day = lasting(&key(), 2, Some(now.after(Duration::from_millis(DAY))));
+    let in_a_day = lasting(&key(), 2, now.after(Duration::from_millis(DAY)));
     seen = put(&store, Some(seen), &in_a_day).await;
     is_for(index(2), 8 * DAY).await;
     is_for(access(2), DAY + HOUR).await;
@@ -62,7 +59,7 @@ async fn entries_of_the_index_expire_with_their_tokens() {
     // A token that leaves the record: at most two days, 256 lifetimes (of ten minutes: 42 hours and 40 minutes), at
     // least an hour.
     let leaves = |next: &Record, first| with_past(next, "refreshed", first..first + 8);
-    let in_ten_minutes = Some(now.after(Duration::from_secs(600)));
+    let in_ten_minutes = now.after(Duration::from_secs(600));
     for (next, first, expected) in [
         (record(&key(), 3), 30, 2 * DAY),
         (lasting(&key(), 4, in_ten_minutes), 40, 256 * 600_000),
@@ -71,11 +68,12 @@ async fn entries_of_the_index_expire_with_their_tokens() {
         is_for(index(first), expected).await;
         is_for(index(first + 1), expected).await;
     }
-    let mut form = serde_json::to_value(leaves(&record(&key(), 5), 50)).unwrap();
+    let leaving = leaves(&record(&key(), 5), 50);
     let in_two_hours = now.after(Duration::from_secs(2 * 3_600));
     for (until, expected) in [(in_two_hours, 2 * HOUR), (StoreTime::from_millis(1), HOUR)] {
-        form["past"]["until"] = until.as_millis().into();
-        let next = serde_json::from_value(form.clone()).unwrap();
+        let next = edited(&leaving, |form| {
+            form["past"]["until"] = until.as_millis().into()
+        });
         seen = put(&store, Some(seen), &next).await;
         is_for(index(50), expected).await;
     }
@@ -117,10 +115,8 @@ async fn the_tokens_of_a_lost_swap_are_not_found() {
             assert!(matches!(swap, Swap::Lost(Some(_))));
         }
     }
-    assert!(
-        keys(&server).await.contains(&index(91)),
-        "it was entered before"
-    );
+    let is_entered = keys(&server).await.contains(&index(91));
+    assert!(is_entered, "it was entered before");
     for number in 91..=99 {
         assert_eq!(store.find(&digest(number)).await.unwrap(), None, "{number}");
         let found = store.find_by_access(&access_digest(number)).await.unwrap();
@@ -138,16 +134,10 @@ async fn a_late_swap_does_not_unmark_a_past_token() {
     let late = record(&key(), 2);
     let swap = store.swap(&key(), None, &late).await.unwrap();
     assert!(matches!(swap, Swap::Lost(Some(_))));
-    let (_, seen) = entry(&store, &key()).await.unwrap();
-    let mut seen = seen;
+    let (_, mut seen) = entry(&store, &key()).await.unwrap();
     for number in 5..=20 {
         assert_eq!(store.find(&digest(2)).await.unwrap(), Some(key()));
-        let next = with_past(
-            &record(&key(), number),
-            "refreshed",
-            number.saturating_sub(8).max(1)..number,
-        );
-        seen = put(&store, Some(seen), &next).await;
+        seen = put(&store, Some(seen), &rotated(number)).await;
     }
     assert_eq!(store.find(&digest(2)).await.unwrap(), Some(key()));
 }
@@ -163,11 +153,8 @@ async fn seeds_and_tokens_of_new_sign_ins_are_confirmed_by_the_record() {
         seen = put(&store, Some(seen), &next).await;
         assert_eq!(store.find(&digest(number - 1)).await.unwrap(), Some(key()));
     }
-    assert_eq!(
-        store.find(&digest(1)).await.unwrap(),
-        None,
-        "it was forgotten"
-    );
+    let found = store.find(&digest(1)).await.unwrap();
+    assert_eq!(found, None, "it was forgotten");
     // An entry that has expired is written again.
     let () = Other::at(&server).await.does(&["DEL", &index(2)]).await;
     let next = with_past(&record(&key(), 4), "replaced", [2]);
@@ -202,7 +189,7 @@ async fn an_entry_of_the_index_needs_the_records_confirmation() {
     };
     for (is_access, entry) in [(false, index(1)), (true, access(1))] {
         let right = key().digest().to_string();
-        let () = other.does(&["SET", &entry, &right]).await;
+        other.tell(&format!("SET {entry} {right}")).await;
         assert_eq!(found(is_access).await.unwrap(), Some(key()));
 
         // A copy under another name does not belong to a session, and an entry without a record does not lead to one.
@@ -219,18 +206,15 @@ async fn an_entry_of_the_index_needs_the_records_confirmation() {
         }
 
         // "Not found" would be a guess.
-        for (value, what) in [
-            (session.as_str(), name(&elsewhere)),
-            ("foreign", entry.clone()),
-        ] {
-            let () = other.does(&["SET", &entry, value]).await;
+        for (value, what) in [(&*session, name(&elsewhere)), ("foreign", entry.clone())] {
+            other.tell(&format!("SET {entry} {value}")).await;
             let () = other
                 .does(&["HSET", &name(&elsewhere), "record", "foreign"])
                 .await;
             let error = told(&found(is_access).await.unwrap_err());
             assert!(error.contains(&format!("`{what}`")), "{error}");
         }
-        let () = other.does(&["DEL", &entry]).await;
+        other.tell(&format!("DEL {entry}")).await;
         assert_eq!(found(is_access).await.unwrap(), None);
     }
 }

@@ -23,8 +23,16 @@ pub(crate) async fn keys(server: &Redis) -> Vec<String> {
 }
 
 /// The expiry in milliseconds from now; negative: none.
-pub(crate) async fn expires_in(server: &Redis, name: &str) -> i64 {
+async fn expires_in(server: &Redis, name: &str) -> i64 {
     Other::at(server).await.does(&["PTTL", name]).await
+}
+
+/// Checks that the key expires in about this number of milliseconds.
+pub(crate) async fn assert_expires(server: &Redis, name: &str, expected: u64) {
+    let left = expires_in(server, name).await;
+    let left = u64::try_from(left).expect("it expires");
+    let is_about = expected - 60_000..=expected + 1_000;
+    assert!(is_about.contains(&left), "{name}: {left}");
 }
 
 /// All commands that the server receives from now on.
@@ -47,8 +55,7 @@ pub(crate) async fn monitored(server: &Redis) -> JoinHandle<String> {
 
 /// The commands that the monitor has seen.
 pub(crate) async fn told_until_now(server: &Redis, monitor: JoinHandle<String>) -> String {
-    let mut other = Other::at(server).await;
-    let () = other.does(&["PUBLISH", "end", "the-end"]).await;
+    Other::at(server).await.tell("PUBLISH end the-end").await;
     monitor.await.unwrap()
 }
 
@@ -91,11 +98,8 @@ async fn seen_by_the_server(store: &RedisStore, server: &Redis) -> [String; 3] {
     let (monitored, published) = (monitored(server).await, published(server).await);
     lives(store, &key()).await;
     let keys = keys(server).await.join("\n");
-    let () = Other::at(server)
-        .await
-        .does(&["PUBLISH", "end", "the-end"])
-        .await;
-    [keys, published.await.unwrap(), monitored.await.unwrap()]
+    let monitored = told_until_now(server, monitored).await;
+    [keys, published.await.unwrap(), monitored]
 }
 
 #[tokio::test]
@@ -107,10 +111,8 @@ async fn n3_keys_channels_and_messages_contain_no_token() {
     assert!(!keys.contains("sesame") && !published.contains("sesame"));
     // The value of a plain record contains the tokens.
     for line in monitored.lines().filter(|line| line.contains("sesame")) {
-        assert!(
-            line.contains(r#""EVAL"#) || line.contains(r#""HSET""#),
-            "{line}"
-        );
+        let writes = line.contains(r#""EVAL"#) || line.contains(r#""HSET""#);
+        assert!(writes, "{line}");
     }
 }
 
@@ -154,37 +156,30 @@ async fn a_record_expires_a_week_after_its_tokens_or_never_if_that_is_unknown() 
     let now = store.load(&key()).await.unwrap().now;
     let in_an_hour = now.after(Duration::from_secs(3_600));
     let name = name(&key());
-    let is_about = |left: i64, expected: u64| {
-        let left = u64::try_from(left).expect("it expires");
-        assert!(
-            (expected - 60_000..=expected + 1_000).contains(&left),
-            "{left}"
-        );
-    };
+    let is_for = async |expected| assert_expires(&server, &name, expected).await;
 
-    let mut seen = put(&store, None, &lasting(&key(), 1, Some(in_an_hour))).await;
-    is_about(expires_in(&server, &name).await, 7 * DAY + 3_600_000);
+    let mut seen = put(&store, None, &lasting(&key(), 1, in_an_hour)).await;
+    is_for(7 * DAY + 3_600_000).await;
     seen = put(&store, Some(seen), &record(&key(), 2)).await;
     assert_eq!(expires_in(&server, &name).await, -1);
-    seen = put(&store, Some(seen), &lasting(&key(), 3, Some(in_an_hour))).await;
-    is_about(expires_in(&server, &name).await, 7 * DAY + 3_600_000);
+    seen = put(&store, Some(seen), &lasting(&key(), 3, in_an_hour)).await;
+    is_for(7 * DAY + 3_600_000).await;
     // An instance writes the record, so the record is in use, whatever its expiry.
     let long_ago = StoreTime::from_millis(1_600_000_000_000);
-    seen = put(&store, Some(seen), &lasting(&key(), 4, Some(long_ago))).await;
-    is_about(expires_in(&server, &name).await, 7 * DAY);
+    seen = put(&store, Some(seen), &lasting(&key(), 4, long_ago)).await;
+    is_for(7 * DAY).await;
     // A lease leaves the expiry as it is, and restores it where it was lost.
     let left = expires_in(&server, &name).await;
-    seen = put(
-        &store,
-        Some(seen),
-        &leased(&lasting(&key(), 4, Some(in_an_hour))),
-    )
-    .await;
-    is_about(expires_in(&server, &name).await, 7 * DAY + 3_600_000);
+    let lease = leased(&lasting(&key(), 4, in_an_hour));
+    seen = put(&store, Some(seen), &lease).await;
+    is_for(7 * DAY + 3_600_000).await;
     assert!(left < expires_in(&server, &name).await);
-    let () = Other::at(&server).await.does(&["PERSIST", &name]).await;
-    seen = put(&store, Some(seen), &lasting(&key(), 4, Some(in_an_hour))).await;
-    is_about(expires_in(&server, &name).await, 7 * DAY + 3_600_000);
+    Other::at(&server)
+        .await
+        .tell(&format!("PERSIST {name}"))
+        .await;
+    seen = put(&store, Some(seen), &lasting(&key(), 4, in_an_hour)).await;
+    is_for(7 * DAY + 3_600_000).await;
     assert_eq!(entry(&store, &key()).await.unwrap().1, seen);
 }
 
@@ -198,7 +193,7 @@ async fn a_revision_does_not_repeat_after_a_deletion() {
         let revision = put(&store, None, &record(&key(), number)).await.number();
         assert!(revision > last, "{revision} after {last}");
         last = revision;
-        let () = Other::at(&server).await.does(&["FLUSHALL"]).await;
+        Other::at(&server).await.tell("FLUSHALL").await;
     }
 }
 
@@ -223,11 +218,9 @@ async fn a_revision_follows_one_that_is_ahead_of_the_clock() {
 
 #[tokio::test]
 async fn a_cluster_of_one_node_runs_everything() {
-    let server = with(&["--save", "", "--cluster-enabled", "yes"]);
+    let server = with("--cluster-enabled yes");
     let mut other = Other::at(&server).await;
-    let () = other
-        .does(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"])
-        .await;
+    other.tell("CLUSTER ADDSLOTSRANGE 0 16383").await;
     let state = async |other: &mut Other| other.does::<String>(&["CLUSTER", "INFO"]).await;
     while !state(&mut other).await.contains("cluster_state:ok") {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -238,14 +231,7 @@ async fn a_cluster_of_one_node_runs_everything() {
 
 #[tokio::test]
 async fn a_node_of_a_cluster_without_the_session_is_reported() {
-    let server = with(&[
-        "--save",
-        "",
-        "--cluster-enabled",
-        "yes",
-        "--cluster-require-full-coverage",
-        "no",
-    ]);
+    let server = with("--cluster-enabled yes --cluster-require-full-coverage no");
     let store = open(&server).await;
     let error = told(&store.load(&key()).await.unwrap_err());
     assert!(error.contains("its cluster does not serve"), "{error}");

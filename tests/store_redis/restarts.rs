@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use evertoken::{Event, TokenStore};
 
-use crate::scene::{open, server, until, with};
+use crate::scene::{open, server, until};
 use crate::services::Redis;
 use crate::world::{MILLI, World, told};
 
@@ -14,19 +14,13 @@ const TTL: Duration = Duration::from_secs(3);
 async fn kills(server: &mut Redis, world: &World, times: u64) {
     for kill in 0..times {
         // At another moment of a rotation each time.
-        let rotated = world.server.rotations();
-        let what = "a rotation between two kills";
-        until(what, async || world.server.rotations() > rotated).await;
+        world.rotates(1).await;
         tokio::time::sleep(u32::try_from(kill % 7).unwrap() * 97 * MILLI).await;
         server.kill();
         tokio::time::sleep(400 * MILLI).await;
         server.restart().unwrap();
     }
-    let rotated = world.server.rotations();
-    until("a rotation after the last kill", async || {
-        world.server.rotations() > rotated
-    })
-    .await;
+    world.rotates(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,24 +74,20 @@ async fn the_instance_that_holds_the_pair_restores_it_on_a_server_that_lost_ever
 /// A manager that is built while the server is away reports that at once, and its callers wait for the server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_server_is_reported_and_waited_for() {
-    let mut server = with(&["--save", ""]);
+    let mut server = server();
     let world = World::new(TTL);
     let store = open(&server).await;
     server.kill();
     let node = world.builder(&store).build().unwrap();
     let mut events = node.subscribe();
-    let caller = tokio::spawn({
-        let node = node.clone();
-        async move { node.token().await }
-    });
+    let waiter = node.clone();
+    let caller = tokio::spawn(async move { waiter.token().await });
     let Some(Event::Failed { error, .. }) = events.recv().await else {
         panic!("the store answers");
     };
-    assert!(error.is_retryable(), "{error:?}");
-    assert!(
-        format!("{error:?}").contains("nothing listens at this address"),
-        "{error:?}"
-    );
+    let shown = format!("{error:?}");
+    assert!(error.is_retryable(), "{shown}");
+    assert!(shown.contains("nothing listens at this address"), "{shown}");
     assert!(!caller.is_finished());
     server.restart().unwrap();
     caller.await.unwrap().unwrap();

@@ -2,69 +2,48 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use evertoken::protocol::{Digest, Record};
-use evertoken::store::{Revision, StoreTime, Swap};
-use evertoken::{Key, RedisStore, StoreError, TokenStore};
+use evertoken::store::StoreTime;
+use evertoken::{Key, RedisStore};
 use redis::aio::MultiplexedConnection;
 use redis::{Client, FromRedisValue, ToRedisArgs};
 use serde_json::json;
 
+use crate::records::{edited, form, made_of, names};
+pub(crate) use crate::records::{entry, key, leased, put, told, waiting};
 use crate::services::Redis;
 
 /// A server for this test alone, or a failure that names what to install.
 pub(crate) fn server() -> Redis {
-    with(&["--save", "", "--appendonly", "no"])
+    with("--appendonly no")
 }
 
-pub(crate) fn with(options: &[&str]) -> Redis {
-    Redis::start_with(options).unwrap_or_else(|missing| panic!("{missing}"))
+/// A server with these options, separated by spaces, that saves nothing on its own.
+pub(crate) fn with(options: &str) -> Redis {
+    let options: Vec<_> = ["--save", ""]
+        .into_iter()
+        .chain(options.split(' '))
+        .collect();
+    Redis::start_with(&options).unwrap_or_else(|missing| panic!("{missing}"))
 }
 
 pub(crate) async fn open(server: &Redis) -> RedisStore {
     RedisStore::connect(&server.url()).await.unwrap()
 }
 
-pub(crate) fn key() -> Key {
-    Key::new("https://id.example.org/token", "importer").tenant("diku")
-}
-
 /// A record of a key. Its tokens contain the number.
 pub(crate) fn record(key: &Key, number: u64) -> Record {
-    lasting(key, number, None)
+    made_of(&form(key, number))
 }
 
 /// The same record, with this expiry of its tokens.
-pub(crate) fn lasting(key: &Key, number: u64, until: Option<StoreTime>) -> Record {
-    let issued = until.unwrap_or_default().before(Duration::from_secs(600));
+pub(crate) fn lasting(key: &Key, number: u64, until: StoreTime) -> Record {
+    let issued_at = until.before(Duration::from_secs(600)).as_millis();
     let known = json!({ "known": { "total": 600_000 } });
-    let lifetime = match until {
-        Some(_) => json!({ "access": known, "refresh": known }),
-        None => json!({}),
-    };
-    let form = json!({
-        "format": 3, "key": key, "family": "0123456789abcdef0123456789abcdef", "version": number,
-        "pair": {
-            "issued_at": issued.as_millis(),
-            "access_token": format!("access-sesame-{number}"),
-            "refresh_token": format!("refresh-sesame-{number}"),
-            "lifetime": lifetime,
-        },
-        "state": { "is": "active" }, "lease": null,
-        "next_number": 1, "committed_number": 0, "past": {},
-    });
-    serde_json::from_value(form).unwrap()
-}
-
-/// The record with a lease on its token.
-pub(crate) fn leased(record: &Record) -> Record {
-    let mut form = serde_json::to_value(record).unwrap();
-    form["lease"] = json!({
-        "owner": "fedcba9876543210fedcba9876543210", "number": 1, "digest": record.digest(), "since": 0,
-    });
-    form["next_number"] = 2.into();
-    serde_json::from_value(form).unwrap()
+    edited(&record(key, number), |form| {
+        form["pair"]["issued_at"] = issued_at.into();
+        form["pair"]["lifetime"] = json!({ "access": known, "refresh": known });
+    })
 }
 
 /// The record with these past tokens in this list, by the numbers of their records.
@@ -73,11 +52,8 @@ pub(crate) fn with_past(
     list: &str,
     numbers: impl IntoIterator<Item = u64>,
 ) -> Record {
-    let mut form = serde_json::to_value(record).unwrap();
-    let digests = numbers.into_iter().map(digest);
-    let bytes: Vec<_> = digests.flat_map(|digest| *digest.as_bytes()).collect();
-    form["past"][list] = BASE64_URL_SAFE_NO_PAD.encode(bytes).into();
-    serde_json::from_value(form).unwrap()
+    let past = names(numbers.into_iter().map(digest));
+    edited(record, |form| form["past"][list] = past.into())
 }
 
 /// The digest of the refresh token of the record with this number.
@@ -95,30 +71,6 @@ pub(crate) fn name(key: &Key) -> String {
     format!("evertoken:{{{}}}", key.digest())
 }
 
-pub(crate) async fn entry(store: &RedisStore, key: &Key) -> Option<(Record, Revision)> {
-    store.load(key).await.unwrap().entry
-}
-
-/// A swap that must not be lost.
-pub(crate) async fn put(store: &RedisStore, seen: Option<Revision>, next: &Record) -> Revision {
-    match store.swap(next.key(), seen, next).await.unwrap() {
-        Swap::Swapped(revision) => revision,
-        Swap::Lost(entry) => panic!("lost to {entry:?}"),
-    }
-}
-
-/// The error with all its causes, as a program prints it.
-pub(crate) fn told(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    assert!(!text.contains("sesame") && !format!("{error:?}").contains("sesame"));
-    text
-}
-
 /// Another client of the server.
 pub(crate) struct Other(MultiplexedConnection);
 
@@ -133,6 +85,11 @@ impl Other {
         let mut call = redis::Cmd::new();
         call.arg(command);
         call.query_async(&mut self.0).await.unwrap()
+    }
+
+    /// Sends a command whose parts are separated by spaces.
+    pub(crate) async fn tell(&mut self, command: &str) {
+        let () = self.does(&command.split(' ').collect::<Vec<_>>()).await;
     }
 }
 

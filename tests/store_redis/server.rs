@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use evertoken::testing::AuthorizationServer;
-use evertoken::{Error, Event, RedisStore, StoreError, TokenManager, TokenStore};
+use evertoken::{RedisStore, TokenStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use crate::proxy::Proxy;
+use crate::records::told_in_two_seconds;
 use crate::scene::{Other, entry, key, name, open, put, record, server, told, with};
+use crate::services::free_port;
 
 /// The error of connecting.
 async fn refused(url: &str) -> String {
@@ -52,19 +53,15 @@ async fn every_policy_that_evicts_is_refused() {
         "volatile-random",
         "volatile-ttl",
     ] {
-        let () = other
-            .does(&["CONFIG", "SET", "maxmemory-policy", policy])
+        other
+            .tell(&format!("CONFIG SET maxmemory-policy {policy}"))
             .await;
         let error = refused(&server.url()).await;
-        assert!(
-            error.contains(&format!("because its `maxmemory-policy` is {policy}")),
-            "{error}"
-        );
+        let reason = format!("because its `maxmemory-policy` is {policy}");
+        assert!(error.contains(&reason), "{error}");
         assert!(error.contains("`maxmemory-policy noeviction`"), "{error}");
     }
-    let () = other
-        .does(&["CONFIG", "SET", "maxmemory-policy", "noeviction"])
-        .await;
+    other.tell("CONFIG SET maxmemory-policy noeviction").await;
     open(&server).await;
 }
 
@@ -75,15 +72,11 @@ async fn a_server_is_checked_at_every_connection() {
     let store = open(&server).await;
     put(&store, None, &record(&key(), 1)).await;
     let mut other = Other::at(&server).await;
-    let () = other
-        .does(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"])
-        .await;
-    let () = other.does(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    other.tell("CONFIG SET maxmemory-policy allkeys-lru").await;
+    other.tell("CLIENT KILL TYPE normal").await;
     let error = told(&store.load(&key()).await.unwrap_err());
     assert!(error.contains("allkeys-lru"), "{error}");
-    let () = other
-        .does(&["CONFIG", "SET", "maxmemory-policy", "noeviction"])
-        .await;
+    other.tell("CONFIG SET maxmemory-policy noeviction").await;
     assert!(entry(&store, &key()).await.is_some());
 }
 
@@ -94,7 +87,7 @@ async fn a_replica_is_refused_and_a_demoted_primary_is_disconnected_from() {
     let revision = put(&store, None, &record(&key(), 1)).await;
     let mut other = Other::at(&was_primary).await;
     let port = primary.port().to_string();
-    let () = other.does(&["REPLICAOF", "127.0.0.1", &port]).await;
+    other.tell(&format!("REPLICAOF 127.0.0.1 {port}")).await;
     let error = refused(&was_primary.url()).await;
     assert!(error.contains("is a replica"), "{error}");
     let swap = store.swap(&key(), Some(revision), &record(&key(), 2)).await;
@@ -103,13 +96,13 @@ async fn a_replica_is_refused_and_a_demoted_primary_is_disconnected_from() {
     // The connection with that error is not used again.
     let error = told(&store.load(&key()).await.unwrap_err());
     assert!(error.contains("is a replica"), "{error}");
-    let () = other.does(&["REPLICAOF", "NO", "ONE"]).await;
+    other.tell("REPLICAOF NO ONE").await;
     store.load(&key()).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_missing_or_wrong_password_is_reported_and_never_shown() {
-    let server = with(&["--save", "", "--requirepass", "open-sesame"]);
+    let server = with("--requirepass open-sesame");
     let address = format!("127.0.0.1:{}", server.port());
     let error = refused(&format!("redis://{address}")).await;
     assert!(error.contains("it wants a password"), "{error}");
@@ -168,10 +161,7 @@ async fn a_server_that_is_not_a_redis_is_reported() {
         "{error}"
     );
 
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
-    let error = refused(&at(port)).await;
+    let error = refused(&at(free_port())).await;
     assert!(error.contains("nothing listens at this address"), "{error}");
 }
 
@@ -195,23 +185,7 @@ async fn a_manager_gets_the_reason_of_a_failure_however_short_its_timeout() {
             false => proxy.silence(),
             true => proxy.lead_to(answering(&[]).await),
         }
-        let issuer = AuthorizationServer::builder().build();
-        let tokens = TokenManager::builder(issuer.endpoint())
-            .store(store)
-            .store_timeout(Duration::from_secs(2))
-            .seed(issuer.issue())
-            .build()
-            .unwrap();
-        let mut events = tokens.subscribe();
-        assert!(matches!(tokens.try_token(), Err(Error::Pending)));
-        let failed = events.recv().await;
-        let Some(Event::Failed { error, .. }) = failed else {
-            panic!("the store answers: {failed:?}");
-        };
-        let Error::Store { source, .. } = error else {
-            panic!("{error:?}");
-        };
-        let error = told(&source);
+        let error = told_in_two_seconds(store).await;
         assert!(error.contains("it has not answered in time"), "{error}");
     }
 }
@@ -231,11 +205,8 @@ async fn many_calls_to_a_silent_server_wait_no_longer_than_one() {
     for asking in asking.collect::<Vec<_>>() {
         asking.await.unwrap().unwrap_err();
     }
-    assert!(
-        began.elapsed() < Duration::from_secs(12),
-        "{:?}",
-        began.elapsed()
-    );
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(12), "{took:?}");
     proxy.lead_to(server.port());
     store.load(&key()).await.unwrap();
 }
@@ -247,24 +218,20 @@ async fn a_user_needs_few_rights_and_a_missing_right_is_reported() {
     let allowed = "+info +eval +evalsha +hget +hmget +hset +exists +persist +pexpireat +pttl +time +get +set \
                    +publish +subscribe +unsubscribe +ping +wait";
     let command = format!("ACL SETUSER app on >sesame ~evertoken:* &evertoken:* {allowed}");
-    let () = other.does(&command.split(' ').collect::<Vec<_>>()).await;
+    other.tell(&command).await;
     let url = format!("redis://app:sesame@127.0.0.1:{}", server.port());
     let store = RedisStore::connect(&url).await.unwrap();
     let revision = put(&store, None, &record(&key(), 1)).await;
     let found = store.find(&record(&key(), 1).digest()).await.unwrap();
     assert_eq!(found, Some(key()));
 
-    let () = other
-        .does(&["ACL", "SETUSER", "app", "-evalsha", "-eval"])
-        .await;
+    other.tell("ACL SETUSER app -evalsha -eval").await;
     let error = told(&store.load(&key()).await.unwrap_err());
     assert!(
         error.contains("`evalsha`") && error.contains("access list"),
         "{error}"
     );
-    let () = other
-        .does(&["ACL", "SETUSER", "app", "+evalsha", "+eval", "-info"])
-        .await;
+    other.tell("ACL SETUSER app +evalsha +eval -info").await;
     let error = refused(&url).await;
     assert!(
         error.contains("asking for the INFO of") && error.contains("`info`"),
@@ -272,9 +239,7 @@ async fn a_user_needs_few_rights_and_a_missing_right_is_reported() {
     );
 
     // Without the right to publish, the record is written all the same.
-    let () = other
-        .does(&["ACL", "SETUSER", "app", "+info", "-publish"])
-        .await;
+    other.tell("ACL SETUSER app +info -publish").await;
     put(&store, Some(revision), &record(&key(), 2)).await;
     let elsewhere = store.prefix("another");
     let error = told(&elsewhere.load(&key()).await.unwrap_err());
@@ -288,35 +253,24 @@ async fn a_foreign_value_under_a_key_is_an_error_and_stays() {
     let mut other = Other::at(&server).await;
     let name = name(&key());
     for foreign in [
-        vec!["SET", &name, "foreign"],
-        vec!["HSET", &name, "foreign", "1"],
-        vec![
-            "HSET", &name, "revision", "one", "record", "two", "lease", "{}",
-        ],
-        vec!["HSET", &name, "revision", "1", "record", "two"],
-        vec!["HSET", &name, "revision", "1"],
-        vec!["HSET", &name, "revision", "1", "past", "", "pair", "two"],
-        vec!["RPUSH", &name, "foreign"],
+        "SET NAME foreign",
+        "HSET NAME foreign 1",
+        "HSET NAME revision one record two lease {}",
+        "HSET NAME revision 1 record two",
+        "HSET NAME revision 1",
+        "HSET NAME revision 1 past  pair two",
+        "RPUSH NAME foreign",
     ] {
-        let () = other.does(&foreign).await;
+        other.tell(&foreign.replace("NAME", &name)).await;
         let before: Vec<u8> = other.does(&["DUMP", &name]).await;
-        let errors: [StoreError; 2] = [
-            store.load(&key()).await.unwrap_err(),
-            store
-                .swap(&key(), None, &record(&key(), 1))
-                .await
-                .unwrap_err(),
-        ];
-        for error in errors {
-            let error = told(&error);
-            assert!(
-                error.contains("choose another prefix"),
-                "{foreign:?}: {error}"
-            );
+        let swap = store.swap(&key(), None, &record(&key(), 1)).await;
+        for error in [store.load(&key()).await.unwrap_err(), swap.unwrap_err()] {
+            let (error, advice) = (told(&error), "choose another prefix");
+            assert!(error.contains(advice), "{foreign:?}: {error}");
         }
         let after: Vec<u8> = other.does(&["DUMP", &name]).await;
         assert_eq!(after, before);
-        let () = other.does(&["DEL", &name]).await;
+        other.tell(&format!("DEL {name}")).await;
     }
     let of_version_1 = r#"{"format": 1, "sesame": 1}"#;
     for (record, reason) in [
@@ -329,10 +283,9 @@ async fn a_foreign_value_under_a_key_is_an_error_and_stays() {
             ])
             .await;
         let error = told(&store.load(&key()).await.unwrap_err());
-        assert!(
-            error.contains(&name) && error.contains("was left as it is") && error.contains(reason),
-            "{error}"
-        );
+        for part in [&name, "was left as it is", reason] {
+            assert!(error.contains(part), "{error}");
+        }
     }
 }
 
@@ -342,15 +295,13 @@ async fn a_full_server_is_reported_and_keeps_its_records() {
     let store = open(&server).await;
     let revision = put(&store, None, &record(&key(), 1)).await;
     let mut other = Other::at(&server).await;
-    let () = other.does(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    other.tell("CONFIG SET maxmemory 1").await;
     let swap = store.swap(&key(), Some(revision), &record(&key(), 2)).await;
     let error = told(&swap.unwrap_err());
     assert!(error.contains("it is full"), "{error}");
-    let () = other.does(&["CONFIG", "SET", "maxmemory", "0"]).await;
-    assert_eq!(
-        entry(&store, &key()).await,
-        Some((record(&key(), 1), revision))
-    );
+    other.tell("CONFIG SET maxmemory 0").await;
+    let held = Some((record(&key(), 1), revision));
+    assert_eq!(entry(&store, &key()).await, held);
 }
 
 #[tokio::test]
@@ -360,11 +311,9 @@ async fn a_server_that_lost_the_scripts_gets_them_again() {
     let mut seen = None;
     for number in 1..4 {
         seen = Some(put(&store, seen, &record(&key(), number)).await);
-        let () = Other::at(&server).await.does(&["SCRIPT", "FLUSH"]).await;
-        assert_eq!(
-            entry(&store, &key()).await,
-            seen.map(|seen| (record(&key(), number), seen))
-        );
-        let () = Other::at(&server).await.does(&["SCRIPT", "FLUSH"]).await;
+        Other::at(&server).await.tell("SCRIPT FLUSH").await;
+        let held = seen.map(|seen| (record(&key(), number), seen));
+        assert_eq!(entry(&store, &key()).await, held);
+        Other::at(&server).await.tell("SCRIPT FLUSH").await;
     }
 }

@@ -10,6 +10,8 @@ use evertoken::{
 };
 use tokio::task::JoinHandle;
 
+use crate::scene::until;
+
 pub(crate) const MILLI: Duration = Duration::from_millis(1);
 
 /// A strict server, and the first pair.
@@ -45,6 +47,13 @@ impl World {
         let node = self.builder(store).build().unwrap();
         node.token().await.unwrap();
         node
+    }
+
+    /// Waits for this number of further rotations.
+    pub(crate) async fn rotates(&self, times: u64) {
+        let rotated = self.server.rotations() + times;
+        let what = format!("{times} further rotations");
+        until(&what, async || self.server.rotations() >= rotated).await;
     }
 
     #[track_caller]

@@ -1,22 +1,14 @@
 //! What a swap writes: to the server's files and replicas, and to its memory.
 
-use std::time::Duration;
-
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use evertoken::protocol::{Digest, Record};
-use evertoken::store::{Revision, StoreTime};
-use evertoken::{Key, RedisStore, TokenStore};
+use evertoken::{RedisStore, TokenStore};
 use serde_json::{Value, json};
 
 use crate::keys::{monitored, told_until_now};
 use crate::proxy::Proxy;
+use crate::records::ordinary::{leased, other, record, rotate_to};
+use crate::records::{assert_swaps_are_timed, edited};
 use crate::scene::{Other, entry, key, name, open, put, server, with};
 use crate::services::Redis;
-
-/// The lengths of a token that is a JWT of ordinary length, and of an opaque one.
-const ACCESS: usize = 1_024;
-const REFRESH: usize = 200;
 
 /// The most bytes that a rotation, a lease and a commit, may add to the server's file.
 const MOST: u64 = 4 * 1_024;
@@ -24,98 +16,21 @@ const MOST: u64 = 4 * 1_024;
 /// The most memory that a session may take in the server.
 const MOST_KEPT: u64 = 4 * 1_024;
 
-/// The time at which the pairs were issued, and the lifetime of their access tokens.
-const ISSUED: u64 = 1_700_000_000_000;
-const LONG: u64 = 3_600_000_000_000;
-
-/// A text of digits that do not repeat.
-fn token(kind: &str, number: u64, length: usize) -> String {
-    let digests = (0..).map(|part| Digest::of(format!("{kind} {number} {part}")).to_string());
-    let mut token = digests.take(length / 32 + 1).collect::<String>();
-    token.truncate(length);
-    token
-}
-
-fn refresh(number: u64) -> Digest {
-    Digest::of(token("refresh", number, REFRESH))
-}
-
-fn names(digests: impl IntoIterator<Item = Digest>) -> String {
-    let digests = digests.into_iter();
-    let bytes: Vec<_> = digests.flat_map(|digest| *digest.as_bytes()).collect();
-    BASE64_URL_SAFE_NO_PAD.encode(bytes)
-}
-
-/// A record as a manager writes it, that began with a seed.
-fn form(key: &Key, number: u64) -> Value {
-    let past = names((number.saturating_sub(8).max(2)..number).map(refresh));
-    let seeds = names((number > 1).then(|| refresh(1)));
-    json!({
-        "format": 3, "key": key, "family": "0123456789abcdef0123456789abcdef", "version": number,
-        "pair": {
-            "issued_at": ISSUED, "origin": if number == 1 { "seed" } else { "endpoint" },
-            "access_token": token("access", number, ACCESS),
-            "refresh_token": token("refresh", number, REFRESH),
-            "lifetime": {
-                "access": { "known": { "total": LONG } }, "refresh": { "known": { "total": 2 * LONG } },
-            },
-            "token_type": "Bearer", "scope": ["read", "write"],
-        },
-        "state": { "is": "active" }, "lease": null, "not_before": null, "sign_ins": 1,
-        "next_number": number, "committed_number": number - 1,
-        "past": { "refreshed": past, "seeds": seeds, "until": ISSUED + 2 * LONG },
-    })
-}
-
-fn record(number: u64) -> Record {
-    serde_json::from_value(form(&key(), number)).unwrap()
-}
-
-fn leased(number: u64) -> Record {
-    let mut form = form(&key(), number);
-    form["lease"] = json!({
-        "owner": "fedcba9876543210fedcba9876543210", "number": number, "nonce": u64::MAX - number,
-        "digest": record(number).digest(), "since": ISSUED + number, "duration": 60_000,
-        "doubtful": null, "by": null, "before": null, "sendings": 0, "released": false,
-    });
-    form["next_number"] = (number + 1).into();
-    serde_json::from_value(form).unwrap()
-}
-
-/// Rotations, each with a lease and a commit.
-async fn rotate_to(store: &RedisStore, mut seen: Revision, from: u64, to: u64) -> Revision {
-    for number in from..to {
-        seen = put(store, Some(seen), &leased(number)).await;
-        seen = put(store, Some(seen), &record(number + 1)).await;
-    }
-    seen
-}
-
 async fn file_length(server: &Redis) -> u64 {
     let info: String = Other::at(server).await.does(&["INFO", "persistence"]).await;
-    let length = info
-        .lines()
-        .find_map(|line| line.strip_prefix("aof_current_size:"));
+    let mut lines = info.lines();
+    let length = lines.find_map(|line| line.strip_prefix("aof_current_size:"));
     length.expect("it keeps a file").parse().unwrap()
 }
 
 async fn memory_of(server: &Redis, name: &str) -> u64 {
-    Other::at(server)
-        .await
-        .does(&["MEMORY", "USAGE", name])
-        .await
+    let mut other = Other::at(server).await;
+    other.does(&["MEMORY", "USAGE", name]).await
 }
 
 #[tokio::test]
 async fn each_rotation_adds_at_most_four_kibibytes_to_the_file() {
-    let server = with(&[
-        "--save",
-        "",
-        "--appendonly",
-        "yes",
-        "--auto-aof-rewrite-percentage",
-        "0",
-    ]);
+    let server = with("--appendonly yes --auto-aof-rewrite-percentage 0");
     let store = open(&server).await;
     let mut seen = put(&store, None, &record(1)).await;
     let mut measured = Vec::new();
@@ -128,12 +43,8 @@ async fn each_rotation_adds_at_most_four_kibibytes_to_the_file() {
         let written = (file_length(&server).await - before) / 100;
         measured.push((written, memory_of(&server, &name(&key())).await));
     }
-    assert!(
-        measured
-            .iter()
-            .all(|(written, kept)| *written <= MOST && *kept <= MOST_KEPT),
-        "{measured:?}"
-    );
+    let is_small = |(written, kept): &(u64, u64)| *written <= MOST && *kept <= MOST_KEPT;
+    assert!(measured.iter().all(is_small), "{measured:?}");
     let [(at_10, _), (at_1000, _)] = [measured[0], measured[1]];
     assert!(at_1000 * 10 <= at_10 * 11, "it grows: {measured:?}");
     assert_eq!(entry(&store, &key()).await, Some((record(number), seen)));
@@ -194,22 +105,18 @@ async fn another_pair_with_the_same_version_is_written() {
     let server = server();
     let store = open(&server).await;
     let seen = put(&store, None, &record(1)).await;
-    let mut other = form(&key(), 1);
-    other["pair"]["access_token"] = token("another", 1, ACCESS).into();
-    let other: Record = serde_json::from_value(other).unwrap();
+    let (other, _) = other();
     let seen = put(&store, Some(seen), &other).await;
     assert_eq!(entry(&store, &key()).await, Some((other.clone(), seen)));
     // A pair that was removed is gone from the server.
-    let mut form = serde_json::to_value(&other).unwrap();
-    form["pair"] = Value::Null;
-    form["past"] = json!({});
-    let cleared: Record = serde_json::from_value(form).unwrap();
+    let cleared = edited(&other, |form| {
+        form["pair"] = Value::Null;
+        form["past"] = json!({});
+    });
     let seen = put(&store, Some(seen), &cleared).await;
     assert_eq!(entry(&store, &key()).await, Some((cleared, seen)));
-    let all: Vec<String> = Other::at(&server)
-        .await
-        .does(&["HGETALL", &name(&key())])
-        .await;
+    let mut client = Other::at(&server).await;
+    let all: Vec<String> = client.does(&["HGETALL", &name(&key())]).await;
     assert!(!all.concat().contains("access_token"), "{all:?}");
 }
 
@@ -240,15 +147,5 @@ async fn a_lease_a_commit_and_a_load_are_one_round_trip_each() {
 async fn a_swap_answers_the_servers_time_whether_it_is_won_or_lost() {
     let server = server();
     let store = open(&server).await;
-    for seen in [None, None, Some(Revision::new(1))] {
-        let before = store.load(&key()).await.unwrap().now;
-        let (_, now) = store.swap_timed(&key(), seen, &record(1)).await.unwrap();
-        let after = store.load(&key()).await.unwrap().now;
-        let now = now.expect("a time");
-        assert!(
-            (before..=after).contains(&now),
-            "{before:?} {now:?} {after:?}"
-        );
-        assert!(now.since(StoreTime::default()) > Duration::from_secs(1_700_000_000));
-    }
+    assert_swaps_are_timed(store).await;
 }

@@ -1,16 +1,16 @@
 //! The kinds of stores, and their storages.
 
-mod file;
-mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use evertoken::protocol::{Digest, Record};
-use evertoken::{Key, TokenStore, async_trait};
+use evertoken::{FileStore, Key, MemoryStore, TokenStore, async_trait};
+use tempfile::TempDir;
 
 use crate::services::Missing;
 
@@ -42,13 +42,9 @@ pub(crate) trait Storage: Send + Sync {
     }
 
     async fn record(&self, key: &Key) -> Option<Record> {
-        let loaded = self
-            .open()
-            .await
-            .load(key)
-            .await
-            .expect("the record can be read");
-        loaded.entry.map(|(record, _)| record)
+        let loaded = self.open().await.load(key).await;
+        let entry = loaded.expect("the record can be read").entry;
+        entry.map(|(record, _)| record)
     }
 
     /// Everything that a user without the right to see pairs can see: names of files, keys and channels, messages, and
@@ -106,10 +102,58 @@ impl Backend {
     }
 }
 
+/// The memory store: several managers in one process.
+fn memory() -> Backend {
+    Backend::new("memory", || Ok(Arc::new(Memory(MemoryStore::new()))))
+}
+
+struct Memory(MemoryStore);
+
+#[async_trait]
+impl Storage for Memory {
+    async fn open(&self) -> Arc<dyn TokenStore> {
+        Arc::new(self.0.clone())
+    }
+
+    async fn in_the_open(&self) -> String {
+        format!("{:?}", self.0)
+    }
+}
+
+/// The file store: several processes of one machine.
+fn file() -> Backend {
+    Backend::new("file", || {
+        let directory = tempfile::tempdir().expect("a directory");
+        Ok(Arc::new(Directory(directory)))
+    })
+}
+
+struct Directory(TempDir);
+
+#[async_trait]
+impl Storage for Directory {
+    async fn open(&self) -> Arc<dyn TokenStore> {
+        Arc::new(FileStore::new(self.0.path().join("sessions")).expect("the directory can be used"))
+    }
+
+    /// The names of the files, and the content of the files without a record.
+    async fn in_the_open(&self) -> String {
+        let mut seen = String::new();
+        for entry in std::fs::read_dir(self.0.path().join("sessions")).expect("readable") {
+            let path = entry.expect("readable").path();
+            let _ = writeln!(seen, "{}", path.display());
+            if path.extension().is_none_or(|ending| ending != "json") {
+                seen += &String::from_utf8_lossy(&std::fs::read(&path).unwrap_or_default());
+            }
+        }
+        seen
+    }
+}
+
 pub(crate) fn all() -> Vec<Arc<Backend>> {
     [
-        memory::backend(),
-        file::backend(),
+        memory(),
+        file(),
         #[cfg(feature = "redis")]
         redis::backend(),
         #[cfg(not(feature = "redis"))]

@@ -1,8 +1,7 @@
-//! The tests. Each test gets a storage, and does not depend on its kind.
+//! The tests. Each test gets a session in a storage, and does not depend on the kind of the storage.
 
 mod behind;
 mod collisions;
-mod conformance;
 mod endings;
 mod faults;
 mod holders;
@@ -12,9 +11,10 @@ mod sessions;
 mod storing;
 
 use std::pin::Pin;
-use std::sync::Arc;
 
-use crate::backend::Storage;
+use evertoken::testing::conformance;
+
+use crate::scene::Scene;
 
 pub(crate) type Running = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -22,7 +22,7 @@ pub(crate) type Running = Pin<Box<dyn Future<Output = ()>>>;
 #[derive(Clone, Copy)]
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    pub(crate) run: fn(Arc<dyn Storage>) -> Running,
+    pub(crate) run: fn(Scene) -> Running,
     /// Whether the test needs the whole machine, so that no other test runs beside it.
     pub(crate) is_heavy: bool,
 }
@@ -33,7 +33,7 @@ macro_rules! cases {
     (@ $is_heavy:literal, $($name:ident),*) => {
         pub(super) const CASES: &[crate::cases::Case] = &[$(crate::cases::Case {
             name: stringify!($name),
-            run: |storage| Box::pin($name(storage)),
+            run: |scene| Box::pin($name(scene)),
             is_heavy: $is_heavy,
         }),*];
     };
@@ -43,7 +43,7 @@ use cases;
 
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
     [
-        conformance::CASES,
+        CASES,
         instances::CASES,
         leases::CASES,
         holders::CASES,
@@ -56,4 +56,16 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
     ]
     .into_iter()
     .flatten()
+}
+
+// The suites that the crate provides for third-party stores.
+cases![heavy: a_store_conforms, a_store_that_searches_conforms];
+
+async fn a_store_conforms(scene: Scene) {
+    conformance::store(async || scene.storage.open().await).await;
+}
+
+async fn a_store_that_searches_conforms(scene: Scene) {
+    conformance::searchable_store(async || scene.storage.open().await).await;
+    conformance::searchable_by_access_store(async || scene.storage.open().await).await;
 }

@@ -13,21 +13,22 @@
 mod backend;
 mod cases;
 mod line;
-mod logs;
-mod mortal;
 mod scene;
 #[path = "../support/services.rs"]
 mod services;
 
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+use tracing_subscriber::filter::LevelFilter;
 
 use self::backend::Backend;
 use self::cases::Case;
+use self::scene::Scene;
 
 /// The time after which a test counts as hanging. Every test is much shorter, also on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
     let backends = backend::all();
     let missing: Vec<_> = backends.iter().filter_map(Backend::missing).collect();
     if !arguments.list {
-        logs::collect();
+        collect_logs();
         if services::are_required() && !missing.is_empty() {
             for missing in missing {
                 eprintln!("a required store is missing: {missing}");
@@ -79,12 +80,38 @@ fn run(backend: &Backend, case: Case) -> Result<(), Failed> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let done = runtime.block_on(async { tokio::time::timeout(LIMIT, (case.run)(storage)).await });
+    let case = async { (case.run)(Scene::new(storage)).await };
+    let done = runtime.block_on(async { tokio::time::timeout(LIMIT, case).await });
     runtime.shutdown_background();
-    done.map_err(|_| {
-        Failed::from(format!(
-            "the test hangs: not finished after {} s",
-            LIMIT.as_secs()
-        ))
-    })
+    done.map_err(|_| format!("the test hangs: not finished after {} s", LIMIT.as_secs()).into())
+}
+
+/// The log lines of all threads, at all levels.
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// Collects the log lines from now on.
+fn collect_logs() {
+    tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
+        .with_writer(|| Writer)
+        .init();
+}
+
+/// Returns whether a log line holds the text.
+pub(crate) fn logs_hold(text: &str) -> bool {
+    let log = LOG.lock();
+    log.windows(text.len()).any(|part| part == text.as_bytes())
+}
+
+struct Writer;
+
+impl io::Write for Writer {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        LOG.lock().extend_from_slice(part);
+        Ok(part.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

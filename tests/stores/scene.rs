@@ -8,18 +8,19 @@ use std::time::Duration;
 
 use evertoken::protocol::{Digest, Record};
 use evertoken::testing::{
-    AccessCheck, AuthorizationServer, AuthorizationServerBuilder, Hold, InProcessEndpoint,
-    TestClock,
+    AccessCheck, AuthorizationServer, AuthorizationServerBuilder, Fault, GraceAnswer, Hold,
+    InProcessEndpoint, Reuse, TestClock,
 };
 use evertoken::{
     Builder, CoolDown, EndReason, Error, Event, Events, Key, ServerProfile, Token, TokenEndpoint,
     TokenManager, TokenPair, TokenStore,
 };
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use crate::backend::Storage;
-use crate::line::{Ahead, Line};
+use crate::line::{Ahead, Line, Shut};
 
 pub(crate) const TTL: Duration = Duration::from_secs(600);
 pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
@@ -55,14 +56,32 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// A scene with a strict server.
-    pub(crate) fn strict(storage: &Arc<dyn Storage>) -> Self {
-        Self::new(storage, |server| server)
+    /// A session that no other test uses, on a strict server.
+    pub(crate) fn new(storage: Arc<dyn Storage>) -> Self {
+        Self::of(storage, |server| server)
     }
 
-    /// A session that no other test uses.
-    pub(crate) fn new(
-        storage: &Arc<dyn Storage>,
+    /// Another session on a strict server.
+    pub(crate) fn strict(&self) -> Self {
+        Self::new(Arc::clone(&self.storage))
+    }
+
+    /// Another session, on a server with these rules.
+    pub(crate) fn with(
+        &self,
+        rules: impl FnOnce(AuthorizationServerBuilder) -> AuthorizationServerBuilder,
+    ) -> Self {
+        Self::of(Arc::clone(&self.storage), rules)
+    }
+
+    /// Another session, on a server that answers the second use of a token within 300 s.
+    pub(crate) fn with_grace(&self, answer: GraceAnswer) -> Self {
+        let window = seconds(300);
+        self.with(|server| server.reuse(Reuse::Grace { window, answer }))
+    }
+
+    fn of(
+        storage: Arc<dyn Storage>,
         rules: impl FnOnce(AuthorizationServerBuilder) -> AuthorizationServerBuilder,
     ) -> Self {
         static SCENES: AtomicU64 = AtomicU64::new(1);
@@ -76,7 +95,7 @@ impl Scene {
             clock,
             server,
             profile: ServerProfile::strict(),
-            storage: Arc::clone(storage),
+            storage,
             ahead: Ahead::default(),
         }
     }
@@ -124,11 +143,25 @@ impl Scene {
         Node::loaded(set(self.builder(&line)), line).await
     }
 
-    pub(crate) async fn nodes(&self, count: usize) -> Vec<Node> {
+    pub(crate) async fn nodes<const COUNT: usize>(&self) -> [Node; COUNT] {
+        self.nodes_with(|builder| builder).await
+    }
+
+    pub(crate) async fn nodes_with<const COUNT: usize>(
+        &self,
+        set: impl Fn(Builder) -> Builder,
+    ) -> [Node; COUNT] {
         let mut nodes = Vec::new();
-        for _ in 0..count {
-            nodes.push(self.node().await);
+        for _ in 0..COUNT {
+            nodes.push(self.node_with(&set).await);
         }
+        nodes.try_into().ok().expect("as many as were made")
+    }
+
+    /// Instances that have loaded the session before its access token expired.
+    pub(crate) async fn due_nodes<const COUNT: usize>(&self) -> [Node; COUNT] {
+        let nodes = self.nodes().await;
+        self.expire().await;
         nodes
     }
 
@@ -138,6 +171,16 @@ impl Scene {
         let hold = self.server.hold();
         let caller = self.arriving_call(node).await;
         (hold, caller)
+    }
+
+    /// Returns a guard and a caller that waits for a rotation. The instance has its new pair, and cannot commit the pair
+    /// before the guard is dropped.
+    pub(crate) async fn call_before_commit(&self, node: &Node) -> (Shut, Caller) {
+        let (hold, caller) = self.call_in_flight(node).await;
+        let shut = node.line.stop_swaps();
+        drop(hold);
+        shut.reached().await;
+        (shut, caller)
     }
 
     /// A caller whose rotation has arrived at the server.
@@ -235,6 +278,29 @@ impl Scene {
         (stored == token.expose()).then(|| record.digest())
     }
 
+    /// Checks that the pair of this access token is stored, and that no other pair is active.
+    pub(crate) async fn assert_active(&self, token: &Token) {
+        let digest = self.digest_of(token).await.expect("the pair is stored");
+        assert_eq!(self.active().await, [digest]);
+    }
+
+    /// Waits until the pair of this access token is the current one.
+    pub(crate) async fn until_stored(&self, token: &Token) {
+        let is_stored = async || self.digest_of(token).await.is_some();
+        until("the pair is stored", is_stored).await;
+    }
+
+    /// Waits until the server has got the revocation of a superseded pair.
+    pub(crate) async fn until_revoked(&self) {
+        let is_revoked = async || self.server.revocations() == 1;
+        until("the superseded pair is revoked", is_revoked).await;
+    }
+
+    /// Whether the record has no lease.
+    pub(crate) async fn is_free(&self) -> bool {
+        self.json().await["lease"].is_null()
+    }
+
     /// Returns a token after all pauses. The instances sleep through the pauses.
     pub(crate) async fn token_at_last(&self, node: &Node) -> Token {
         let mut last = None;
@@ -274,6 +340,12 @@ impl Node {
         let tokens = self.tokens.clone();
         tokio::spawn(async move { tokens.token().await })
     }
+
+    /// Waits until no pair of the instance waits to be stored.
+    pub(crate) async fn until_persisted(&self) {
+        let is_persisted = async || !self.status().is_unpersisted;
+        until("the pairs of the instance are stored", is_persisted).await;
+    }
 }
 
 impl Deref for Node {
@@ -282,6 +354,65 @@ impl Deref for Node {
     fn deref(&self) -> &TokenManager {
         &self.tokens
     }
+}
+
+/// An instance whose tasks all run on a runtime of its own.
+pub(crate) struct Mortal {
+    runtime: Runtime,
+    pub(crate) node: Node,
+}
+
+impl Mortal {
+    pub(crate) async fn new(scene: &Scene) -> Self {
+        Self::with(scene, |builder| builder).await
+    }
+
+    pub(crate) async fn with(scene: &Scene, set: impl FnOnce(Builder) -> Builder) -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let line = scene.line_on(runtime.handle()).await;
+        let builder = set(scene.builder(&line));
+        let node = runtime.spawn(async move { Node::loaded(builder, line).await });
+        Self {
+            node: node.await.expect("the session is loaded"),
+            runtime,
+        }
+    }
+
+    pub(crate) fn call(&self) -> Caller {
+        let tokens = self.node.tokens.clone();
+        self.runtime.spawn(async move { tokens.token().await })
+    }
+
+    /// Ends all tasks of the instance at any point, and drops everything that the instance holds.
+    pub(crate) async fn die(self) {
+        let Self { runtime, node } = self;
+        let dying = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(PATIENCE));
+        dying.await.expect("the runtime ends");
+        drop(node);
+    }
+
+    /// Leases the token, sends the request, and dies before the answer is read.
+    pub(crate) async fn die_sending(self, scene: &Scene, fault: Fault) {
+        scene.server.fail_next(fault);
+        let arrived = scene.server.exchanges();
+        self.call();
+        scene.server.arrived(arrived + 1).await;
+        until("the lease of the instance is stored", async || {
+            !scene.is_free().await
+        })
+        .await;
+        self.die().await;
+    }
+}
+
+/// The request arrives, and the server never decides it.
+pub(crate) fn never() -> Fault {
+    Fault::DelayBefore(HOUR)
+}
+
+/// The token is spent, and the answer is never sent.
+pub(crate) fn unanswered() -> Fault {
+    Fault::Delay(HOUR)
 }
 
 pub(crate) async fn answer(caller: Caller) -> Result<Token, Error> {

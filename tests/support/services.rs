@@ -15,8 +15,8 @@ mod redis;
 use std::fmt;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
-use std::process::Child;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 pub use self::pgbouncer::{PgBouncer, PoolMode};
@@ -84,4 +84,25 @@ pub fn end(child: &mut Option<Child>) {
         let _ = child.kill();
         let _ = child.wait();
     }
+}
+
+/// The paths of a key and of a certificate for this server (`DNS:..` or `IP:..`), which no machine trusts.
+pub fn certificate(directory: &Path, server: &str) -> [PathBuf; 2] {
+    let arguments = format!(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+                     -addext subjectAltName={server} \
+                     -addext basicConstraints=critical,CA:FALSE -keyout key.pem -out cert.pem"
+    );
+    let mut openssl = Command::new("openssl");
+    let openssl = openssl
+        .args(arguments.split_ascii_whitespace())
+        .current_dir(directory);
+    let made = openssl.output();
+    let made = made.expect("`openssl` is not installed; `tests/all.sh` installs what is missing");
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    ["key.pem", "cert.pem"].map(|name| directory.join(name))
 }

@@ -8,53 +8,17 @@ use evertoken::{Key, StoreError, TokenStore, async_trait};
 use parking_lot::Mutex;
 use tokio::task::yield_now;
 
-use crate::flaw::{Flaw, Handle, edited, flawed};
+use crate::flaw::{Answer, Flaw, Handle, assert_found, assert_refused, edited, flawed};
 
-/// Keeps another record than the one that was swapped in.
+/// Keeps another record than the one that was swapped in: a record that has lost something.
 #[derive(Debug)]
 struct Lossy(fn(&Record) -> Record);
 
 #[async_trait]
 impl Flaw for Lossy {
-    async fn swap(
-        &self,
-        at: &Handle,
-        key: &Key,
-        seen: Option<Revision>,
-        next: &Record,
-    ) -> Result<Swap, StoreError> {
+    async fn swap(&self, at: &Handle, key: &Key, seen: Option<Revision>, next: &Record) -> Answer {
         at.memory.swap(key, seen, &self.0(next)).await
     }
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "the record that was swapped in is loaded")]
-async fn a_lease_is_kept() {
-    let lossy = |record: &Record| edited(record, |form| form["lease"] = ().into());
-    store(flawed(Lossy(lossy))).await;
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "the record that was swapped in is loaded")]
-async fn unknown_fields_are_kept() {
-    let lossy = |record: &Record| {
-        edited(record, |form| {
-            form.as_object_mut().unwrap().remove("of_a_later_version");
-        })
-    };
-    store(flawed(Lossy(lossy))).await;
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "fields of a later version survive")]
-async fn odd_text_in_unknown_fields_is_kept() {
-    let lossy = |record: &Record| {
-        let text = serde_json::to_string(record)
-            .unwrap()
-            .replace("\\u0000", "");
-        serde_json::from_str(&text).unwrap()
-    };
-    store(flawed(Lossy(lossy))).await;
 }
 
 fn filler(record: &Record) -> usize {
@@ -72,16 +36,35 @@ fn cut(record: &Record, length: usize) -> Record {
     })
 }
 
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "characters comes back equal")]
-async fn a_long_record_is_kept_whole() {
-    store(flawed(Lossy(|record| cut(record, 100_000)))).await;
+fn without_unknown(record: &Record) -> Record {
+    edited(record, |form| {
+        drop(form.as_object_mut().unwrap().remove("of_a_later_version"))
+    })
 }
 
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "is stored whole or refused with an error")]
-async fn a_record_that_is_far_too_long_is_kept_whole_or_refused() {
-    store(flawed(Lossy(|record| cut(record, 1_000_000)))).await;
+fn without_nul(record: &Record) -> Record {
+    let text = serde_json::to_string(record)
+        .unwrap()
+        .replace("\\u0000", "");
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn a_store_that_keeps_another_record_is_found() {
+    let without_lease = |record: &Record| edited(record, |form| form["lease"] = ().into());
+    let differs = "the record that was swapped in is loaded";
+    let is_long = "characters comes back equal";
+    let later = "fields of a later version survive";
+    let is_cut = "is stored whole or refused with an error";
+    for (case, lossy, expected) in [
+        ("lease", Lossy(without_lease), differs),
+        ("unknown fields", Lossy(without_unknown), differs),
+        ("NUL", Lossy(without_nul), later),
+        ("100 kB", Lossy(|record| cut(record, 100_000)), is_long),
+        ("1 MB", Lossy(|record| cut(record, 1_000_000)), is_cut),
+    ] {
+        assert_refused(case, store(flawed(lossy)), expected);
+    }
 }
 
 /// Refuses records that are longer than this, before or after writing them.
@@ -93,13 +76,7 @@ struct Strict {
 
 #[async_trait]
 impl Flaw for Strict {
-    async fn swap(
-        &self,
-        at: &Handle,
-        key: &Key,
-        seen: Option<Revision>,
-        next: &Record,
-    ) -> Result<Swap, StoreError> {
+    async fn swap(&self, at: &Handle, key: &Key, seen: Option<Revision>, next: &Record) -> Answer {
         let looked_at = key.label.starts_with("long");
         let too_long = looked_at && filler(next) > self.limit;
         if !too_long || self.after_writing {
@@ -112,82 +89,54 @@ impl Flaw for Strict {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_store_may_refuse_a_record_that_is_far_too_long() {
-    let after_writing = false;
-    store(flawed(Strict {
-        limit: 1_000_000,
+fn strict(limit: usize, after_writing: bool) -> Strict {
+    Strict {
+        limit,
         after_writing,
-    }))
-    .await;
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "swap failed: StoreError")]
-async fn a_store_may_not_refuse_a_long_record() {
-    let after_writing = false;
-    store(flawed(Strict {
-        limit: 100_000,
-        after_writing,
-    }))
-    .await;
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "is stored whole or refused with an error")]
-async fn a_store_may_not_refuse_a_record_that_it_has_written() {
-    let after_writing = true;
-    store(flawed(Strict {
-        limit: 1_000_000,
-        after_writing,
-    }))
-    .await;
-}
-
-/// Writes the first half of a record first.
-#[derive(Debug)]
-struct InTwoSteps;
-
-#[async_trait]
-impl Flaw for InTwoSteps {
-    async fn swap(
-        &self,
-        at: &Handle,
-        key: &Key,
-        seen: Option<Revision>,
-        next: &Record,
-    ) -> Result<Swap, StoreError> {
-        if !key.label.starts_with("torn") {
-            return at.memory.swap(key, seen, next).await;
-        }
-        let half = cut(next, filler(next) / 2);
-        let Swap::Swapped(revision) = at.memory.swap(key, seen, &half).await? else {
-            panic!("a swap without a rival was lost");
-        };
-        yield_now().await;
-        at.memory.swap(key, Some(revision), next).await
     }
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "a reader panicked")]
-async fn no_reader_sees_half_a_record() {
-    store(flawed(InTwoSteps)).await;
+async fn a_store_may_refuse_a_record_that_is_far_too_long() {
+    store(flawed(strict(1_000_000, false))).await;
 }
+
+#[test]
+fn a_store_that_refuses_a_long_record_or_one_that_it_has_written_is_found() {
+    assert_found([
+        (strict(100_000, false), "swap failed: StoreError"),
+        (
+            strict(1_000_000, true),
+            "is stored whole or refused with an error",
+        ),
+    ]);
+}
+
+/// Writes the first half of a record first, and the whole record a little later.
+pub(crate) async fn in_two_steps(
+    at: &Handle,
+    key: &Key,
+    seen: Option<Revision>,
+    next: &Record,
+) -> Answer {
+    let half = cut(next, filler(next) / 2);
+    match at.memory.swap(key, seen, &half).await? {
+        Swap::Swapped(revision) => {
+            yield_now().await;
+            at.memory.swap(key, Some(revision), next).await
+        }
+        lost => Ok(lost),
+    }
+}
+
+type Cut = fn(Key) -> Key;
 
 /// Keys lose a part: keys that differ in that part alone are one.
 #[derive(Debug)]
 struct Blind {
-    cut: fn(Key) -> Key,
+    cut: Cut,
     /// The first of the keys that are now one, by the rest of the key.
     first: Mutex<HashMap<Key, Key>>,
-}
-
-fn blind(cut: fn(Key) -> Key) -> Blind {
-    Blind {
-        cut,
-        first: Mutex::default(),
-    }
 }
 
 impl Blind {
@@ -204,17 +153,11 @@ impl Flaw for Blind {
         at.memory.load(&self.seen(key)).await
     }
 
-    async fn swap(
-        &self,
-        at: &Handle,
-        key: &Key,
-        seen: Option<Revision>,
-        next: &Record,
-    ) -> Result<Swap, StoreError> {
+    async fn swap(&self, at: &Handle, key: &Key, seen: Option<Revision>, next: &Record) -> Answer {
         let key = self.seen(key);
-        let mut form = serde_json::to_value(next).unwrap();
-        form["key"] = serde_json::to_value(&key).unwrap();
-        let next = serde_json::from_value(form).unwrap();
+        let next = edited(next, |form| {
+            form["key"] = serde_json::to_value(&key).unwrap()
+        });
         at.memory.swap(&key, seen, &next).await
     }
 }
@@ -224,52 +167,37 @@ fn label(key: Key, change: impl FnOnce(&str) -> String) -> Key {
     key.label(label)
 }
 
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "does not have the entry of another key")]
-async fn the_case_of_a_label_matters() {
-    store(flawed(blind(|key| label(key, str::to_lowercase)))).await;
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "does not have the entry of another key")]
-async fn a_label_does_not_end_at_a_nul() {
-    let cut = |key| label(key, |text| text.split('\0').next().unwrap().to_owned());
-    store(flawed(blind(cut))).await;
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "does not have the entry of another key")]
-async fn a_label_does_not_end_before_its_white_space() {
-    store(flawed(blind(|key| {
-        label(key, |text| text.trim_end().to_owned())
-    })))
-    .await;
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "does not have the entry of another key")]
-async fn keys_of_two_scopes_differ() {
-    store(flawed(blind(|key| key.scope("")))).await;
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "does not have the entry of another key")]
-async fn keys_of_two_issuers_differ() {
-    let cut = |mut key: Key| {
-        key.issuer.clear();
-        key
-    };
-    store(flawed(blind(cut))).await;
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "does not have the entry of another key")]
-async fn keys_whose_parts_end_elsewhere_differ() {
-    let join = |mut key: Key| {
-        key.tenant.push_str(&std::mem::take(&mut key.subject));
-        key
-    };
-    store(flawed(blind(join))).await;
+#[test]
+fn a_store_for_which_two_keys_are_one_is_found() {
+    let cuts: [(&str, Cut); 6] = [
+        ("the case of a label", |key| label(key, str::to_lowercase)),
+        ("a label from its NUL on", |key| {
+            label(key, |text| text.split('\0').next().unwrap().to_owned())
+        }),
+        ("white space at the end of a label", |key| {
+            label(key, |text| text.trim_end().to_owned())
+        }),
+        ("the scope", |key| key.scope("")),
+        ("the issuer", |mut key| {
+            key.issuer.clear();
+            key
+        }),
+        ("where the parts of a key end", |mut key| {
+            key.tenant.push_str(&std::mem::take(&mut key.subject));
+            key
+        }),
+    ];
+    for (case, cut) in cuts {
+        let blind = Blind {
+            cut,
+            first: Mutex::default(),
+        };
+        assert_refused(
+            case,
+            store(flawed(blind)),
+            "does not have the entry of another key",
+        );
+    }
 }
 
 /// Shows the record that was written last.
@@ -284,13 +212,7 @@ impl fmt::Debug for Talkative {
 
 #[async_trait]
 impl Flaw for Talkative {
-    async fn swap(
-        &self,
-        at: &Handle,
-        key: &Key,
-        seen: Option<Revision>,
-        next: &Record,
-    ) -> Result<Swap, StoreError> {
+    async fn swap(&self, at: &Handle, key: &Key, seen: Option<Revision>, next: &Record) -> Answer {
         if key.label.starts_with("secrets") {
             *self.0.lock() = serde_json::to_string(next).unwrap();
         }
@@ -298,35 +220,40 @@ impl Flaw for Talkative {
     }
 }
 
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "a token is in the store's Debug form")]
-async fn the_debug_form_of_a_store_shows_no_token() {
-    store(flawed(Talkative::default())).await;
+#[derive(Debug)]
+enum Contents {
+    /// Writes the first half of a record first.
+    InTwoSteps,
+    /// Quotes the record that it refuses.
+    Quoting,
 }
 
-/// Quotes the record that it refuses.
-#[derive(Debug)]
-struct Quoting;
-
 #[async_trait]
-impl Flaw for Quoting {
-    async fn swap(
-        &self,
-        at: &Handle,
-        key: &Key,
-        seen: Option<Revision>,
-        next: &Record,
-    ) -> Result<Swap, StoreError> {
-        if key.label.starts_with("secrets") && seen.is_some() {
-            let text = serde_json::to_string(next).unwrap();
-            return Err(StoreError::with_source("too long", text));
+impl Flaw for Contents {
+    async fn swap(&self, at: &Handle, key: &Key, seen: Option<Revision>, next: &Record) -> Answer {
+        match self {
+            Self::InTwoSteps if key.label.starts_with("torn") => {
+                in_two_steps(at, key, seen, next).await
+            }
+            Self::Quoting if key.label.starts_with("secrets") && seen.is_some() => {
+                let text = serde_json::to_string(next).unwrap();
+                Err(StoreError::with_source("too long", text))
+            }
+            _ => at.memory.swap(key, seen, next).await,
         }
-        at.memory.swap(key, seen, next).await
     }
 }
 
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "a token is in an error")]
-async fn an_error_of_a_store_shows_no_token() {
-    store(flawed(Quoting)).await;
+#[test]
+fn a_store_that_shows_half_a_record_or_a_token_is_found() {
+    let talkative = store(flawed(Talkative::default()));
+    assert_refused(
+        "talkative",
+        talkative,
+        "a token is in the store's Debug form",
+    );
+    assert_found([
+        (Contents::InTwoSteps, "a reader panicked"),
+        (Contents::Quoting, "a token is in an error"),
+    ]);
 }

@@ -3,94 +3,73 @@ use std::collections::HashMap;
 use evertoken::protocol::{Digest, Record};
 use evertoken::store::{Revision, Swap};
 use evertoken::testing::conformance::{searchable_by_access_store, searchable_store, store};
-use evertoken::{Key, StoreError, TokenStore, async_trait};
+use evertoken::{Key, TokenStore, async_trait};
 use parking_lot::Mutex;
 
-use crate::flaw::{Flaw, Handle, flawed};
+use crate::flaw::{Answer, Flaw, Found, Handle, assert_found, assert_refused, flawed};
 
-type Found = Result<Option<Key>, StoreError>;
-
-/// Finds nothing.
-#[derive(Debug)]
-struct Searchless;
+#[derive(Debug, Clone, Copy)]
+enum Search {
+    /// Finds nothing.
+    None,
+    /// Every refresh token is this one's.
+    Liar,
+    /// Every access token is this one's.
+    AccessLiar,
+    /// Finds a refresh token in a search for an access token.
+    Mixed,
+}
 
 #[async_trait]
-impl Flaw for Searchless {
-    async fn find(&self, _: &Handle, _: &Digest) -> Found {
-        Ok(None)
+impl Flaw for Search {
+    async fn find(&self, at: &Handle, digest: &Digest) -> Found {
+        match self {
+            Self::None => Ok(None),
+            Self::Liar => Ok(Some(Key::default())),
+            _ => at.memory.find(digest).await,
+        }
     }
 
-    async fn find_by_access(&self, _: &Handle, _: &Digest) -> Found {
-        Ok(None)
+    async fn find_by_access(&self, at: &Handle, digest: &Digest) -> Found {
+        match self {
+            Self::None => Ok(None),
+            Self::AccessLiar => Ok(Some(Key::default())),
+            Self::Mixed => at.memory.find(digest).await,
+            Self::Liar => at.memory.find_by_access(digest).await,
+        }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_store_without_search_conforms() {
-    store(flawed(Searchless)).await;
+    store(flawed(Search::None)).await;
 }
 
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "find by the current digest")]
-async fn a_store_without_search_is_not_searchable() {
-    searchable_store(flawed(Searchless)).await;
+#[test]
+fn a_store_without_search_is_not_searchable() {
+    let searchless = flawed(Search::None);
+    assert_refused(
+        "refresh",
+        searchable_store(&searchless),
+        "find by the current digest",
+    );
+    let searching = searchable_by_access_store(&searchless);
+    assert_refused("access", searching, "find by the current access token");
 }
 
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "find by the current access token")]
-async fn a_store_without_search_is_not_searchable_by_access_token() {
-    searchable_by_access_store(flawed(Searchless)).await;
-}
-
-/// Every refresh token is this one's.
-#[derive(Debug)]
-struct Liar;
-
-#[async_trait]
-impl Flaw for Liar {
-    async fn find(&self, _: &Handle, _: &Digest) -> Found {
-        Ok(Some(Key::default()))
-    }
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "find by a digest that was never written")]
-async fn an_unknown_digest_has_no_key() {
-    store(flawed(Liar)).await;
-}
-
-/// Every access token is this one's.
-#[derive(Debug)]
-struct AccessLiar;
-
-#[async_trait]
-impl Flaw for AccessLiar {
-    async fn find_by_access(&self, _: &Handle, _: &Digest) -> Found {
-        Ok(Some(Key::default()))
-    }
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "find by an access token that was never written")]
-async fn an_unknown_access_token_has_no_key() {
-    store(flawed(AccessLiar)).await;
-}
-
-/// Finds a refresh token in a search for an access token.
-#[derive(Debug)]
-struct Mixed;
-
-#[async_trait]
-impl Flaw for Mixed {
-    async fn find_by_access(&self, at: &Handle, digest: &Digest) -> Found {
-        at.memory.find(digest).await
-    }
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "find by an access token that was never written")]
-async fn a_refresh_token_is_not_found_as_an_access_token() {
-    store(flawed(Mixed)).await;
+#[test]
+fn a_token_that_was_never_written_and_has_a_key_is_found() {
+    assert_found([
+        (Search::Liar, "find by a digest that was never written"),
+        (
+            Search::AccessLiar,
+            "find by an access token that was never written",
+        ),
+        (
+            Search::Mixed,
+            "find by an access token that was never written",
+        ),
+    ]);
 }
 
 /// An index of the digests that were written.
@@ -126,13 +105,7 @@ impl Index {
 
 #[async_trait]
 impl Flaw for Index {
-    async fn swap(
-        &self,
-        at: &Handle,
-        key: &Key,
-        seen: Option<Revision>,
-        next: &Record,
-    ) -> Result<Swap, StoreError> {
+    async fn swap(&self, at: &Handle, key: &Key, seen: Option<Revision>, next: &Record) -> Answer {
         let answer = at.memory.swap(key, seen, next).await?;
         if self.believes || matches!(answer, Swap::Swapped(_)) {
             let number = self.number(at);
@@ -178,39 +151,13 @@ async fn an_index_is_searchable_whether_it_forgets_or_not() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "find by the retired digest")]
-async fn retired_digests_are_found() {
-    let index = Index {
-        with_retired: false,
-        ..Index::new()
-    };
-    searchable_store(flawed(index)).await;
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "find by a digest of a swap that was lost")]
-async fn tokens_of_a_lost_swap_are_not_found() {
-    let index = Index {
-        believes: true,
-        ..Index::new()
-    };
-    store(flawed(index)).await;
-}
-
 /// Finds each token that has left a record under another key.
 #[derive(Debug)]
 struct Mistaken(Index);
 
 #[async_trait]
 impl Flaw for Mistaken {
-    async fn swap(
-        &self,
-        at: &Handle,
-        key: &Key,
-        seen: Option<Revision>,
-        next: &Record,
-    ) -> Result<Swap, StoreError> {
+    async fn swap(&self, at: &Handle, key: &Key, seen: Option<Revision>, next: &Record) -> Answer {
         let before = at.memory.load(key).await?.entry;
         let answer = self.0.swap(at, key, seen, next).await?;
         let left = before.iter().flat_map(|(record, _)| record.retired());
@@ -226,18 +173,20 @@ impl Flaw for Mistaken {
     }
 }
 
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "find by a digest that has left its record answers its own key or none")]
-async fn a_digest_that_has_left_its_record_has_no_other_key() {
-    searchable_store(flawed(Mistaken(Index::new()))).await;
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "find by the current digest")]
-async fn tokens_that_another_handle_wrote_are_found() {
-    let index = Index {
-        divided: true,
-        ..Index::new()
-    };
-    searchable_store(flawed(index)).await;
+#[test]
+fn a_flaw_of_an_index_is_found() {
+    let [mut retiring, mut dividing, mut believing] = std::array::from_fn(|_| Index::new());
+    (retiring.with_retired, dividing.divided, believing.believes) = (false, true, true);
+    assert_found([(believing, "find by a digest of a swap that was lost")]);
+    let of_others = searchable_store(flawed(dividing));
+    assert_refused("divided", of_others, "find by the current digest");
+    let retired = searchable_store(flawed(retiring));
+    assert_refused(
+        "without retired digests",
+        retired,
+        "find by the retired digest",
+    );
+    let mistaken = searchable_store(flawed(Mistaken(Index::new())));
+    let expected = "find by a digest that has left its record answers its own key or none";
+    assert_refused("mistaken", mistaken, expected);
 }

@@ -1,249 +1,124 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering::SeqCst;
 
 use evertoken::protocol::Record;
 use evertoken::store::{Loaded, Revision, Swap};
-use evertoken::testing::conformance::store;
 use evertoken::{Key, MemoryStore, StoreError, TokenStore, async_trait};
 use tokio::task::yield_now;
 
-use crate::flaw::{Flaw, Handle, flawed};
+use crate::flaw::{Answer, Flaw, Handle, assert_found};
 
-type Answer = Result<Swap, StoreError>;
-
-/// Replaces without comparing.
 #[derive(Debug)]
-struct Careless;
-
-#[async_trait]
-impl Flaw for Careless {
-    async fn swap(&self, at: &Handle, key: &Key, seen: Option<Revision>, next: &Record) -> Answer {
-        match at.revision(key).await {
-            None => at.memory.swap(key, seen, next).await,
-            Some(_) => Ok(Swap::Swapped(at.put(key, next).await)),
-        }
-    }
+enum Swaps {
+    /// Replaces without comparing.
+    Careless,
+    /// Accepts a swap against a later revision.
+    Trusting,
+    /// Creates the record that a swap was to replace.
+    Creating,
+    /// Answers a lost swap without the current record.
+    Mute,
+    /// Counts revisions to five, and begins again.
+    Repeating,
+    /// Only the first handles find what was written.
+    Divided,
+    /// Compares first, and writes a little later, where the label of the key begins with this text.
+    Slow(&'static str),
+    /// Answers at most five hundred swaps at once.
+    Crowded,
+    /// Answers a lost swap with the revision that the swap was made against.
+    Confused,
 }
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "a second creation is lost")]
-async fn a_swap_compares() {
-    store(flawed(Careless)).await;
-}
-
-/// Accepts a swap against a later revision.
-#[derive(Debug)]
-struct Trusting;
-
-#[async_trait]
-impl Flaw for Trusting {
-    async fn swap(&self, at: &Handle, key: &Key, seen: Option<Revision>, next: &Record) -> Answer {
-        let held = at.revision(key).await;
-        let trusted = match (held, seen) {
-            (Some(held), Some(seen)) if held.number() < seen.number() => Some(held),
-            _ => seen,
-        };
-        at.memory.swap(key, trusted, next).await
-    }
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "a swap against a later revision is lost")]
-async fn a_swap_compares_for_equality() {
-    store(flawed(Trusting)).await;
-}
-
-/// Creates the record that a swap was to replace.
-#[derive(Debug)]
-struct Creating;
-
-#[async_trait]
-impl Flaw for Creating {
-    async fn swap(&self, at: &Handle, key: &Key, seen: Option<Revision>, next: &Record) -> Answer {
-        if at.revision(key).await.is_none() && seen.is_some() {
-            at.put(key, next).await;
-            return Ok(Swap::Lost(None));
-        }
-        at.memory.swap(key, seen, next).await
-    }
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "a lost swap writes nothing")]
-async fn a_lost_swap_writes_nothing() {
-    store(flawed(Creating)).await;
-}
-
-/// Answers a lost swap without the current record.
-#[derive(Debug)]
-struct Mute;
-
-#[async_trait]
-impl Flaw for Mute {
-    async fn swap(&self, at: &Handle, key: &Key, seen: Option<Revision>, next: &Record) -> Answer {
-        Ok(match at.memory.swap(key, seen, next).await? {
-            Swap::Lost(_) => Swap::Lost(None),
-            swapped => swapped,
-        })
-    }
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "lost to the current entry: Lost(None)")]
-async fn a_lost_race_is_answered_with_the_winner() {
-    store(flawed(Mute)).await;
-}
-
-/// Counts revisions to five, and begins again.
-#[derive(Debug)]
-struct Repeating;
 
 fn folded(revision: Revision) -> Revision {
     Revision::new(revision.number() % 5)
 }
 
+fn folded_entry((record, revision): (Record, Revision)) -> (Record, Revision) {
+    (record, folded(revision))
+}
+
 #[async_trait]
-impl Flaw for Repeating {
+impl Flaw for Swaps {
     async fn load(&self, at: &Handle, key: &Key) -> Result<Loaded, StoreError> {
-        let mut loaded = at.memory.load(key).await?;
-        loaded.entry = loaded
-            .entry
-            .map(|(record, revision)| (record, folded(revision)));
-        Ok(loaded)
+        match self {
+            Self::Divided if at.number >= 4 => MemoryStore::new().load(key).await,
+            Self::Repeating => {
+                let mut loaded = at.memory.load(key).await?;
+                loaded.entry = loaded.entry.map(folded_entry);
+                Ok(loaded)
+            }
+            _ => at.memory.load(key).await,
+        }
     }
 
     async fn swap(&self, at: &Handle, key: &Key, seen: Option<Revision>, next: &Record) -> Answer {
         let held = at.revision(key).await;
-        let same = held.map(folded) == seen;
-        let seen = if same {
-            held
-        } else {
-            Some(Revision::new(u64::MAX))
-        };
-        Ok(match at.memory.swap(key, seen, next).await? {
-            Swap::Swapped(revision) => Swap::Swapped(folded(revision)),
-            Swap::Lost(entry) => {
-                Swap::Lost(entry.map(|(record, revision)| (record, folded(revision))))
+        match self {
+            Self::Careless if held.is_some() => Ok(Swap::Swapped(at.put(key, next).await)),
+            Self::Trusting => {
+                let older =
+                    |held: &Revision| seen.is_some_and(|seen| held.number() < seen.number());
+                let trusted = held.filter(older);
+                at.memory.swap(key, trusted.or(seen), next).await
             }
-        })
-    }
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "was given before")]
-async fn no_revision_is_reused() {
-    store(flawed(Repeating)).await;
-}
-
-/// The first handles have a storage of their own.
-#[derive(Debug)]
-struct Divided(MemoryStore);
-
-#[async_trait]
-impl Flaw for Divided {
-    async fn load(&self, at: &Handle, key: &Key) -> Result<Loaded, StoreError> {
-        let memory = if at.number < 4 { &at.memory } else { &self.0 };
-        memory.load(key).await
-    }
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "the record that was swapped in is loaded")]
-async fn a_later_handle_has_the_same_storage() {
-    store(flawed(Divided(MemoryStore::new()))).await;
-}
-
-/// Compares first, and writes a little later.
-#[derive(Debug)]
-struct Slow {
-    /// The flaw concerns keys whose label begins with this text.
-    label: &'static str,
-}
-
-#[async_trait]
-impl Flaw for Slow {
-    async fn swap(
-        &self,
-        at: &Handle,
-        key: &Key,
-        seen: Option<Revision>,
-        next: &Record,
-    ) -> Result<Swap, StoreError> {
-        if !key.label.starts_with(self.label) || at.revision(key).await != seen {
-            return at.memory.swap(key, seen, next).await;
-        }
-        yield_now().await;
-        Ok(Swap::Swapped(at.put(key, next).await))
-    }
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "two swaps of one revision won")]
-async fn comparing_and_writing_are_one_step() {
-    store(flawed(Slow { label: "race" })).await;
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "an increment was lost")]
-async fn no_increment_is_lost() {
-    store(flawed(Slow {
-        label: "increments",
-    }))
-    .await;
-}
-
-/// Answers at most this number of swaps at once.
-#[derive(Debug, Default)]
-struct Crowded(AtomicUsize);
-
-#[async_trait]
-impl Flaw for Crowded {
-    async fn swap(
-        &self,
-        at: &Handle,
-        key: &Key,
-        seen: Option<Revision>,
-        next: &Record,
-    ) -> Result<Swap, StoreError> {
-        let others = self.0.fetch_add(1, Ordering::SeqCst);
-        yield_now().await;
-        let answer = at.memory.swap(key, seen, next).await;
-        self.0.fetch_sub(1, Ordering::SeqCst);
-        if others < 500 {
-            answer
-        } else {
-            Err(StoreError::new("too many"))
+            Self::Creating if held.is_none() && seen.is_some() => {
+                at.put(key, next).await;
+                Ok(Swap::Lost(None))
+            }
+            Self::Mute => Ok(match at.memory.swap(key, seen, next).await? {
+                Swap::Lost(_) => Swap::Lost(None),
+                swapped => swapped,
+            }),
+            Self::Repeating => {
+                let same = held.map(folded) == seen;
+                let seen = if same {
+                    held
+                } else {
+                    Some(Revision::new(u64::MAX))
+                };
+                Ok(match at.memory.swap(key, seen, next).await? {
+                    Swap::Swapped(revision) => Swap::Swapped(folded(revision)),
+                    Swap::Lost(entry) => Swap::Lost(entry.map(folded_entry)),
+                })
+            }
+            Self::Slow(label) if key.label.starts_with(label) && held == seen => {
+                yield_now().await;
+                Ok(Swap::Swapped(at.put(key, next).await))
+            }
+            Self::Crowded => {
+                let others = at.count.fetch_add(1, SeqCst);
+                yield_now().await;
+                let answer = at.memory.swap(key, seen, next).await;
+                at.count.fetch_sub(1, SeqCst);
+                if others < 500 {
+                    answer
+                } else {
+                    Err(StoreError::new("too many"))
+                }
+            }
+            Self::Confused
+                if key.label.starts_with("increments") && at.count.fetch_add(1, SeqCst) == 100 =>
+            {
+                Ok(Swap::Lost(at.memory.load(key).await?.entry))
+            }
+            _ => at.memory.swap(key, seen, next).await,
         }
     }
 }
 
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "one of 1000 concurrent swaps panicked")]
-async fn a_thousand_concurrent_swaps_are_answered() {
-    store(flawed(Crowded::default())).await;
-}
-
-/// Answers a lost swap with the revision that the swap was made against.
-#[derive(Debug, Default)]
-struct Confused(AtomicUsize);
-
-#[async_trait]
-impl Flaw for Confused {
-    async fn swap(
-        &self,
-        at: &Handle,
-        key: &Key,
-        seen: Option<Revision>,
-        next: &Record,
-    ) -> Result<Swap, StoreError> {
-        if key.label.starts_with("increments") && self.0.fetch_add(1, Ordering::SeqCst) == 100 {
-            return Ok(Swap::Lost(at.memory.load(key).await?.entry));
-        }
-        at.memory.swap(key, seen, next).await
-    }
-}
-
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "a contender panicked")]
-async fn no_swap_is_lost_to_the_revision_it_was_made_against() {
-    store(flawed(Confused::default())).await;
+#[test]
+fn a_flaw_in_swaps_is_found() {
+    use Swaps::*;
+    assert_found([
+        (Careless, "a second creation is lost"),
+        (Trusting, "a swap against a later revision is lost"),
+        (Creating, "a lost swap writes nothing"),
+        (Mute, "lost to the current entry: Lost(None)"),
+        (Repeating, "was given before"),
+        (Divided, "the record that was swapped in is loaded"),
+        (Slow("race"), "two swaps of one revision won"),
+        (Slow("increments"), "an increment was lost"),
+        (Crowded, "one of 1000 concurrent swaps panicked"),
+        (Confused, "a contender panicked"),
+    ]);
 }

@@ -86,13 +86,17 @@ pub fn error_of(response: &Response<Bytes>) -> (u16, String, String) {
     (response.status().as_u16(), text("code"), text("message"))
 }
 
+/// Checks the status and the code of an answer that is an error.
+#[track_caller]
+pub fn assert_error(response: &Response<Bytes>, status: u16, code: &str) {
+    let (found, found_code, _) = error_of(response);
+    assert_eq!((found, found_code.as_str()), (status, code));
+}
+
 pub fn unprocessable() -> (u16, String, String) {
     let message = "Authorization server unable to process token refresh request";
-    (
-        422,
-        "token.refresh.unprocessable".to_owned(),
-        message.to_owned(),
-    )
+    let code = "token.refresh.unprocessable";
+    (422, code.to_owned(), message.to_owned())
 }
 
 impl Browser {

@@ -46,10 +46,8 @@ async fn t5_t8_a_pair_from_a_separate_refresh_survives_a_logout_in_okapi_only() 
 async fn t6_a_logout_without_a_cookie_ends_all_sessions() {
     for path in ["/authn/logout", "/authn/logout-all"] {
         for folio in both(&TestClock::new()) {
-            let (ui, job) = (
-                Browser::signed_in(&folio).await,
-                Browser::signed_in(&folio).await,
-            );
+            let ui = Browser::signed_in(&folio).await;
+            let job = Browser::signed_in(&folio).await;
             let post = request(Method::POST, path, "");
             let response = send(&folio, with(post, "x-okapi-token", &ui.access)).await;
             assert_eq!(response.status(), 204);
@@ -111,8 +109,7 @@ async fn t6_in_eureka_the_cookie_alone_is_cleared_and_its_session_lives_on() {
     let folio = eureka(&TestClock::new());
     let browser = Browser::signed_in(&folio).await;
     let response = send(&folio, browser.post("/authn/logout")).await;
-    let (status, code, _) = error_of(&response);
-    assert_eq!((status, code.as_str()), (422, "token.logout.unprocessable"));
+    assert_error(&response, 422, "token.logout.unprocessable");
     for name in [ACCESS, REFRESH] {
         assert_eq!(set_cookie(&response, name).unwrap().0, "");
     }
@@ -145,8 +142,7 @@ async fn a_logout_that_fails_is_unprocessable() {
         let signed_out = request(Method::POST, "/authn/logout-all", "");
         for bad in [stranger.post("/authn/logout"), signed_out] {
             let response = send(&folio, bad).await;
-            let (status, code, _) = error_of(&response);
-            assert_eq!((status, code.as_str()), (422, "token.logout.unprocessable"));
+            assert_error(&response, 422, "token.logout.unprocessable");
             assert_eq!(set_cookie(&response, REFRESH).is_some(), clears);
         }
     }

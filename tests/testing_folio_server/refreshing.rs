@@ -108,8 +108,7 @@ async fn a_refresh_without_exactly_one_refresh_token_is_a_bad_request() {
             with(with(post(), "cookie", &one), "cookie", &one),
         ] {
             let response = send(&folio, bad).await;
-            let (status, found, _) = error_of(&response);
-            assert_eq!((status, found.as_str()), (400, code));
+            assert_error(&response, 400, code);
         }
         assert!(browser.is_live());
         let counters = folio.counters();
@@ -159,12 +158,10 @@ async fn the_tenant_of_a_refresh_is_in_the_header_in_okapi_and_in_the_token_in_e
 async fn eight_concurrent_refreshes_bring_one_pair_which_dies_with_the_second() {
     for folio in both(&TestClock::new()) {
         let browser = Browser::signed_in(&folio).await;
-        let tasks: Vec<_> = (0..8)
-            .map(|_| {
-                let browser = browser.clone();
-                tokio::spawn(async move { browser.refreshed().await.unwrap() })
-            })
-            .collect();
+        let tasks = [(); 8].map(|()| {
+            let browser = browser.clone();
+            tokio::spawn(async move { browser.refreshed().await.unwrap() })
+        });
         let mut winner = browser.clone();
         let mut statuses = Vec::new();
         for task in tasks {

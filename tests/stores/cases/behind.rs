@@ -1,12 +1,8 @@
 //! Write-behind: callers do not wait for the store.
 
-use std::sync::Arc;
-
 use evertoken::{Builder, Coordination, EndReason, Event, Persistence, Resend};
 
-use crate::backend::Storage;
-use crate::mortal::Mortal;
-use crate::scene::{Node, Scene, answer, common_token, reason, until};
+use crate::scene::{Mortal, Node, Scene, answer, common_token, reason, until};
 
 super::cases![
     w10_a_pair_is_stored_before_it_is_returned_only_without_workers,
@@ -28,32 +24,22 @@ fn behind(workers: usize) -> impl FnOnce(Builder) -> Builder {
 /// Returns a token that a caller has received, and a guard. The instance cannot store the token's pair before the guard
 /// is dropped.
 async fn given_out(scene: &Scene, node: &Node) -> (crate::line::Shut, evertoken::Token) {
-    let (hold, caller) = scene.call_in_flight(node).await;
-    let shut = node.line.stop_swaps();
-    drop(hold);
-    let token = answer(caller).await.unwrap();
-    shut.reached().await;
-    (shut, token)
+    let (shut, caller) = scene.call_before_commit(node).await;
+    (shut, answer(caller).await.unwrap())
 }
 
 /// A pair is stored before a caller gets the token, unless workers store the pair behind the caller.
-async fn w10_a_pair_is_stored_before_it_is_returned_only_without_workers(
-    storage: Arc<dyn Storage>,
-) {
+async fn w10_a_pair_is_stored_before_it_is_returned_only_without_workers(scene: Scene) {
     assert!(Persistence::default().is_write_through());
-    let scene = Scene::strict(&storage);
     let by_default = scene.node().await;
     scene.expire().await;
-    let (hold, caller) = scene.call_in_flight(&by_default).await;
-    let shut = by_default.line.stop_swaps();
-    drop(hold);
-    shut.reached().await;
+    let (shut, caller) = scene.call_before_commit(&by_default).await;
     assert!(!caller.is_finished());
     assert!(!by_default.status().is_unpersisted);
     drop(shut);
     answer(caller).await.unwrap();
 
-    let scene = Scene::strict(&storage);
+    let scene = scene.strict();
     let node = scene.node_with(behind(1)).await;
     scene.expire().await;
     let (shut, token) = given_out(&scene, &node).await;
@@ -61,16 +47,12 @@ async fn w10_a_pair_is_stored_before_it_is_returned_only_without_workers(
     assert!(node.status().is_unpersisted);
     assert_eq!(scene.active().await, [scene.first.digest(&scene.key)]);
     drop(shut);
-    until("the pair is stored", async || !node.status().is_unpersisted).await;
-    assert_eq!(
-        scene.active().await,
-        [scene.digest_of(&token).await.unwrap()]
-    );
+    node.until_persisted().await;
+    scene.assert_active(&token).await;
 }
 
 /// Shutdown stores the pairs that are not stored yet, and the next process continues with them.
-async fn w11_shutdown_stores_what_is_not_stored_yet(storage: Arc<dyn Storage>) {
-    let scene = Scene::strict(&storage);
+async fn w11_shutdown_stores_what_is_not_stored_yet(scene: Scene) {
     let node = scene.node_with(behind(1)).await;
     scene.expire().await;
     let (shut, token) = given_out(&scene, &node).await;
@@ -83,10 +65,7 @@ async fn w11_shutdown_stores_what_is_not_stored_yet(storage: Arc<dyn Storage>) {
     assert!(!stopping.is_finished());
     drop(shut);
     stopping.await.unwrap().unwrap();
-    assert_eq!(
-        scene.active().await,
-        [scene.digest_of(&token).await.unwrap()]
-    );
+    scene.assert_active(&token).await;
     // The next process continues with the pair.
     let next = scene.node().await;
     assert_eq!(next.token().await.unwrap().expose(), token.expose());
@@ -95,9 +74,8 @@ async fn w11_shutdown_stores_what_is_not_stored_yet(storage: Arc<dyn Storage>) {
 
 /// A store error of a worker is reported once and counted, and the worker stores the pair when the store works.
 async fn w11_a_store_error_of_a_worker_is_reported_and_counted_and_the_pair_is_stored_later(
-    storage: Arc<dyn Storage>,
+    scene: Scene,
 ) {
-    let scene = Scene::strict(&storage);
     let node = scene.node_with(behind(1)).await;
     let mut events = node.subscribe();
     scene.expire().await;
@@ -111,18 +89,9 @@ async fn w11_a_store_error_of_a_worker_is_reported_and_counted_and_the_pair_is_s
     assert!(node.status().is_unpersisted);
     assert_eq!(node.token().await.unwrap().expose(), token.expose());
     node.line.cut(false);
-    until("the pair is stored", async || {
-        scene.digest_of(&token).await.is_some()
-    })
-    .await;
-    until("the status reports the pair as stored", async || {
-        !node.status().is_unpersisted
-    })
-    .await;
-    assert_eq!(
-        scene.active().await,
-        [scene.digest_of(&token).await.unwrap()]
-    );
+    scene.until_stored(&token).await;
+    node.until_persisted().await;
+    scene.assert_active(&token).await;
     let mut told = 0;
     while let Some(event) = events.try_recv() {
         told += usize::from(matches!(event, Event::Unpersisted { .. }));
@@ -132,8 +101,7 @@ async fn w11_a_store_error_of_a_worker_is_reported_and_counted_and_the_pair_is_s
 }
 
 /// A token is not spent again when the process that spent it died before the new pair was stored.
-async fn w11_a_token_that_a_dead_process_has_spent_is_not_spent_again(storage: Arc<dyn Storage>) {
-    let mut scene = Scene::strict(&storage);
+async fn w11_a_token_that_a_dead_process_has_spent_is_not_spent_again(mut scene: Scene) {
     scene.profile = scene.profile.resend(Resend::Never);
     let holder = Mortal::new(&scene).await;
     let other = scene.node().await;
@@ -153,8 +121,7 @@ async fn w11_a_token_that_a_dead_process_has_spent_is_not_spent_again(storage: A
 }
 
 /// The other instances wait until the pair of a rotation is stored.
-async fn n2_other_instances_wait_until_the_pair_is_stored(storage: Arc<dyn Storage>) {
-    let scene = Scene::strict(&storage);
+async fn n2_other_instances_wait_until_the_pair_is_stored(scene: Scene) {
     let (node, other) = (scene.node().await, scene.node().await);
     for rotation in 1..=3 {
         scene.expire().await;
@@ -175,11 +142,9 @@ async fn n2_other_instances_wait_until_the_pair_is_stored(storage: Arc<dyn Stora
 }
 
 /// The pairs that wait for a worker are stored in one swap, and the last issued pair is active.
-async fn w12_waiting_pairs_are_stored_in_one_swap_and_the_last_issued_is_active(
-    storage: Arc<dyn Storage>,
-) {
+async fn w12_waiting_pairs_are_stored_in_one_swap_and_the_last_issued_is_active(scene: Scene) {
     for workers in [1, 8] {
-        let scene = Scene::strict(&storage);
+        let scene = scene.strict();
         let node = scene.node_with(behind(workers)).await;
         let before = node.line.swaps();
         let shut = node.line.stop_swaps();
@@ -192,10 +157,7 @@ async fn w12_waiting_pairs_are_stored_in_one_swap_and_the_last_issued_is_active(
         }
         assert_eq!(node.line.swaps() - before, 1);
         drop(shut);
-        until("all pairs are stored", async || {
-            !node.status().is_unpersisted
-        })
-        .await;
+        node.until_persisted().await;
         // The first swap, one swap that finds the first one applied, and one swap for all other pairs.
         assert_eq!(node.line.swaps() - before, 3);
         let last = scene
@@ -214,8 +176,7 @@ async fn w12_waiting_pairs_are_stored_in_one_swap_and_the_last_issued_is_active(
 }
 
 /// Sessions share the workers, and the pairs of each session are stored in order.
-async fn w12_sessions_share_workers_and_each_is_stored_in_order(storage: Arc<dyn Storage>) {
-    let scene = Scene::strict(&storage);
+async fn w12_sessions_share_workers_and_each_is_stored_in_order(scene: Scene) {
     let persistence = Persistence::write_behind(2);
     let mut nodes = Vec::new();
     for user in 0..6 {
@@ -239,14 +200,15 @@ async fn w12_sessions_share_workers_and_each_is_stored_in_order(storage: Arc<dyn
     }
     for (node, token) in nodes.iter().zip(last) {
         node.shutdown().await.unwrap();
-        let record = storage
+        let record = scene
+            .storage
             .record(node.key())
             .await
             .expect("the record is stored");
         let stored = serde_json::to_value(&record).unwrap();
         assert_eq!(stored["pair"]["access_token"], token.expose());
         assert_eq!(record.pair_id().version, 9);
-        assert_eq!(storage.active(node.key()).await, [record.digest()]);
+        assert_eq!(scene.storage.active(node.key()).await, [record.digest()]);
     }
     assert_eq!(scene.counts(), (6 * 8, 0, 0));
 }

@@ -1,12 +1,9 @@
 //! Instances without coordination sign in at the same time: one key, several sessions.
 
-use std::sync::Arc;
+use evertoken::protocol::{Digest, Record};
+use evertoken::{Coordination, Error, Persistence};
 
-use evertoken::protocol::Record;
-use evertoken::{Builder, Coordination, Error, Persistence};
-
-use crate::backend::Storage;
-use crate::line::{Fate, Line};
+use crate::line::Fate;
 use crate::scene::{Caller, Node, Scene, answer, until};
 
 super::cases![
@@ -18,100 +15,85 @@ super::cases![
     w8_a_sixth_collision_is_an_error_and_leaves_no_partial_record,
 ];
 
-struct Site(Scene);
+async fn node(scene: &Scene, persistence: Persistence) -> Node {
+    let line = scene.line().await;
+    let builder = scene.bare(scene.endpoint(), &line).persistence(persistence);
+    let tokens = builder.coordination(Coordination::None).build().unwrap();
+    Node { tokens, line }
+}
 
-impl Site {
-    fn new(storage: &Arc<dyn Storage>) -> Self {
-        Self(Scene::new(storage, |server| server.sign_in(true)))
-    }
+/// A caller whose sign-in has arrived at the server.
+async fn arriving_call(scene: &Scene, node: &Node) -> Caller {
+    let before = scene.server.sign_ins();
+    let caller = node.call();
+    let has_arrived = async || scene.server.sign_ins() > before;
+    until("the sign-in arrived", has_arrived).await;
+    caller
+}
 
-    fn builder(&self, line: &Line, persistence: Persistence) -> Builder {
-        self.0
-            .bare(self.0.endpoint(), line)
-            .coordination(Coordination::None)
-            .persistence(persistence)
-    }
+/// A record of this session that another sign-in left an hour ago.
+async fn expired(scene: &Scene, number: u64) -> Record {
+    let line = scene.line().await;
+    let key = scene.key.clone().subject(format!("somebody else {number}"));
+    let other = scene.bare(scene.endpoint(), &line).key(key.clone());
+    other.build().unwrap().token().await.unwrap();
+    let record = scene.storage.record(&key).await;
+    let mut record = serde_json::to_value(record.expect("the record is stored")).unwrap();
+    record["key"] = serde_json::to_value(&scene.key).unwrap();
+    let issued_at = record["pair"]["issued_at"].as_u64().unwrap();
+    record["pair"]["issued_at"] = (issued_at - 3_600_000).into();
+    serde_json::from_value(record).unwrap()
+}
 
-    async fn node(&self, persistence: Persistence) -> Node {
-        let line = self.0.line().await;
-        let tokens = self.builder(&line, persistence).build().unwrap();
-        Node { tokens, line }
-    }
-
-    /// A caller whose sign-in has arrived at the server.
-    async fn arriving_call(&self, node: &Node) -> Caller {
-        let before = self.0.server.sign_ins();
-        let caller = node.call();
-        until("the sign-in arrived", async || {
-            self.0.server.sign_ins() > before
-        })
-        .await;
-        caller
-    }
-
-    /// A record of this session that another sign-in left an hour ago.
-    async fn expired(&self, number: u64) -> Record {
-        let scene = &self.0;
-        let line = scene.line().await;
-        let key = scene.key.clone().subject(format!("somebody else {number}"));
-        let other = scene.bare(scene.endpoint(), &line).key(key.clone());
-        other.build().unwrap().token().await.unwrap();
-        let record = scene
+/// The digests of the pairs that were active earlier, whether they had expired when they were replaced or not.
+async fn past(scene: &Scene) -> Vec<Digest> {
+    let mut past = scene.inactive().await;
+    past.extend(
+        scene
             .storage
-            .record(&key)
+            .expired(&scene.key)
             .await
-            .expect("the record is stored");
-        let mut record = serde_json::to_value(&record).unwrap();
-        record["key"] = serde_json::to_value(&scene.key).unwrap();
-        let issued_at = record["pair"]["issued_at"].as_u64().unwrap();
-        record["pair"]["issued_at"] = (issued_at - 3_600_000).into();
-        serde_json::from_value(record).unwrap()
-    }
+            .into_iter()
+            .flatten(),
+    );
+    past
 }
 
 /// With write-through the loser of a collision adopts the stored pair and revokes its own.
-async fn w4_with_write_through_the_loser_adopts_the_stored_pair_and_revokes_its_own(
-    storage: Arc<dyn Storage>,
-) {
-    let site = Site::new(&storage);
-    let scene = &site.0;
+async fn w4_with_write_through_the_loser_adopts_the_stored_pair_and_revokes_its_own(scene: Scene) {
+    let scene = scene.with(|server| server.sign_in(true));
     let nodes = [
-        site.node(Persistence::write_through()).await,
-        site.node(Persistence::write_through()).await,
+        node(&scene, Persistence::write_through()).await,
+        node(&scene, Persistence::write_through()).await,
     ];
     let hold = scene.server.hold();
-    let one = site.arriving_call(&nodes[0]).await;
-    let other = site.arriving_call(&nodes[1]).await;
+    let one = arriving_call(&scene, &nodes[0]).await;
+    let other = arriving_call(&scene, &nodes[1]).await;
     drop(hold);
     let (one, other) = (answer(one).await.unwrap(), answer(other).await.unwrap());
     assert_eq!(one.expose(), other.expose());
     assert_eq!(nodes[0].status().pair_id, nodes[1].status().pair_id);
-    let digest = scene.digest_of(&one).await.expect("the pair is stored");
-    assert_eq!(scene.active().await, [digest]);
+    scene.assert_active(&one).await;
     assert_eq!(
         scene.inactive().await,
         [],
         "the loser's pair is in the store"
     );
-    until("the loser's pair is revoked", async || {
-        scene.server.revocations() == 1
-    })
-    .await;
+    scene.until_revoked().await;
     assert_eq!(scene.server.sign_ins(), 2);
     assert!(scene.is_live(&one));
 }
 
 /// With write-behind both instances of a collision return at once, and the pair stored later is active.
 async fn w5_with_write_behind_both_instances_return_at_once_and_the_later_pair_is_active(
-    storage: Arc<dyn Storage>,
+    scene: Scene,
 ) {
-    let site = Site::new(&storage);
-    let scene = &site.0;
-    let earlier = site.node(Persistence::write_behind(2)).await;
-    let later = site.node(Persistence::write_behind(2)).await;
+    let scene = scene.with(|server| server.sign_in(true));
+    let earlier = node(&scene, Persistence::write_behind(2)).await;
+    let later = node(&scene, Persistence::write_behind(2)).await;
     let hold = scene.server.hold();
-    let first = site.arriving_call(&earlier).await;
-    let second = site.arriving_call(&later).await;
+    let first = arriving_call(&scene, &earlier).await;
+    let second = arriving_call(&scene, &later).await;
     let shut = [earlier.line.stop_swaps(), later.line.stop_swaps()];
     drop(hold);
     // Neither of the two pairs is stored.
@@ -121,16 +103,10 @@ async fn w5_with_write_behind_both_instances_return_at_once_and_the_later_pair_i
     let [let_first, let_second] = shut;
     let_second.reached().await;
     drop(let_first);
-    until("the earlier pair is stored", async || {
-        scene.digest_of(&first).await.is_some()
-    })
-    .await;
+    scene.until_stored(&first).await;
     let superseded = scene.active().await;
     drop(let_second);
-    until("the later pair is stored", async || {
-        scene.digest_of(&second).await.is_some()
-    })
-    .await;
+    scene.until_stored(&second).await;
     let digest = scene.record().await.digest();
     assert_eq!(scene.active().await, [digest]);
     assert_eq!(scene.inactive().await, superseded);
@@ -148,17 +124,13 @@ async fn w5_with_write_behind_both_instances_return_at_once_and_the_later_pair_i
 }
 
 /// A pair is inserted when the record that it collided with has vanished.
-async fn w6_a_pair_is_inserted_where_the_other_record_has_vanished(storage: Arc<dyn Storage>) {
+async fn w6_a_pair_is_inserted_where_the_other_record_has_vanished(scene: Scene) {
     for persistence in [Persistence::write_through(), Persistence::write_behind(1)] {
-        let site = Site::new(&storage);
-        let scene = &site.0;
-        let node = site.node(persistence).await;
+        let scene = scene.with(|server| server.sign_in(true));
+        let node = node(&scene, persistence).await;
         node.line.swaps_meet([Fate::BeatenByWhatVanished]);
         let token = node.token().await.unwrap();
-        until("the pair is stored", async || {
-            scene.digest_of(&token).await.is_some()
-        })
-        .await;
+        scene.until_stored(&token).await;
         assert_eq!(scene.active().await, [scene.record().await.digest()]);
         assert_eq!(scene.inactive().await, []);
         assert_eq!(node.line.swaps(), 2);
@@ -167,19 +139,15 @@ async fn w6_a_pair_is_inserted_where_the_other_record_has_vanished(storage: Arc<
 }
 
 /// An expired pair of another instance is marked as expired, and a new pair replaces it.
-async fn w7_an_expired_pair_of_another_instance_is_marked_as_expired_and_replaced(
-    storage: Arc<dyn Storage>,
-) {
-    let site = Site::new(&storage);
-    let scene = &site.0;
-    let theirs = site.expired(0).await;
-    let node = site.node(Persistence::write_through()).await;
+async fn w7_an_expired_pair_of_another_instance_is_marked_as_expired_and_replaced(scene: Scene) {
+    let scene = scene.with(|server| server.sign_in(true));
+    let theirs = expired(&scene, 0).await;
+    let node = node(&scene, Persistence::write_through()).await;
     node.line
         .swaps_meet([Fate::BeatenBy(Box::new(theirs.clone()))]);
     let token = node.token().await.unwrap();
-    let digest = scene.digest_of(&token).await.expect("the pair is stored");
-    assert_eq!(scene.active().await, [digest]);
-    match storage.expired(&scene.key).await {
+    scene.assert_active(&token).await;
+    match scene.storage.expired(&scene.key).await {
         Some(expired) => assert_eq!(expired, [theirs.digest()]),
         None => assert_eq!(scene.inactive().await, [theirs.digest()]),
     }
@@ -188,32 +156,27 @@ async fn w7_an_expired_pair_of_another_instance_is_marked_as_expired_and_replace
 }
 
 /// An instance recovers from five collisions in a row.
-async fn w8_five_collisions_are_recovered(storage: Arc<dyn Storage>) {
-    let site = Site::new(&storage);
-    let (node, theirs) = crowded(&site, 5).await;
+async fn w8_five_collisions_are_recovered(scene: Scene) {
+    let scene = scene.with(|server| server.sign_in(true));
+    let (node, theirs) = crowded(&scene, 5).await;
     let token = node.token().await.unwrap();
-    let scene = &site.0;
-    let digest = scene.digest_of(&token).await.expect("the pair is stored");
-    assert_eq!(scene.active().await, [digest]);
-    let mut past = scene.inactive().await;
-    past.extend(storage.expired(&scene.key).await.into_iter().flatten());
+    scene.assert_active(&token).await;
+    let past = past(&scene).await;
     assert!(past.contains(&theirs[4].digest()));
     assert_eq!(node.line.swaps(), 6);
     assert_eq!(scene.server.revocations(), 0);
 }
 
 /// A sixth collision in a row is an error, and leaves no partial record.
-async fn w8_a_sixth_collision_is_an_error_and_leaves_no_partial_record(storage: Arc<dyn Storage>) {
-    let site = Site::new(&storage);
-    let (node, theirs) = crowded(&site, 6).await;
+async fn w8_a_sixth_collision_is_an_error_and_leaves_no_partial_record(scene: Scene) {
+    let scene = scene.with(|server| server.sign_in(true));
+    let (node, theirs) = crowded(&scene, 6).await;
     let error = node.token().await.unwrap_err();
     assert!(matches!(error, Error::Collision { .. }), "{error:?}");
     assert!(error.is_retryable() && error.retry_after().is_some());
     assert_eq!(node.line.swaps(), 6);
-    let scene = &site.0;
     assert_eq!(scene.record().await, theirs[5]);
-    let mut past = scene.inactive().await;
-    past.extend(storage.expired(&scene.key).await.into_iter().flatten());
+    let mut past = past(&scene).await;
     past.sort();
     past.dedup();
     let mut known: Vec<_> = theirs[..5].iter().map(Record::digest).collect();
@@ -222,28 +185,22 @@ async fn w8_a_sixth_collision_is_an_error_and_leaves_no_partial_record(storage: 
         past.iter().all(|digest| known.contains(digest)),
         "the pair of the failed sign-in is stored"
     );
-    until("the pair of the failed sign-in is revoked", async || {
-        scene.server.revocations() == 1
-    })
-    .await;
+    scene.until_revoked().await;
     assert_eq!(node.status().pair_id, None);
     // The sign-in works after the pause.
     let token = scene.token_at_last(&node).await;
     assert!(scene.is_live(&token));
-    assert_eq!(
-        scene.active().await,
-        [scene.digest_of(&token).await.unwrap()]
-    );
+    scene.assert_active(&token).await;
 }
 
 /// An instance whose sign-in collides with those of this number of other instances. The pairs of the others have
 /// expired.
-async fn crowded(site: &Site, others: u64) -> (Node, Vec<Record>) {
+async fn crowded(scene: &Scene, others: u64) -> (Node, Vec<Record>) {
     let mut theirs = Vec::new();
     for number in 0..others {
-        theirs.push(site.expired(number).await);
+        theirs.push(expired(scene, number).await);
     }
-    let node = site.node(Persistence::write_through()).await;
+    let node = node(scene, Persistence::write_through()).await;
     let beaten = theirs.iter().cloned().map(Box::new).map(Fate::BeatenBy);
     node.line.swaps_meet(beaten);
     (node, theirs)

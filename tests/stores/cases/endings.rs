@@ -1,12 +1,9 @@
 //! Answers that end the session, or seem to end it.
 
-use std::sync::Arc;
-
 use evertoken::testing::{AccessCheck, Fault, GraceAnswer, Reuse};
 use evertoken::{Coordination, EndReason, OldPair, Rejection, Resend};
 
-use crate::backend::Storage;
-use crate::scene::{Scene, answer, common_token, reason, seconds, until};
+use crate::scene::{Scene, answer, common_token, reason, until};
 
 super::cases![
     fm8_a_token_whose_answer_was_lost_is_not_sent_again_where_the_profile_forbids_it,
@@ -20,13 +17,12 @@ super::cases![
 
 /// A token whose answer was lost is not sent again by any instance where the profile forbids that.
 async fn fm8_a_token_whose_answer_was_lost_is_not_sent_again_where_the_profile_forbids_it(
-    storage: Arc<dyn Storage>,
+    scene: Scene,
 ) {
     for fault in [Fault::DropAfter, Fault::Truncate, Fault::status(500)] {
-        let mut scene = Scene::strict(&storage);
+        let mut scene = scene.strict();
         scene.profile = scene.profile.resend(Resend::Never);
-        let (node, other) = (scene.node().await, scene.node().await);
-        scene.expire().await;
+        let [node, other] = scene.due_nodes().await;
         scene.server.fail_next(fault);
         for node in [&node, &other] {
             let error = node.token().await.unwrap_err();
@@ -38,37 +34,23 @@ async fn fm8_a_token_whose_answer_was_lost_is_not_sent_again_where_the_profile_f
 }
 
 /// A pair whose answer was lost is recovered after a pause where the server answers the token again.
-async fn fm8_a_lost_pair_is_recovered_after_a_pause_where_the_server_answers_again(
-    storage: Arc<dyn Storage>,
-) {
-    let window = seconds(300);
-    let reuse = Reuse::Grace {
-        window,
-        answer: GraceAnswer::SamePair,
-    };
-    let scene = Scene::new(&storage, |server| server.reuse(reuse));
-    let (node, other) = (scene.node().await, scene.node().await);
-    scene.expire().await;
+async fn fm8_a_lost_pair_is_recovered_after_a_pause_where_the_server_answers_again(scene: Scene) {
+    let scene = scene.with_grace(GraceAnswer::SamePair);
+    let [node, other] = scene.due_nodes().await;
     scene.server.fail_next(Fault::DropAfter);
     let first = scene.arriving_call(&node).await;
     // The other instance waits for the holder to resolve the unclear answer, and not for a lease duration.
     let token = common_token([first, other.call()]).await;
     assert_eq!(scene.counts(), (2, 1, 0));
-    assert_eq!(
-        scene.active().await,
-        [scene.digest_of(&token).await.unwrap()]
-    );
-    assert!(scene.json().await["lease"].is_null());
+    scene.assert_active(&token).await;
+    assert!(scene.is_free().await);
 }
 
 /// A refusal does not end a session that another instance has renewed. Two instances send the same token: one with a
 /// stale lease, and one that has taken the lease over.
-async fn fm15_a_refusal_does_not_end_a_session_that_another_instance_has_renewed(
-    storage: Arc<dyn Storage>,
-) {
-    let scene = Scene::new(&storage, |server| server.reuse(Reuse::Refuse));
-    let (slow, other) = (scene.node().await, scene.node().await);
-    scene.expire().await;
+async fn fm15_a_refusal_does_not_end_a_session_that_another_instance_has_renewed(scene: Scene) {
+    let scene = scene.with(|server| server.reuse(Reuse::Refuse));
+    let [slow, other] = scene.due_nodes().await;
     let (hold, first) = scene.call_in_flight(&slow).await;
     scene.outlast_leases().await;
     // The second instance gets the answer to its lease only after the first one has committed its pair. The second
@@ -87,35 +69,25 @@ async fn fm15_a_refusal_does_not_end_a_session_that_another_instance_has_renewed
 }
 
 /// A new pair overrides the refusal of its old token, also when the refusal is stored first.
-async fn fm15_a_refusal_that_is_stored_first_is_overridden_by_the_new_pair(
-    storage: Arc<dyn Storage>,
-) {
-    let scene = Scene::new(&storage, |server| server.reuse(Reuse::Refuse));
-    let (slow, other) = (scene.node().await, scene.node().await);
-    scene.expire().await;
-    let (hold, first) = scene.call_in_flight(&slow).await;
-    let shut = slow.line.stop_swaps();
-    drop(hold);
-    shut.reached().await;
+async fn fm15_a_refusal_that_is_stored_first_is_overridden_by_the_new_pair(scene: Scene) {
+    let scene = scene.with(|server| server.reuse(Reuse::Refuse));
+    let [slow, other] = scene.due_nodes().await;
+    let (shut, first) = scene.call_before_commit(&slow).await;
     scene.outlast_leases().await;
     assert!(other.token().await.unwrap_err().needs_sign_in());
     assert_eq!(scene.active().await, []);
     drop(shut);
     let token = answer(first).await.unwrap();
-    let digest = scene.digest_of(&token).await.expect("the pair is stored");
-    assert_eq!(scene.active().await, [digest]);
+    scene.assert_active(&token).await;
     assert_eq!(scene.token_at_last(&other).await.expose(), token.expose());
     assert_eq!(scene.counts(), (2, 1, 0));
 }
 
 /// Without leases the instance whose token is refused continues with the winner's pair.
-async fn fm15_without_leases_the_loser_goes_on_with_the_winners_pair(storage: Arc<dyn Storage>) {
-    let scene = Scene::new(&storage, |server| server.reuse(Reuse::Refuse));
-    let mut nodes = Vec::new();
-    for _ in 0..2 {
-        let set = |builder: evertoken::Builder| builder.coordination(Coordination::None);
-        nodes.push(scene.node_with(set).await);
-    }
+async fn fm15_without_leases_the_loser_goes_on_with_the_winners_pair(scene: Scene) {
+    let scene = scene.with(|server| server.reuse(Reuse::Refuse));
+    let alone = |builder: evertoken::Builder| builder.coordination(Coordination::None);
+    let nodes: [_; 2] = scene.nodes_with(alone).await;
     scene.expire().await;
     let hold = scene.server.hold();
     let callers = [
@@ -138,10 +110,10 @@ async fn fm15_without_leases_the_loser_goes_on_with_the_winners_pair(storage: Ar
 
 /// An access token that died with the rotation of another instance is replaced without another rotation.
 async fn fm24_an_access_token_that_died_with_a_peers_rotation_is_replaced_without_another_rotation(
-    storage: Arc<dyn Storage>,
+    scene: Scene,
 ) {
     for old_pair in [OldPair::AccessLivesOn, OldPair::AccessDiesAtRotation] {
-        let mut scene = Scene::new(&storage, |server| server.old_access_dies(true));
+        let mut scene = scene.with(|server| server.old_access_dies(true));
         scene.profile = scene.profile.old_pair(old_pair);
         let (here, there) = (scene.node().await, scene.node().await);
         let dead = here.token().await.unwrap();
@@ -157,7 +129,7 @@ async fn fm24_an_access_token_that_died_with_a_peers_rotation_is_replaced_withou
 
 /// The winner's pair is kept, and the loser finds it, whatever the server answers to the loser.
 async fn fm26_the_winners_pair_is_kept_and_found_whatever_the_server_answers_to_the_loser(
-    storage: Arc<dyn Storage>,
+    scene: Scene,
 ) {
     let retry = Fault::Status {
         status: 400,
@@ -171,9 +143,8 @@ async fn fm26_the_winners_pair_is_kept_and_found_whatever_the_server_answers_to_
         Fault::status(400),
         Fault::DropBefore,
     ] {
-        let scene = Scene::strict(&storage);
-        let (winner, loser) = (scene.node().await, scene.node().await);
-        scene.expire().await;
+        let scene = scene.strict();
+        let [winner, loser] = scene.due_nodes().await;
         let (hold, first) = scene.call_in_flight(&winner).await;
         scene.outlast_leases().await;
         scene.server.fail_next(fault.clone());
@@ -188,8 +159,7 @@ async fn fm26_the_winners_pair_is_kept_and_found_whatever_the_server_answers_to_
             "{fault:?}"
         );
         assert_eq!(scene.record().await.end(), None, "{fault:?}");
-        let digest = scene.digest_of(&token).await.expect("the pair is stored");
-        assert_eq!(scene.active().await, [digest], "{fault:?}");
+        scene.assert_active(&token).await;
         assert_eq!(scene.server.exchanges(), 2, "{fault:?}");
         assert_eq!(scene.server.families_revoked(), 0, "{fault:?}");
         until("no instance is rotating", async || {

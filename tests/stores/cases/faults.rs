@@ -1,10 +1,7 @@
 //! Connections that lose requests and answers at random.
 
-use std::sync::Arc;
+use evertoken::{Builder, CoolDown};
 
-use evertoken::CoolDown;
-
-use crate::backend::Storage;
 use crate::line::Fate;
 use crate::scene::{Node, Scene, common_token, millis, until};
 
@@ -29,21 +26,16 @@ impl Dice {
 }
 
 /// A token is spent once, and every instance gets the pair, whichever requests and answers of the store are lost.
-async fn fm5_a_token_is_spent_once_and_every_instance_gets_the_pair_whatever_is_lost(
-    storage: Arc<dyn Storage>,
-) {
+async fn fm5_a_token_is_spent_once_and_every_instance_gets_the_pair_whatever_is_lost(scene: Scene) {
     let pause = millis(10);
     let cool_down = CoolDown::default()
         .early(pause)
         .expired(pause)
         .longest(pause);
     for seed in [0x9E37_79B9, 0x7F4A_7C15, 0xF39C_0C11] {
-        let scene = Scene::strict(&storage);
-        let mut nodes = Vec::new();
-        for _ in 0..3 {
-            let set = |builder: evertoken::Builder| builder.cool_down(cool_down);
-            nodes.push(scene.node_with(set).await);
-        }
+        let scene = scene.strict();
+        let set = |builder: Builder| builder.cool_down(cool_down);
+        let nodes: [_; 3] = scene.nodes_with(set).await;
         let mut dice = Dice(seed);
         for round in 1..=ROUNDS {
             for node in &nodes {

@@ -1,13 +1,11 @@
 //! Holders of a lease that die, or that need longer than the lease lasts.
 
-use std::sync::Arc;
-
-use evertoken::testing::{GraceAnswer, Reuse};
+use evertoken::testing::GraceAnswer;
 use evertoken::{EndReason, Resend};
 
-use crate::backend::Storage;
-use crate::mortal::{Mortal, never, unanswered};
-use crate::scene::{PAUSE, Scene, answer, common_token, pausing, reason, seconds, until};
+use crate::scene::{
+    Mortal, PAUSE, Scene, answer, common_token, never, pausing, reason, unanswered, until,
+};
 
 super::cases![
     n4_a_dead_holders_unspent_token_is_spent_after_the_lease_and_not_before,
@@ -24,10 +22,7 @@ super::cases![
 ];
 
 /// Another instance spends the unspent token of a dead holder after the lease, and not before.
-async fn n4_a_dead_holders_unspent_token_is_spent_after_the_lease_and_not_before(
-    storage: Arc<dyn Storage>,
-) {
-    let scene = Scene::strict(&storage);
+async fn n4_a_dead_holders_unspent_token_is_spent_after_the_lease_and_not_before(scene: Scene) {
     let (holder, next) = (Mortal::new(&scene).await, scene.node().await);
     scene.expire().await;
     holder.die_sending(&scene, never()).await;
@@ -41,8 +36,7 @@ async fn n4_a_dead_holders_unspent_token_is_spent_after_the_lease_and_not_before
 }
 
 /// A token that a dead holder has spent ends the session as rejected on a strict server.
-async fn n4_a_dead_holders_spent_token_ends_the_session_as_rejected(storage: Arc<dyn Storage>) {
-    let scene = Scene::strict(&storage);
+async fn n4_a_dead_holders_spent_token_ends_the_session_as_rejected(scene: Scene) {
     let (holder, next) = (Mortal::new(&scene).await, scene.node().await);
     scene.expire().await;
     holder.die_sending(&scene, unanswered()).await;
@@ -64,10 +58,7 @@ async fn n4_a_dead_holders_spent_token_ends_the_session_as_rejected(storage: Arc
 }
 
 /// The token of a dead holder is not sent again where the profile forbids that.
-async fn n4_a_dead_holders_token_is_not_sent_where_the_profile_forbids_it(
-    storage: Arc<dyn Storage>,
-) {
-    let mut scene = Scene::strict(&storage);
+async fn n4_a_dead_holders_token_is_not_sent_where_the_profile_forbids_it(mut scene: Scene) {
     scene.profile = scene.profile.resend(Resend::Never);
     let (holder, next) = (Mortal::new(&scene).await, scene.node().await);
     scene.expire().await;
@@ -80,31 +71,20 @@ async fn n4_a_dead_holders_token_is_not_sent_where_the_profile_forbids_it(
 }
 
 /// The pair of a dead holder is recovered where the server answers the token again.
-async fn n4_a_dead_holders_pair_is_recovered_where_the_server_answers_again(
-    storage: Arc<dyn Storage>,
-) {
-    let window = seconds(300);
-    let reuse = Reuse::Grace {
-        window,
-        answer: GraceAnswer::SamePair,
-    };
-    let scene = Scene::new(&storage, |server| server.reuse(reuse));
+async fn n4_a_dead_holders_pair_is_recovered_where_the_server_answers_again(scene: Scene) {
+    let scene = scene.with_grace(GraceAnswer::SamePair);
     let (holder, next) = (Mortal::new(&scene).await, scene.node().await);
     scene.expire().await;
     holder.die_sending(&scene, unanswered()).await;
     scene.outlast_leases().await;
     let token = next.token().await.unwrap();
     assert_eq!(scene.counts(), (2, 1, 0));
-    let digest = scene.digest_of(&token).await.expect("the pair is stored");
-    assert_eq!(scene.active().await, [digest]);
+    scene.assert_active(&token).await;
     assert_eq!(scene.inactive().await, [scene.first.digest(&scene.key)]);
 }
 
 /// A second request that did not reach the server is repeated after a pause, by one of the instances.
-async fn n4_a_second_request_that_failed_is_repeated_after_a_pause_by_one_instance(
-    storage: Arc<dyn Storage>,
-) {
-    let scene = Scene::strict(&storage);
+async fn n4_a_second_request_that_failed_is_repeated_after_a_pause_by_one_instance(scene: Scene) {
     let one = scene.node_with(pausing(PAUSE)).await;
     let other = scene.node().await;
     scene.expire().await;
@@ -133,9 +113,8 @@ async fn n4_a_second_request_that_failed_is_repeated_after_a_pause_by_one_instan
 
 /// An instance reads the record after the lease of a holder, and does not refresh a new pair.
 async fn n4_an_instance_reads_the_record_after_the_lease_and_does_not_refresh_a_new_pair(
-    storage: Arc<dyn Storage>,
+    scene: Scene,
 ) {
-    let scene = Scene::strict(&storage);
     let holder = scene.node().await;
     let next = scene.node_with(pausing(PAUSE)).await;
     scene.expire().await;
@@ -160,10 +139,8 @@ async fn n4_an_instance_reads_the_record_after_the_lease_and_does_not_refresh_a_
 }
 
 /// A holder that commits at the last moment keeps its rotation: another instance adopts the pair.
-async fn n4_a_holder_that_commits_at_the_last_moment_is_not_taken_over(storage: Arc<dyn Storage>) {
-    let scene = Scene::strict(&storage);
-    let (holder, next) = (scene.node().await, scene.node().await);
-    scene.expire().await;
+async fn n4_a_holder_that_commits_at_the_last_moment_is_not_taken_over(scene: Scene) {
+    let [holder, next] = scene.due_nodes().await;
     let (hold, caller) = scene.call_in_flight(&holder).await;
     scene.outlast_leases().await;
     let shut = next.line.stop_swaps();
@@ -178,23 +155,11 @@ async fn n4_a_holder_that_commits_at_the_last_moment_is_not_taken_over(storage: 
 }
 
 /// A holder that is slower than its lease does not overwrite a newer pair.
-async fn n5_a_holder_slower_than_its_lease_does_not_overwrite_a_newer_pair(
-    storage: Arc<dyn Storage>,
-) {
+async fn n5_a_holder_slower_than_its_lease_does_not_overwrite_a_newer_pair(scene: Scene) {
     // The server answers every second use with another pair, and all pairs are valid.
-    let window = seconds(300);
-    let reuse = Reuse::Grace {
-        window,
-        answer: GraceAnswer::Fork,
-    };
-    let scene = Scene::new(&storage, |server| server.reuse(reuse));
-    let (slow, next) = (scene.node().await, scene.node().await);
-    scene.expire().await;
-    let (hold, caller) = scene.call_in_flight(&slow).await;
-    let shut = slow.line.stop_swaps();
-    drop(hold);
-    // The holder has its pair, and cannot commit the pair yet.
-    shut.reached().await;
+    let scene = scene.with_grace(GraceAnswer::Fork);
+    let [slow, next] = scene.due_nodes().await;
+    let (shut, caller) = scene.call_before_commit(&slow).await;
     scene.outlast_leases().await;
     let newer = next.token().await.unwrap();
     let committed = scene.json().await;
@@ -208,17 +173,9 @@ async fn n5_a_holder_slower_than_its_lease_does_not_overwrite_a_newer_pair(
 }
 
 /// A slow holder commits its pair if no newer pair is stored, and leaves the lease of the next holder.
-async fn n5_a_slow_holder_commits_its_pair_and_leaves_the_lease_of_the_next_holder(
-    storage: Arc<dyn Storage>,
-) {
-    let window = seconds(300);
-    let reuse = Reuse::Grace {
-        window,
-        answer: GraceAnswer::Fork,
-    };
-    let scene = Scene::new(&storage, |server| server.reuse(reuse));
-    let (slow, next) = (scene.node().await, scene.node().await);
-    scene.expire().await;
+async fn n5_a_slow_holder_commits_its_pair_and_leaves_the_lease_of_the_next_holder(scene: Scene) {
+    let scene = scene.with_grace(GraceAnswer::Fork);
+    let [slow, next] = scene.due_nodes().await;
     let (hold, first) = scene.call_in_flight(&slow).await;
     scene.outlast_leases().await;
     let second = scene.arriving_call(&next).await;
@@ -233,19 +190,14 @@ async fn n5_a_slow_holder_commits_its_pair_and_leaves_the_lease_of_the_next_hold
     let newer = answer(second).await.unwrap();
     assert_eq!(newer.pair_id().version, 3);
     assert_eq!(slow.rotate().await.unwrap().expose(), newer.expose());
-    assert!(scene.json().await["lease"].is_null());
+    assert!(scene.is_free().await);
     assert_eq!(scene.counts(), (2, 1, 0));
 }
 
 /// A slow holder does not overwrite the pair of a new sign-in, and revokes its own pair.
-async fn n5_a_slow_holder_does_not_overwrite_the_pair_of_a_new_sign_in(storage: Arc<dyn Storage>) {
-    let scene = Scene::strict(&storage);
-    let (slow, next) = (scene.node().await, scene.node().await);
-    scene.expire().await;
-    let (hold, caller) = scene.call_in_flight(&slow).await;
-    let shut = slow.line.stop_swaps();
-    drop(hold);
-    shut.reached().await;
+async fn n5_a_slow_holder_does_not_overwrite_the_pair_of_a_new_sign_in(scene: Scene) {
+    let [slow, next] = scene.due_nodes().await;
+    let (shut, caller) = scene.call_before_commit(&slow).await;
     let fresh = scene.server.issue();
     let digest = fresh.digest(&scene.key);
     next.replace(fresh).await.unwrap();
@@ -253,20 +205,13 @@ async fn n5_a_slow_holder_does_not_overwrite_the_pair_of_a_new_sign_in(storage: 
     drop(shut);
     assert_eq!(answer(caller).await.unwrap().expose(), newer.expose());
     assert_eq!(scene.active().await, [digest]);
-    until("the superseded pair is revoked", async || {
-        scene.server.revocations() == 1
-    })
-    .await;
+    scene.until_revoked().await;
     assert_eq!(scene.counts(), (1, 0, 0));
 }
 
 /// A rotation continues under its lease when its caller and its manager are dropped.
-async fn fm32_a_rotation_goes_on_under_its_lease_when_caller_and_manager_are_dropped(
-    storage: Arc<dyn Storage>,
-) {
-    let scene = Scene::strict(&storage);
-    let (holder, waiter) = (scene.node().await, scene.node().await);
-    scene.expire().await;
+async fn fm32_a_rotation_goes_on_under_its_lease_when_caller_and_manager_are_dropped(scene: Scene) {
+    let [holder, waiter] = scene.due_nodes().await;
     let (hold, caller) = scene.call_in_flight(&holder).await;
     let lease = scene.json().await["lease"].clone();
     caller.abort();
@@ -281,5 +226,5 @@ async fn fm32_a_rotation_goes_on_under_its_lease_when_caller_and_manager_are_dro
     let token = answer(waiting).await.unwrap();
     assert_eq!(token.pair_id().version, 2);
     assert_eq!(scene.counts(), (1, 0, 0));
-    assert!(scene.json().await["lease"].is_null());
+    assert!(scene.is_free().await);
 }

@@ -1,11 +1,8 @@
 //! Instances that find the same token due.
 
-use std::sync::Arc;
-
 use evertoken::{BackgroundTimer, Error, RefreshToken};
 
-use crate::backend::Storage;
-use crate::logs;
+use crate::logs_hold;
 use crate::scene::{Scene, TTL, answer, common_token, millis, rotated_and_adopted, seconds, until};
 
 super::cases![
@@ -20,11 +17,8 @@ super::cases![
 ];
 
 /// One of many instances spends the token, and the others read its pair from the store.
-async fn n2_fm1_one_of_many_instances_spends_the_token_and_the_others_read_its_pair(
-    storage: Arc<dyn Storage>,
-) {
-    let scene = Scene::strict(&storage);
-    let nodes = scene.nodes(4).await;
+async fn n2_fm1_one_of_many_instances_spends_the_token_and_the_others_read_its_pair(scene: Scene) {
+    let nodes: [_; 4] = scene.nodes().await;
     let mut events: Vec<_> = nodes.iter().map(|node| node.subscribe()).collect();
     for round in 1..=5 {
         scene.expire().await;
@@ -32,11 +26,7 @@ async fn n2_fm1_one_of_many_instances_spends_the_token_and_the_others_read_its_p
         let token = common_token(callers).await;
         assert_eq!(token.pair_id().version, round + 1);
         assert_eq!(scene.counts(), (round, 0, 0));
-        let digest = scene
-            .digest_of(&token)
-            .await
-            .expect("the token is of the stored pair");
-        assert_eq!(scene.active().await, [digest]);
+        scene.assert_active(&token).await;
     }
     let (rotated, adopted) = events
         .iter_mut()
@@ -46,12 +36,8 @@ async fn n2_fm1_one_of_many_instances_spends_the_token_and_the_others_read_its_p
 }
 
 /// A lease is named by the digest of its token, and names, channels and logs do not hold a token.
-async fn n3_a_lease_is_named_by_the_digest_and_no_name_channel_or_log_holds_a_token(
-    storage: Arc<dyn Storage>,
-) {
-    let scene = Scene::strict(&storage);
-    let (one, other) = (scene.node().await, scene.node().await);
-    scene.expire().await;
+async fn n3_a_lease_is_named_by_the_digest_and_no_name_channel_or_log_holds_a_token(scene: Scene) {
+    let [one, other] = scene.due_nodes().await;
     let (hold, caller) = scene.call_in_flight(&one).await;
     let waiter = other.call();
     other.line.waited(1).await;
@@ -59,30 +45,29 @@ async fn n3_a_lease_is_named_by_the_digest_and_no_name_channel_or_log_holds_a_to
     let leased = scene.json().await;
     let digest = scene.first.digest(&scene.key).to_string();
     assert_eq!(leased["lease"]["digest"], digest);
-    let mut seen = storage.in_the_open().await;
+    let mut seen = scene.storage.in_the_open().await;
     drop(hold);
     let token = common_token([caller, waiter]).await;
-    seen += &storage.in_the_open().await;
+    seen += &scene.storage.in_the_open().await;
 
     let first = scene.first.refresh.as_ref().map(RefreshToken::expose);
     let committed = scene.json().await;
     let second = committed["pair"]["refresh_token"].as_str();
     for secret in [first.unwrap(), second.unwrap(), token.expose()] {
         assert!(!seen.contains(secret), "a token can be seen: {seen}");
-        assert!(!logs::hold(secret), "a token was logged");
+        assert!(!logs_hold(secret), "a token was logged");
         for mut record in [leased.clone(), committed.clone()] {
             record["pair"].take();
             assert!(!record.to_string().contains(secret), "{record}");
         }
     }
-    assert!(logs::hold(&scene.key.label), "the log is not collected");
+    assert!(logs_hold(&scene.key.label), "the log is not collected");
 }
 
 /// A waiter whose deadline passes gets a typed error, and the rotation continues.
 async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_goes_on(
-    storage: Arc<dyn Storage>,
+    scene: Scene,
 ) {
-    let scene = Scene::strict(&storage);
     let holder = scene.node().await;
     let line = scene.line().await;
     let deadline = millis(100);
@@ -114,9 +99,8 @@ async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_g
 
 /// A waiter with a valid token gets that token, and does not wait for the rotation of another instance.
 async fn n6_a_waiter_with_a_valid_token_gets_that_and_does_not_wait_for_another_instance(
-    storage: Arc<dyn Storage>,
+    scene: Scene,
 ) {
-    let scene = Scene::strict(&storage);
     let (holder, waiter) = (scene.node().await, scene.node().await);
     let before = waiter.token().await.unwrap();
     // The token is inside the leeway, where a request waits for a rotation.
@@ -135,12 +119,8 @@ async fn n6_a_waiter_with_a_valid_token_gets_that_and_does_not_wait_for_another_
 }
 
 /// Waiters at any instance do not start another rotation.
-async fn n12_waiters_that_queue_at_any_instance_do_not_start_another_rotation(
-    storage: Arc<dyn Storage>,
-) {
-    let scene = Scene::strict(&storage);
-    let (one, other) = (scene.node().await, scene.node().await);
-    scene.expire().await;
+async fn n12_waiters_that_queue_at_any_instance_do_not_start_another_rotation(scene: Scene) {
+    let [one, other] = scene.due_nodes().await;
     let (hold, first) = scene.call_in_flight(&one).await;
     let mut callers = vec![first];
     callers.extend((0..50).flat_map(|_| [one.call(), other.call()]));
@@ -156,12 +136,8 @@ async fn n12_waiters_that_queue_at_any_instance_do_not_start_another_rotation(
 }
 
 /// An instance that is delayed between its load and its lease reads the new pair and sends nothing.
-async fn n14_fm2_an_instance_delayed_between_load_and_lease_reads_the_new_pair(
-    storage: Arc<dyn Storage>,
-) {
-    let scene = Scene::strict(&storage);
-    let (delayed, other) = (scene.node().await, scene.node().await);
-    scene.expire().await;
+async fn n14_fm2_an_instance_delayed_between_load_and_lease_reads_the_new_pair(scene: Scene) {
+    let [delayed, other] = scene.due_nodes().await;
     let shut = delayed.line.stop_swaps();
     let late = delayed.call();
     // The instance has loaded the old pair without a lease.
@@ -177,12 +153,8 @@ async fn n14_fm2_an_instance_delayed_between_load_and_lease_reads_the_new_pair(
 }
 
 /// An instance that is delayed before its lease waits for the pair of the current holder.
-async fn n14_an_instance_delayed_before_its_lease_waits_for_the_pair_of_the_holder(
-    storage: Arc<dyn Storage>,
-) {
-    let scene = Scene::strict(&storage);
-    let (delayed, other) = (scene.node().await, scene.node().await);
-    scene.expire().await;
+async fn n14_an_instance_delayed_before_its_lease_waits_for_the_pair_of_the_holder(scene: Scene) {
+    let [delayed, other] = scene.due_nodes().await;
     let shut = delayed.line.stop_swaps();
     let late = delayed.call();
     shut.reached().await;
@@ -196,14 +168,10 @@ async fn n14_an_instance_delayed_before_its_lease_waits_for_the_pair_of_the_hold
 
 /// Instances that fall due together send one request, and each makes at most two swaps.
 async fn fm21_instances_that_fall_due_together_make_one_call_and_none_storms_the_store(
-    storage: Arc<dyn Storage>,
+    scene: Scene,
 ) {
-    let scene = Scene::strict(&storage);
-    let mut nodes = Vec::new();
-    for _ in 0..8 {
-        let timer = BackgroundTimer::default();
-        nodes.push(scene.node_with(|builder| builder.strategy(timer)).await);
-    }
+    let timed = |builder: evertoken::Builder| builder.strategy(BackgroundTimer::default());
+    let nodes: [_; 8] = scene.nodes_with(timed).await;
     for round in 1..=3 {
         let before: Vec<_> = nodes.iter().map(|node| node.line.swaps()).collect();
         // All timers fire, and callers do not ask for a token.

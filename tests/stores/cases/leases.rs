@@ -10,7 +10,6 @@ use evertoken::{
     TokenManager, async_trait,
 };
 
-use crate::backend::Storage;
 use crate::line::Fate;
 use crate::scene::{
     LEASE_DURATION, Node, PAUSE, Scene, answer, common_token, pausing, reason, seconds, until,
@@ -30,13 +29,9 @@ super::cases![
 ];
 
 /// A refresh that outlives its lease is not repeated where the profile forbids that, and its pair is committed.
-async fn fm3_a_refresh_that_outlives_its_lease_is_not_repeated_and_commits(
-    storage: Arc<dyn Storage>,
-) {
-    let mut scene = Scene::strict(&storage);
+async fn fm3_a_refresh_that_outlives_its_lease_is_not_repeated_and_commits(mut scene: Scene) {
     scene.profile = scene.profile.resend(Resend::Never);
-    let (slow, other) = (scene.node().await, scene.node().await);
-    scene.expire().await;
+    let [slow, other] = scene.due_nodes().await;
     let (hold, caller) = scene.call_in_flight(&slow).await;
     scene.outlast_leases().await;
     let error = other.token().await.unwrap_err();
@@ -48,14 +43,12 @@ async fn fm3_a_refresh_that_outlives_its_lease_is_not_repeated_and_commits(
     let found = scene.token_at_last(&other).await;
     assert_eq!(found.pair_id(), token.pair_id());
     assert_eq!(scene.counts(), (1, 0, 0));
-    assert!(scene.json().await["lease"].is_null());
+    assert!(scene.is_free().await);
 }
 
 /// A token is not sent under a lease that is stale when its holder learns of it.
-async fn fm3_a_token_is_not_sent_under_a_lease_that_is_already_stale(storage: Arc<dyn Storage>) {
-    let scene = Scene::strict(&storage);
-    let (slow, other) = (scene.node().await, scene.node().await);
-    scene.expire().await;
+async fn fm3_a_token_is_not_sent_under_a_lease_that_is_already_stale(scene: Scene) {
+    let [slow, other] = scene.due_nodes().await;
     let shut = slow.line.stop_answers();
     let caller = slow.call();
     // The lease is stored, and its holder has no answer yet.
@@ -68,10 +61,8 @@ async fn fm3_a_token_is_not_sent_under_a_lease_that_is_already_stale(storage: Ar
 }
 
 /// A holder that gives up its lease leaves the lease of the next holder in place.
-async fn fm4_giving_up_a_lease_leaves_the_lease_of_the_next_holder(storage: Arc<dyn Storage>) {
-    let scene = Scene::strict(&storage);
-    let (slow, next) = (scene.node().await, scene.node().await);
-    scene.expire().await;
+async fn fm4_giving_up_a_lease_leaves_the_lease_of_the_next_holder(scene: Scene) {
+    let [slow, next] = scene.due_nodes().await;
     let shut = slow.line.stop_answers();
     let caller = slow.call();
     shut.reached().await;
@@ -90,21 +81,20 @@ async fn fm4_giving_up_a_lease_leaves_the_lease_of_the_next_holder(storage: Arc<
 }
 
 /// An instance recognizes its own lease when the store's answer to the lease was lost.
-async fn fm5_an_instance_recognizes_its_lease_when_the_answer_was_lost(storage: Arc<dyn Storage>) {
-    is_leased_after_all(&storage, Fate::AppliedUnanswered).await;
+async fn fm5_an_instance_recognizes_its_lease_when_the_answer_was_lost(scene: Scene) {
+    is_leased_after_all(scene, Fate::AppliedUnanswered).await;
 }
 
 /// A lease that did not reach the store is made again.
-async fn fm5_a_lease_that_did_not_reach_the_store_is_made_again(storage: Arc<dyn Storage>) {
-    is_leased_after_all(&storage, Fate::Lost).await;
+async fn fm5_a_lease_that_did_not_reach_the_store_is_made_again(scene: Scene) {
+    is_leased_after_all(scene, Fate::Lost).await;
 }
 
 /// A pause in which the manager's clock may run ahead of the timers. After more than five seconds the manager treats
 /// its process as one that slept, and its own attempt as one that a copy of its machine may have made.
 const SHORT: Duration = Duration::from_secs(4);
 
-async fn is_leased_after_all(storage: &Arc<dyn Storage>, fate: Fate) {
-    let scene = Scene::strict(storage);
+async fn is_leased_after_all(scene: Scene, fate: Fate) {
     let node = scene.node_with(pausing(SHORT)).await;
     let other = scene.node().await;
     scene.expire().await;
@@ -129,10 +119,7 @@ async fn store_failed(node: &Node) {
 }
 
 /// An instance recognizes its own lease when the request timed out and the store applied it.
-async fn fm5_an_instance_recognizes_its_lease_that_timed_out_and_was_stored_later(
-    storage: Arc<dyn Storage>,
-) {
-    let scene = Scene::strict(&storage);
+async fn fm5_an_instance_recognizes_its_lease_that_timed_out_and_was_stored_later(scene: Scene) {
     let limit = seconds(1);
     let node = scene
         .node_with(|builder| pausing(SHORT)(builder).store_timeout(limit))
@@ -149,14 +136,13 @@ async fn fm5_an_instance_recognizes_its_lease_that_timed_out_and_was_stored_late
     scene.pass(SHORT).await;
     answer(caller).await.unwrap();
     assert_eq!(scene.counts(), (1, 0, 0));
-    assert!(scene.json().await["lease"].is_null());
+    assert!(scene.is_free().await);
 }
 
 /// Without the store a refresh token is not spent, and a valid access token is served.
 async fn fm6_without_the_store_a_refresh_token_is_not_spent_and_a_valid_token_is_served(
-    storage: Arc<dyn Storage>,
+    scene: Scene,
 ) {
-    let scene = Scene::strict(&storage);
     // The pause is longer than a caller waits, so callers get the error at once.
     let node = scene.node_with(pausing(2 * PAUSE)).await;
     node.line.cut(true);
@@ -179,9 +165,9 @@ async fn fm6_without_the_store_a_refresh_token_is_not_spent_and_a_valid_token_is
 }
 
 /// A pair that cannot be stored is served only if the policy for store failures says so.
-async fn fm6_a_pair_that_cannot_be_stored_is_served_only_if_configured(storage: Arc<dyn Storage>) {
+async fn fm6_a_pair_that_cannot_be_stored_is_served_only_if_configured(scene: Scene) {
     for policy in [OnStoreFailure::Serve, OnStoreFailure::Fail] {
-        let scene = Scene::strict(&storage);
+        let scene = scene.strict();
         let node = scene
             .node_with(|builder| builder.on_store_failure(policy))
             .await;
@@ -208,10 +194,8 @@ async fn fm6_a_pair_that_cannot_be_stored_is_served_only_if_configured(storage: 
 }
 
 /// An orphaned lease ends after the lease duration, and one instance then spends the token.
-async fn fm7_an_orphaned_lease_ends_after_the_lease_duration(storage: Arc<dyn Storage>) {
-    let scene = Scene::strict(&storage);
-    let nodes = scene.nodes(3).await;
-    scene.expire().await;
+async fn fm7_an_orphaned_lease_ends_after_the_lease_duration(scene: Scene) {
+    let nodes: [_; 3] = scene.due_nodes().await;
     scene.plant_lease().await;
     let callers: Vec<_> = nodes.iter().map(|node| node.call()).collect();
     for node in &nodes {
@@ -222,7 +206,7 @@ async fn fm7_an_orphaned_lease_ends_after_the_lease_duration(storage: Arc<dyn St
     scene.outlast_leases().await;
     common_token(callers).await;
     assert_eq!(scene.counts(), (1, 0, 0));
-    assert!(scene.json().await["lease"].is_null());
+    assert!(scene.is_free().await);
 }
 
 /// An endpoint that asks its own manager for a token before it sends.
@@ -248,10 +232,7 @@ impl TokenEndpoint for Curious {
 }
 
 /// An endpoint that asks its own manager for a token gets an error at once, and no deadlock.
-async fn fm7_an_endpoint_that_asks_its_own_manager_gets_an_error_at_once(
-    storage: Arc<dyn Storage>,
-) {
-    let scene = Scene::strict(&storage);
+async fn fm7_an_endpoint_that_asks_its_own_manager_gets_an_error_at_once(scene: Scene) {
     let (tokens, told) = (Arc::default(), Arc::default());
     let endpoint = Curious {
         inner: scene.endpoint(),

@@ -1,15 +1,13 @@
 //! Several sessions in one store, and sessions that begin again.
 
-use std::sync::Arc;
-
 use evertoken::{Key, OnSeedConflict};
 
-use crate::backend::Storage;
 use crate::scene::{Node, Scene, answer, common_token, seconds, until};
 
 super::cases![
     a_session_continues_from_its_newest_pair_when_the_store_loses_writes,
     n18_different_sessions_rotate_in_parallel,
+    fm34_a_restarted_instance_continues_with_the_rotated_pair_although_the_first_is_given_again,
     fm20_sessions_with_different_keys_are_not_mixed,
     fm20_a_session_is_not_split_by_the_spelling_of_its_scopes,
     fm28_a_newer_sign_in_elsewhere_replaces_the_cached_pair,
@@ -22,10 +20,7 @@ async fn session(scene: &Scene, key: &Key) -> Node {
     Node::loaded(builder.seed(scene.server.issue()), line).await
 }
 
-async fn a_session_continues_from_its_newest_pair_when_the_store_loses_writes(
-    storage: Arc<dyn Storage>,
-) {
-    let scene = Scene::strict(&storage);
+async fn a_session_continues_from_its_newest_pair_when_the_store_loses_writes(scene: Scene) {
     let (node, other) = (scene.node().await, scene.node().await);
     let first = scene.record().await;
     for round in 1..=3 {
@@ -39,15 +34,31 @@ async fn a_session_continues_from_its_newest_pair_when_the_store_loses_writes(
         let token = node.token().await.unwrap();
         assert_eq!(token.pair_id().version, held.pair_id().version + 1);
         assert_eq!(other.token().await.unwrap().expose(), token.expose());
-        let digest = scene.digest_of(&token).await.expect("the pair is stored");
-        assert_eq!(scene.active().await, [digest]);
+        scene.assert_active(&token).await;
         assert_eq!(scene.counts(), (2 * round, 0, 0));
     }
 }
 
+/// A restarted instance continues with the rotated pair, although the first pair is given again.
+async fn fm34_a_restarted_instance_continues_with_the_rotated_pair_although_the_first_is_given_again(
+    scene: Scene,
+) {
+    let [first_run] = scene.due_nodes().await;
+    let rotated = first_run.token().await.unwrap();
+    first_run.shutdown().await.unwrap();
+    drop(first_run);
+    let second_run = scene.node().await;
+    let token = second_run.token().await.unwrap();
+    assert_eq!(token.pair_id(), rotated.pair_id());
+    assert_eq!(token.expose(), rotated.expose());
+    assert_eq!(scene.counts(), (1, 0, 0));
+    scene.expire().await;
+    assert!(scene.is_live(&second_run.token().await.unwrap()));
+    assert_eq!(scene.counts(), (2, 0, 0));
+}
+
 /// Different sessions rotate in parallel.
-async fn n18_different_sessions_rotate_in_parallel(storage: Arc<dyn Storage>) {
-    let scene = Scene::strict(&storage);
+async fn n18_different_sessions_rotate_in_parallel(scene: Scene) {
     let mut nodes = Vec::new();
     for user in 0..16 {
         let key = scene.key.clone().subject(format!("user {user}"));
@@ -66,8 +77,7 @@ async fn n18_different_sessions_rotate_in_parallel(storage: Arc<dyn Storage>) {
 }
 
 /// Sessions whose keys differ in any part are not mixed.
-async fn fm20_sessions_with_different_keys_are_not_mixed(storage: Arc<dyn Storage>) {
-    let scene = Scene::strict(&storage);
+async fn fm20_sessions_with_different_keys_are_not_mixed(scene: Scene) {
     let base = scene.key.clone();
     let keys = [
         base.clone(),
@@ -93,7 +103,11 @@ async fn fm20_sessions_with_different_keys_are_not_mixed(storage: Arc<dyn Storag
     let mut families = Vec::new();
     for (key, callers) in keys.iter().zip(callers) {
         let token = common_token(callers).await;
-        let record = storage.record(key).await.expect("the record is stored");
+        let record = scene
+            .storage
+            .record(key)
+            .await
+            .expect("the record is stored");
         assert_eq!(record.pair_id(), token.pair_id());
         families.push(token.pair_id().family.to_string());
     }
@@ -104,8 +118,7 @@ async fn fm20_sessions_with_different_keys_are_not_mixed(storage: Arc<dyn Storag
 }
 
 /// The order, spacing and repetition of scopes do not split a session.
-async fn fm20_a_session_is_not_split_by_the_spelling_of_its_scopes(storage: Arc<dyn Storage>) {
-    let scene = Scene::strict(&storage);
+async fn fm20_a_session_is_not_split_by_the_spelling_of_its_scopes(scene: Scene) {
     let mut nodes = Vec::new();
     for scope in [
         "read write admin",
@@ -122,8 +135,7 @@ async fn fm20_a_session_is_not_split_by_the_spelling_of_its_scopes(storage: Arc<
 }
 
 /// A newer sign-in of another instance replaces the cached pair.
-async fn fm28_a_newer_sign_in_elsewhere_replaces_the_cached_pair(storage: Arc<dyn Storage>) {
-    let scene = Scene::strict(&storage);
+async fn fm28_a_newer_sign_in_elsewhere_replaces_the_cached_pair(scene: Scene) {
     let (here, there) = (scene.node().await, scene.node().await);
     let cached = here.token().await.unwrap();
     there.replace(scene.server.issue()).await.unwrap();
@@ -150,8 +162,7 @@ async fn fm28_a_newer_sign_in_elsewhere_replaces_the_cached_pair(storage: Arc<dy
 }
 
 /// A newer pair that is given at the start replaces the stored pair.
-async fn fm28_a_newer_seed_replaces_the_stored_pair(storage: Arc<dyn Storage>) {
-    let scene = Scene::strict(&storage);
+async fn fm28_a_newer_seed_replaces_the_stored_pair(scene: Scene) {
     let old = scene.node().await;
     let newer = scene.server.issue();
     let digest = newer.digest(&scene.key);

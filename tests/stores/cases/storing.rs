@@ -1,10 +1,7 @@
 //! The content of the store, and the time at which it is written.
 
-use std::sync::Arc;
-
 use evertoken::Coordination;
 
-use crate::backend::Storage;
 use crate::scene::{Node, Scene, answer, until};
 
 super::cases![
@@ -16,31 +13,26 @@ super::cases![
 ];
 
 /// A rotated pair is in the store before a caller gets the token.
-async fn w1_a_rotated_pair_is_in_the_store_before_it_is_returned(storage: Arc<dyn Storage>) {
-    let scene = Scene::strict(&storage);
+async fn w1_a_rotated_pair_is_in_the_store_before_it_is_returned(scene: Scene) {
     let node = scene.node().await;
     for rotation in 1..=3 {
         let before = scene.active().await;
         scene.expire().await;
-        let (hold, caller) = scene.call_in_flight(&node).await;
-        let shut = node.line.stop_swaps();
-        drop(hold);
-        shut.reached().await;
+        let (shut, caller) = scene.call_before_commit(&node).await;
         assert!(!caller.is_finished());
         assert!(node.try_token().is_err());
         assert_eq!(scene.active().await, before);
         drop(shut);
         let token = answer(caller).await.unwrap();
-        let digest = scene.digest_of(&token).await.expect("the pair is stored");
-        assert_eq!(scene.active().await, [digest]);
+        scene.assert_active(&token).await;
         assert!(scene.inactive().await.contains(&before[0]));
         assert_eq!(scene.counts(), (rotation, 0, 0));
     }
 }
 
 /// The pair of a sign-in is in the store before a caller gets the token.
-async fn w1_a_pair_of_a_sign_in_is_in_the_store_before_it_is_returned(storage: Arc<dyn Storage>) {
-    let scene = Scene::new(&storage, |server| server.sign_in(true));
+async fn w1_a_pair_of_a_sign_in_is_in_the_store_before_it_is_returned(scene: Scene) {
+    let scene = scene.with(|server| server.sign_in(true));
     let line = scene.line().await;
     let tokens = scene.bare(scene.endpoint(), &line).build().unwrap();
     let node = Node { tokens, line };
@@ -57,16 +49,15 @@ async fn w1_a_pair_of_a_sign_in_is_in_the_store_before_it_is_returned(storage: A
     assert_eq!(scene.active().await, []);
     drop(shut);
     let token = answer(caller).await.unwrap();
-    let digest = scene.digest_of(&token).await.expect("the pair is stored");
-    assert_eq!(scene.active().await, [digest]);
+    scene.assert_active(&token).await;
     assert_eq!(scene.server.sign_ins(), 1);
 }
 
 /// An active pair is returned from memory or from the store, and a session is not created.
 async fn w2_an_active_pair_is_returned_from_memory_or_the_store_and_no_session_is_created(
-    storage: Arc<dyn Storage>,
+    scene: Scene,
 ) {
-    let scene = Scene::new(&storage, |server| server.sign_in(true));
+    let scene = scene.with(|server| server.sign_in(true));
     let first = scene.node().await;
     scene.expire().await;
     let rotated = first.token().await.unwrap();
@@ -91,9 +82,9 @@ async fn w2_an_active_pair_is_returned_from_memory_or_the_store_and_no_session_i
 
 /// Another scope or subject is another session; another order of the scopes is the same session.
 async fn w9_another_scope_or_subject_is_another_session_and_another_order_of_scopes_is_not(
-    storage: Arc<dyn Storage>,
+    scene: Scene,
 ) {
-    let scene = Scene::new(&storage, |server| server.sign_in(true));
+    let scene = scene.with(|server| server.sign_in(true));
     let base = scene.key.clone();
     let keys = [
         base.clone(),
@@ -113,10 +104,14 @@ async fn w9_another_scope_or_subject_is_another_session_and_another_order_of_sco
         tokens.push(token.expose().to_owned());
     }
     for (key, token) in keys.iter().zip(&tokens) {
-        let record = storage.record(key).await.expect("the record is stored");
+        let record = scene
+            .storage
+            .record(key)
+            .await
+            .expect("the record is stored");
         let stored = serde_json::to_value(&record).unwrap();
         assert_eq!(stored["pair"]["access_token"], token.as_str());
-        assert_eq!(storage.active(key).await, [record.digest()]);
+        assert_eq!(scene.storage.active(key).await, [record.digest()]);
     }
     // A key with its scopes in another order is the same session.
     let line = scene.line().await;
@@ -129,19 +124,17 @@ async fn w9_another_scope_or_subject_is_another_session_and_another_order_of_sco
 }
 
 /// Any number of pairs of a session is inactive, and one pair is active.
-async fn w9_any_number_of_pairs_is_inactive_and_one_is_active(storage: Arc<dyn Storage>) {
-    let scene = Scene::strict(&storage);
-    let nodes = scene.nodes(2).await;
+async fn w9_any_number_of_pairs_is_inactive_and_one_is_active(scene: Scene) {
+    let nodes: [_; 2] = scene.nodes().await;
     let mut past = vec![scene.first.digest(&scene.key)];
     for rotation in 0..8 {
         scene.expire().await;
         let token = nodes[rotation % 2].token().await.unwrap();
-        let digest = scene.digest_of(&token).await.expect("the pair is stored");
-        assert_eq!(scene.active().await, [digest]);
+        scene.assert_active(&token).await;
         let mut inactive = scene.inactive().await;
         inactive.sort();
         past.sort();
         assert_eq!(inactive, past);
-        past.push(digest);
+        past.push(scene.record().await.digest());
     }
 }
