@@ -23,7 +23,7 @@ use evertoken::{
     TokenManager, TokenStore, async_trait,
 };
 use parking_lot::Mutex;
-use support::{MINUTE, SECOND, World, callers, drain, ended, loaded, settle, text};
+use support::{MINUTE, SECOND, World, callers, drain, ended, failures, loaded, settle, text};
 
 async fn expired(world: &World, endpoint: impl TokenEndpoint) -> TokenManager {
     let tokens = loaded(world.builder_at(endpoint, OnRequest::default())).await;
@@ -39,9 +39,7 @@ async fn an_endpoint_that_panics_before_it_sent_loses_nothing() {
     let tokens = expired(&world, endpoint.clone()).await;
     let mut events = tokens.subscribe();
     // The token may be spent, for all the manager knows: it is sent again after a pause of 2 s.
-    for caller in callers(&tokens, 10) {
-        assert!(world.is_live(&caller.await.unwrap().unwrap()));
-    }
+    world.assert_all_live(callers(&tokens, 10)).await;
     assert_eq!(world.clock.wall().as_secs(), 1_700_000_602);
     world.assert_exchanges(1);
     assert_eq!(endpoint.calls(EndpointCall::Refresh), 2);
@@ -54,10 +52,7 @@ async fn an_endpoint_that_panics_before_it_sent_costs_no_valid_token() {
     let endpoint = FaultyEndpoint::new(world.server.endpoint());
     endpoint.fail_next(EndpointCall::Refresh, 1, CallFault::PanicBefore);
     let tokens = loaded(world.builder_at(endpoint, BackgroundTimer::default())).await;
-    for _ in 0..2_000 {
-        assert!(world.is_live(&tokens.token().await.unwrap()));
-        world.clock.advance(SECOND).await;
-    }
+    world.assert_live_for(&tokens, 2_000 * SECOND).await;
     // 484 s, in place of 480, then every 480 s.
     world.assert_exchanges(4);
 }
@@ -73,8 +68,7 @@ async fn an_endpoint_that_panics_after_the_server_rotated_ends_typed_on_a_strict
         let tokens = expired(&world, endpoint.clone()).await;
         let mut events = tokens.subscribe();
         let start = world.clock.now();
-        for caller in callers(&tokens, 10) {
-            let error = caller.await.unwrap().unwrap_err();
+        for error in failures(callers(&tokens, 10)).await {
             let Error::Ended { reason, .. } = &error else {
                 panic!("{error}");
             };
@@ -109,9 +103,7 @@ async fn an_endpoint_that_panics_after_the_server_rotated_is_asked_again_inside_
     endpoint.fail_next(EndpointCall::Refresh, 1, CallFault::PanicAfter);
     let tokens = expired(&world, endpoint).await;
     let start = world.clock.now();
-    for caller in callers(&tokens, 10) {
-        assert!(world.is_live(&caller.await.unwrap().unwrap()));
-    }
+    world.assert_all_live(callers(&tokens, 10)).await;
     assert_eq!(world.clock.now().since(start), 2 * SECOND);
     assert_eq!((world.server.exchanges(), world.server.rotations()), (2, 1));
     assert_eq!(world.server.families_revoked(), 0);
@@ -153,9 +145,7 @@ async fn an_endpoint_that_panics_without_a_future_answers_every_caller_and_loses
     };
     let tokens = expired(&world, endpoint).await;
     let start = world.clock.now();
-    for caller in callers(&tokens, 10) {
-        assert!(world.is_live(&caller.await.unwrap().unwrap()));
-    }
+    world.assert_all_live(callers(&tokens, 10)).await;
     assert_eq!(world.clock.now().since(start), 2 * SECOND);
     world.assert_exchanges(1);
 }
@@ -273,9 +263,7 @@ async fn an_endpoint_that_asks_its_own_manager_gets_an_error_and_goes_on() {
     let tokens = expired(&world, endpoint).await;
     manager.set(tokens.clone()).unwrap();
     let start = world.clock.now();
-    for caller in callers(&tokens, 10) {
-        assert!(world.is_live(&caller.await.unwrap().unwrap()));
-    }
+    world.assert_all_live(callers(&tokens, 10)).await;
     assert_eq!(world.clock.now(), start);
     let errors = errors.lock();
     assert!(matches!(errors[0], Error::Pending));
@@ -304,9 +292,7 @@ async fn an_endpoint_that_asks_its_own_manager_from_another_task_is_no_deadlock(
     manager.set(tokens.clone()).unwrap();
     // Given up after the endpoint's timeout of 30 s, and asked again after a pause.
     let start = world.clock.now();
-    for caller in callers(&tokens, 10) {
-        assert!(world.is_live(&caller.await.unwrap().unwrap()));
-    }
+    world.assert_all_live(callers(&tokens, 10)).await;
     assert!(world.clock.now().since(start) <= 35 * SECOND);
     world.assert_exchanges(1);
 }
@@ -333,9 +319,7 @@ async fn a_store_that_asks_its_own_manager_gets_an_error_and_goes_on() {
     world.clock.advance(600 * SECOND).await;
     manager.set(tokens.clone()).unwrap();
     let start = world.clock.now();
-    for caller in callers(&tokens, 10) {
-        assert!(world.is_live(&caller.await.unwrap().unwrap()));
-    }
+    world.assert_all_live(callers(&tokens, 10)).await;
     assert_eq!(world.clock.now(), start);
     assert_eq!(errors.load(Ordering::SeqCst), 3);
     world.assert_exchanges(1);
@@ -378,8 +362,7 @@ impl RefreshStrategy for Panics {
 
 #[tokio::test(start_paused = true)]
 async fn a_strategy_that_panics_falls_back_to_rotating_on_request() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(Panics).await;
+    let (world, tokens) = World::managed(Panics).await;
     world.clock.advance(589 * SECOND).await;
     tokens.token().await.unwrap();
     world.assert_exchanges(0);
@@ -412,9 +395,7 @@ async fn a_store_that_panics_or_hangs_before_anything_was_sent_is_waited_for() {
         world.clock.advance(10 * SECOND).await;
         world.assert_exchanges(0);
         store.fail_always(call, None);
-        for caller in waiting {
-            assert!(world.is_live(&caller.await.unwrap().unwrap()));
-        }
+        world.assert_all_live(waiting).await;
         assert!(world.clock.now().since(start) <= 20 * SECOND);
         world.assert_exchanges(1);
         assert_eq!(ended(&drain(&mut events)), 0);
@@ -430,8 +411,7 @@ async fn a_store_that_panics_or_hangs_for_longer_than_callers_wait_is_a_typed_er
         world.clock.advance(600 * SECOND).await;
         store.fail_always(call, Some(fault));
         let start = world.clock.now();
-        for caller in callers(&tokens, 10) {
-            let error = caller.await.unwrap().unwrap_err();
+        for error in failures(callers(&tokens, 10)).await {
             let last = match &error {
                 Error::TimedOut { source, .. } => source.as_deref(),
                 error => Some(error),

@@ -3,7 +3,6 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
-mod issuer;
 mod last_moment;
 mod skew;
 mod slow_store;

@@ -2,75 +2,54 @@
 
 use std::time::Duration;
 
+use evertoken::OnRequest;
 use evertoken::testing::{AccessCheck, CallFault, FaultyStore, StoreCall};
-use evertoken::{MemoryStore, OnRequest, TokenManager};
 
-use crate::support::{MINUTE, SECOND, World};
+use crate::support::{MINUTE, SECOND, World, built, loaded};
 
 const ANSWER: Duration = Duration::from_secs(4);
 
-fn manager(world: &World, store: FaultyStore) -> TokenManager {
-    let builder = world.builder(OnRequest::default()).store(store);
-    builder.build().unwrap()
-}
-
-/// The manager serves the token until it expires. A second after the expiry no manager may serve the token.
-async fn assert_served_to_its_end(world: &World, tokens: &TokenManager, age: Duration) {
-    world.clock.advance(MINUTE + SECOND - age).await;
-    let first = world.first.access.as_ref().unwrap();
-    assert_eq!(world.server.check(first.expose()), AccessCheck::Expired);
-    if let Ok(token) = tokens.try_token() {
-        assert_ne!(token.expose(), first.expose());
+/// The manager serves the first token until it expires. A second after the expiry no manager may serve the token. The
+/// manager gets the token from a store that another instance has filled, from its seed, or from a new sign-in.
+#[tokio::test(start_paused = true)]
+async fn a_token_ages_while_the_store_is_slow() {
+    let before = CallFault::DelayBefore(ANSWER);
+    for (from, call, delay) in [
+        ("the store", StoreCall::Load, CallFault::DelayAfter(ANSWER)),
+        ("the seed", StoreCall::Swap, before),
+        ("a sign-in", StoreCall::Swap, before),
+    ] {
+        let world = World::new(MINUTE).with_store(FaultyStore::new);
+        if from == "the store" {
+            loaded(world.shared(OnRequest::default())).await;
+        }
+        world.store.fail_always(call, Some(delay));
+        let tokens = built(world.shared(OnRequest::default()));
+        if from == "a sign-in" {
+            tokens.replace(world.first.clone()).await.unwrap();
+        } else {
+            tokens.token().await.unwrap();
+        }
+        world.clock.advance(MINUTE + SECOND - ANSWER).await;
+        let first = world.first.access.as_ref().unwrap();
+        let check = world.server.check(first.expose());
+        assert_eq!(check, AccessCheck::Expired, "{from}");
+        if let Ok(token) = tokens.try_token() {
+            assert_ne!(token.expose(), first.expose(), "{from}");
+        }
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_age_of_an_adopted_token_includes_the_time_that_the_store_took() {
-    let world = World::new(MINUTE);
-    let memory = MemoryStore::with_clock(world.clock.clone());
-    let one = manager(&world, FaultyStore::new(memory.clone()));
-    one.token().await.unwrap();
-    let slow = FaultyStore::new(memory);
-    slow.fail_always(StoreCall::Load, Some(CallFault::DelayAfter(ANSWER)));
-    let other = manager(&world, slow);
-    other.token().await.unwrap();
-    assert_served_to_its_end(&world, &other, ANSWER).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_seeded_token_ages_while_the_store_is_slow() {
-    let world = World::new(MINUTE);
-    let memory = MemoryStore::with_clock(world.clock.clone());
-    let slow = FaultyStore::new(memory);
-    slow.fail_always(StoreCall::Swap, Some(CallFault::DelayBefore(ANSWER)));
-    let tokens = manager(&world, slow);
-    tokens.token().await.unwrap();
-    assert_served_to_its_end(&world, &tokens, ANSWER).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_token_of_a_new_sign_in_ages_while_the_store_is_slow() {
-    let world = World::new(MINUTE);
-    let memory = MemoryStore::with_clock(world.clock.clone());
-    let slow = FaultyStore::new(memory);
-    slow.fail_always(StoreCall::Swap, Some(CallFault::DelayBefore(ANSWER)));
-    let tokens = manager(&world, slow);
-    tokens.replace(world.first.clone()).await.unwrap();
-    assert_served_to_its_end(&world, &tokens, ANSWER).await;
 }
 
 /// A pair whose storing takes longer than its lifetime, as after a stop or a suspend, is rotated and not served.
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_expired_while_it_was_stored_is_rotated_and_not_served() {
-    let world = World::new(3 * SECOND);
-    let memory = MemoryStore::with_clock(world.clock.clone());
-    let store = FaultyStore::new(memory);
-    let tokens = manager(&world, store.clone());
-    tokens.token().await.unwrap();
+    let world = World::new(3 * SECOND).with_store(FaultyStore::new);
+    let tokens = loaded(world.shared(OnRequest::default())).await;
     world.assert_exchanges(0);
     // The store writes the lease at once, and delays the pair that the exchange brings.
-    store.work_next(StoreCall::Swap, 1);
-    store.fail_next(StoreCall::Swap, 1, CallFault::DelayBefore(ANSWER));
+    world.store.work_next(StoreCall::Swap, 1);
+    let delay = CallFault::DelayBefore(ANSWER);
+    world.store.fail_next(StoreCall::Swap, 1, delay);
     world.clock.advance(3 * SECOND).await;
     let token = tokens.token().await.unwrap();
     assert!(world.is_live(&token));

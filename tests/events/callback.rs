@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::probe::{Probe, ProbedEndpoint, ProbedStore};
-use crate::support::{SECOND, World, call, loaded, rotate, settle, text};
+use crate::support::{SECOND, World, call, loaded, rotate, served, settle, text};
 
 fn refresh(pair: &TokenPair) -> String {
     pair.refresh
@@ -46,9 +46,7 @@ async fn fm23_the_callback_gets_every_pair_once_and_in_order_and_no_other() {
     for _ in 0..20 {
         world.clock.advance(600 * SECOND).await;
         let callers: Vec<_> = (0..10).map(|_| call(&tokens)).collect();
-        for caller in callers {
-            caller.await.unwrap().unwrap();
-        }
+        served(callers).await;
     }
     assert_eq!(*seen.lock(), endpoint.issued());
     assert_eq!(seen.lock().len(), 20);

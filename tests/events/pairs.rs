@@ -5,7 +5,7 @@ use std::time::Duration;
 use evertoken::{BackgroundTimer, Event, OnRequest, OnStoreFailure};
 
 use crate::probe::{Probe, ProbedStore};
-use crate::support::{SECOND, World, call, drain, loaded, settle};
+use crate::support::{SECOND, World, call, drain, loaded, served, settle};
 
 #[tokio::test(start_paused = true)]
 async fn a_seed_causes_no_event_and_a_stored_pair_is_adopted() {
@@ -61,9 +61,7 @@ async fn an_adopted_pair_is_reported_with_how_long_the_caller_waited() {
     }];
     world.clock.advance(3 * SECOND).await;
     drop(hold);
-    for caller in callers {
-        caller.await.unwrap().unwrap();
-    }
+    served(callers).await;
     late.token().await.unwrap();
     let waits = [&mut at_there, &mut at_late].map(|events| match drain(events).as_slice() {
         [Event::Adopted { waited, .. }] => *waited,
@@ -109,8 +107,7 @@ async fn a_pair_that_cannot_be_stored_is_reported_once_however_often_it_is_tried
 
 #[tokio::test(start_paused = true)]
 async fn a_subscriber_that_does_not_read_delays_no_rotation_and_learns_what_it_missed() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(BackgroundTimer::default()).await;
+    let (world, tokens) = World::managed(BackgroundTimer::default()).await;
     let mut silent = tokens.subscribe();
     let start = world.clock.clone();
     // 300 rotations, one every 480 s.
@@ -135,8 +132,7 @@ async fn a_subscriber_that_does_not_read_delays_no_rotation_and_learns_what_it_m
 
 #[tokio::test(start_paused = true)]
 async fn every_subscriber_gets_the_events_since_its_subscription() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     let mut first = tokens.subscribe();
     tokens.rotate().await.unwrap();
     let mut second = tokens.clone().subscribe();

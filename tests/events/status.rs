@@ -33,7 +33,7 @@ async fn the_status_before_the_first_use_is_empty_and_reading_it_starts_nothing(
 
 #[tokio::test(start_paused = true)]
 async fn the_status_of_a_quiet_session_shows_what_is_left() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(3_600 * SECOND));
+    let world = World::with(|server| server.refresh_ttl(3_600 * SECOND));
     let tokens = world.manager(OnRequest::default()).await;
     world.clock.advance(100 * SECOND).await;
     let status = tokens.status();
@@ -67,8 +67,7 @@ async fn the_status_has_no_time_for_an_unknown_expiry_and_for_a_token_without_on
 
 #[tokio::test(start_paused = true)]
 async fn the_status_shows_a_rotation_until_it_is_over() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     let old = tokens.status().pair_id;
     let (hold, caller) = world.rotate_in_flight(&tokens).await;
     let status = tokens.status();
@@ -83,8 +82,7 @@ async fn the_status_shows_a_rotation_until_it_is_over() {
 
 #[tokio::test(start_paused = true)]
 async fn the_status_shows_a_failure_until_a_rotation_succeeds() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     world.server.fail_next(later(None));
     assert!(tokens.rotate().await.is_err());
     let failure = tokens.status().failure.unwrap();
@@ -104,8 +102,7 @@ async fn the_status_shows_a_failure_until_a_rotation_succeeds() {
 
 #[tokio::test(start_paused = true)]
 async fn the_status_shows_an_end_and_what_is_left_of_the_access_token() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     world.server.fail_next(refusal(400, "invalid_grant"));
     assert!(tokens.rotate().await.is_err());
     let status = tokens.status();

@@ -22,8 +22,7 @@ async fn spend_elsewhere(world: &World) {
 
 #[tokio::test(start_paused = true)]
 async fn an_ended_session_is_not_rotated_and_does_not_return_its_old_token_as_new() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     spend_elsewhere(&world).await;
     // The calls are made during the pauses after a failure, and between them.
     for pause in [1, 1, 3, 5, 10, 60] {
@@ -46,8 +45,7 @@ async fn an_ended_session_is_not_rotated_and_does_not_return_its_old_token_as_ne
 
 #[tokio::test(start_paused = true)]
 async fn a_waiter_that_is_woken_after_a_logout_does_not_get_the_former_token() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     world.clock.advance(600 * SECOND).await;
     let mut waiter = Box::pin(tokens.token());
     assert!(waiter.as_mut().now_or_never().is_none());
@@ -64,8 +62,7 @@ async fn a_waiter_that_is_woken_after_a_logout_does_not_get_the_former_token() {
 
 #[tokio::test(start_paused = true)]
 async fn a_waiter_that_is_woken_after_another_user_signed_in_gets_that_users_token() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     world.clock.advance(600 * SECOND).await;
     let mut waiter = Box::pin(tokens.token());
     assert!(waiter.as_mut().now_or_never().is_none());
@@ -78,8 +75,7 @@ async fn a_waiter_that_is_woken_after_another_user_signed_in_gets_that_users_tok
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_hangs_delays_callers_with_a_valid_token_by_two_seconds_and_only_once() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(BackgroundTimer::default()).await;
+    let (world, tokens) = World::managed(BackgroundTimer::default()).await;
     world.clock.advance(479 * SECOND).await;
     world.server.fail_next(Fault::DelayBefore(HOUR));
     world.clock.advance(SECOND + SECOND / 2).await;

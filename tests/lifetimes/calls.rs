@@ -5,12 +5,11 @@ use evertoken::testing::TestClock;
 use evertoken::{Error, Issued, OnRequest, Rejection, Token, TokenManager};
 
 use crate::lengths::{Scripted, seed};
-use crate::support::{HOUR, HalfLife, MINUTE, SECOND, World, later, settle, text};
+use crate::support::{HOUR, HalfLife, MINUTE, SECOND, World, later, served, settle, text};
 
 #[tokio::test(start_paused = true)]
 async fn token_valid_for_rotates_once_if_needed_and_never_for_the_impossible() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     let first = tokens.token().await.unwrap();
     world.clock.advance(300 * SECOND).await;
     assert_eq!(
@@ -29,8 +28,8 @@ async fn token_valid_for_rotates_once_if_needed_and_never_for_the_impossible() {
             tokio::spawn(async move { tokens.token_valid_for(301 * SECOND).await })
         })
         .collect();
-    for asked in asking {
-        assert_eq!(asked.await.unwrap().unwrap().pair_id().version, 2);
+    for token in served(asking).await {
+        assert_eq!(token.pair_id().version, 2);
     }
     assert!(tokens.token_valid_for(600 * SECOND).await.is_ok());
     world.assert_exchanges(1);
@@ -157,8 +156,7 @@ async fn a_rejection_names_the_token_by_pair_id_and_not_by_its_bytes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_user_strategy_of_half_a_lifetime_takes_three_lines() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(HalfLife).await;
+    let (world, tokens) = World::managed(HalfLife).await;
     world.clock.advance(299 * SECOND).await;
     tokens.token().await.unwrap();
     settle().await;

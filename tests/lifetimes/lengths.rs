@@ -120,8 +120,7 @@ async fn fm17_no_leeway_and_no_window_causes_rotations_without_end() {
 /// A user's strategy that asks for a rotation at every moment gets one a second.
 #[tokio::test(start_paused = true)]
 async fn fm17_a_greedy_user_strategy_gets_exactly_one_rotation_a_second() {
-    let world = World::new(600 * SECOND);
-    let _tokens = world.manager(Greedy).await;
+    let (world, _tokens) = World::managed(Greedy).await;
     world.clock.advance(100 * SECOND).await;
     world.assert_exchanges(100);
 }
@@ -133,10 +132,7 @@ async fn fm17_a_window_wider_than_the_lifetime_is_cut_to_half_of_the_lifetime() 
     let tokens = world
         .manager(OptimisticEarly::default().window(10 * MINUTE))
         .await;
-    for _ in 0..600 {
-        assert!(world.is_live(&tokens.token().await.unwrap()));
-        world.clock.advance(SECOND).await;
-    }
+    world.assert_live_for(&tokens, 600 * SECOND).await;
     // Rotations at 30, 60, .. 570 s.
     world.assert_exchanges(19);
 }

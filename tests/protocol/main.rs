@@ -5,7 +5,6 @@
 
 mod cluster;
 mod commit;
-mod fault_store;
 mod leases;
 mod outages;
 mod outcomes;

@@ -4,7 +4,10 @@
 use evertoken::testing::Fault;
 use evertoken::{Coordination, EndReason, EndpointError, Error, Resend};
 
-use crate::cluster::{Cluster, Counts, LEASE_DURATION, TTL, callers, ends, page, reason, seconds};
+use crate::cluster::{
+    Cluster, Counts, LEASE_DURATION, TTL, callers, ends, failures, page, reason, seconds,
+};
+use crate::support::{end_of, loaded};
 
 /// Unclear answers, and for each whether the token is probably unspent.
 fn unclear() -> [(Fault, bool); 8] {
@@ -56,8 +59,7 @@ async fn a_token_is_sent_again_if_the_profile_permits_and_else_the_session_ends_
                 };
                 let answer = source.as_deref().and_then(Error::endpoint);
                 assert!(answer.is_some_and(EndpointError::is_unclear), "{error:?}");
-                let error = two.token().await.unwrap_err();
-                assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
+                assert_eq!(end_of(two.token().await), EndReason::OutcomeUnknown);
                 assert!(start.elapsed() < seconds(1));
                 assert_eq!(ends(&mut events), [EndReason::OutcomeUnknown]);
                 assert_eq!(
@@ -72,8 +74,7 @@ async fn a_token_is_sent_again_if_the_profile_permits_and_else_the_session_ends_
 
 #[tokio::test(start_paused = true)]
 async fn without_resending_the_access_token_is_served_until_it_expires_and_then_the_session_ends() {
-    let mut cluster = Cluster::strict();
-    cluster.profile = cluster.profile.resend(Resend::Never);
+    let cluster = Cluster::without_resending();
     let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);
     let mut events = one.subscribe();
     cluster.clock.advance(TTL / 2).await;
@@ -89,8 +90,7 @@ async fn without_resending_the_access_token_is_served_until_it_expires_and_then_
     assert_eq!(ends(&mut events), []);
     cluster.clock.advance(seconds(2)).await;
     for node in [&one, &two] {
-        let error = node.token().await.unwrap_err();
-        assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
+        assert_eq!(end_of(node.token().await), EndReason::OutcomeUnknown);
     }
     assert_eq!(ends(&mut events), [EndReason::OutcomeUnknown]);
     cluster.assert_exchanges(2);
@@ -128,8 +128,7 @@ async fn without_coordination_a_silence_beside_the_lease_of_another_instance_is_
     let uncoordinated = async || {
         let builder = cluster.node_builder();
         let builder = builder.coordination(Coordination::None);
-        let node = builder.wait(seconds(300)).build().unwrap();
-        node.token().await.unwrap();
+        let node = loaded(builder.wait(seconds(300))).await;
         node
     };
     let (one, two) = (uncoordinated().await, uncoordinated().await);
@@ -143,8 +142,7 @@ async fn without_coordination_a_silence_beside_the_lease_of_another_instance_is_
     cluster.clock.advance(seconds(25)).await;
     assert_eq!(cluster.server.exchanges(), 5);
     cluster.clock.advance(seconds(60)).await;
-    for caller in first.into_iter().chain(second) {
-        let error = caller.await.unwrap().unwrap_err();
+    for error in failures(first.into_iter().chain(second)).await {
         assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown), "{error:?}");
     }
     assert_eq!(cluster.server.exchanges(), 5);
@@ -153,15 +151,13 @@ async fn without_coordination_a_silence_beside_the_lease_of_another_instance_is_
 #[tokio::test(start_paused = true)]
 async fn a_strict_server_that_consumed_the_token_behind_a_502_ends_the_session_at_the_second_sending()
  {
-    let cluster = Cluster::strict();
-    let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);
+    let (cluster, one, two) = Cluster::two().await;
     let mut events = [one.subscribe(), two.subscribe()];
     cluster.expire().await;
     let body = "<html>Bad Gateway</html>".to_owned();
     cluster.server.fail_next(Fault::Body { status: 502, body });
     let start = tokio::time::Instant::now();
-    for caller in [callers(&one, 20), callers(&two, 20)].into_iter().flatten() {
-        let error = caller.await.unwrap().unwrap_err();
+    for error in failures([callers(&one, 20), callers(&two, 20)].into_iter().flatten()).await {
         let Some(EndReason::Rejected(word)) = reason(&error) else {
             panic!("{error:?}");
         };
@@ -222,8 +218,7 @@ async fn nothing_is_sent_under_a_lease_that_was_taken_over_meanwhile() {
     cluster.clock.advance(seconds(1)).await;
     // Another instance takes the lease over, with a request of its own that takes a while.
     cluster
-        .store
-        .edit(&cluster.key(), |record| {
+        .edit(|record| {
             record["lease"]["owner"] = "2a".into();
             record["lease"]["number"] = record["next_number"].clone();
             record["lease"]["since"] = cluster.store_now().into();

@@ -5,19 +5,13 @@ use std::time::Duration;
 use evertoken::testing::{Fault, GraceAnswer, Reuse};
 use evertoken::{EndReason, EndpointError, Resend};
 
-use crate::cluster::{Cluster, Counts, ends, reason, seconds};
+use crate::cluster::{Cluster, Counts, ends, reason, refusal, seconds};
 
 /// The server failed before it rotated the token, or afterwards.
 fn faults() -> [Fault; 2] {
     let body = r#"{"error":"server_error"}"#.to_owned();
-    [
-        Fault::Status {
-            status: 500,
-            body: body.clone(),
-            retry_after: None,
-        },
-        Fault::Body { status: 500, body },
-    ]
+    let after = Fault::Body { status: 500, body };
+    [refusal(500, "server_error"), after]
 }
 
 /// After a 500 the token is not sent again before the pause is over.
@@ -43,8 +37,7 @@ async fn t14_after_a_500_the_token_is_not_sent_again_before_the_pause_is_over() 
 #[tokio::test(start_paused = true)]
 async fn t14_a_token_that_a_failing_server_did_not_consume_is_sent_again_and_saves_the_session() {
     let [fault, _] = faults();
-    let cluster = Cluster::strict();
-    let node = cluster.warm_node().await;
+    let (cluster, node) = Cluster::warm().await;
     let mut events = node.subscribe();
     cluster.expire().await;
     cluster.server.fail_next(fault);
@@ -102,8 +95,7 @@ async fn t14_a_token_is_sent_again_inside_the_grace_window_of_its_server() {
 #[tokio::test(start_paused = true)]
 async fn t14_a_valid_token_is_served_throughout_server_errors() {
     let [fault, _] = faults();
-    let cluster = Cluster::strict();
-    let node = cluster.warm_node().await;
+    let (cluster, node) = Cluster::warm().await;
     cluster.server.fail_always(Some(fault));
     let error = node.rotate().await.unwrap_err();
     assert!(

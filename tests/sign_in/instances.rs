@@ -162,9 +162,7 @@ async fn a_sign_in_whose_answer_was_lost_is_reported_and_done_again_after_a_paus
     assert!(error.is_retryable(), "{error:?}");
     assert!(!error.needs_sign_in());
     assert_eq!(error.to_string(), "the sign-in failed");
-    for caller in callers {
-        assert!(world.is_live(&caller.await.unwrap().unwrap()));
-    }
+    world.assert_all_live(callers).await;
     assert_eq!(world.server.sign_ins(), 2);
     let events = drain(&mut events);
     assert!(

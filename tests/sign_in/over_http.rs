@@ -4,7 +4,7 @@ use evertoken::testing::AuthorizationServer;
 use evertoken::{EndpointError, Error, Event, MemoryStore, OAuth2, TokenManager};
 
 use crate::raw_server::{RawServer, Step, ok};
-use crate::support::{SECOND, World, drain};
+use crate::support::{SECOND, World, built, drain, loaded};
 
 const PAIR: &str = r#"{"access_token":"a1","refresh_token":"r1","expires_in":600}"#;
 
@@ -51,9 +51,7 @@ async fn a_password_is_one_form_and_its_pair_is_refreshed_without_it() {
         Step::AnswerAndClose(ok(second)),
     ])
     .await;
-    let tokens = TokenManager::builder(with_password(&server))
-        .build()
-        .unwrap();
+    let tokens = built(TokenManager::builder(with_password(&server)));
     assert_eq!(tokens.token().await.unwrap().expose(), "a1");
     assert_eq!(tokens.rotate().await.unwrap().expose(), "a2");
     let requests = server.requests().await;
@@ -80,10 +78,7 @@ async fn two_users_of_one_client_are_two_sessions() {
         let endpoint = OAuth2::new(server.url("/token"), "importer")
             .unwrap()
             .sign_in_with_password(user, "sesame");
-        let tokens = TokenManager::builder(endpoint)
-            .store(store.clone())
-            .build()
-            .unwrap();
+        let tokens = built(TokenManager::builder(endpoint).store(store.clone()));
         seen.push(tokens.token().await.unwrap().expose().to_owned());
     }
     assert_eq!(seen, ["a1", "b1", "a1"]);
@@ -97,10 +92,7 @@ async fn a_wrong_password_is_reported_and_not_tried_again_by_itself() {
     let refused = || Step::AnswerAndClose(status("400 Bad Request", body));
     let server = RawServer::start((0..10).map(|_| refused())).await;
     let builder = TokenManager::builder(with_password(&server)).clock(world.clock.clone());
-    let tokens = builder
-        .strategy(evertoken::BackgroundTimer::default())
-        .build()
-        .unwrap();
+    let tokens = built(builder.strategy(evertoken::BackgroundTimer::default()));
     let mut events = tokens.subscribe();
     let error = tokens.token().await.unwrap_err();
     assert!(matches!(error, Error::SignInRefused { .. }), "{error:?}");
@@ -178,8 +170,7 @@ async fn a_logout_without_a_revocation_url_is_local_and_reports_that() {
     let endpoint = OAuth2::new(http.url(), "importer")
         .unwrap()
         .sign_in_as_client();
-    let tokens = TokenManager::builder(endpoint).build().unwrap();
-    tokens.token().await.unwrap();
+    let tokens = loaded(TokenManager::builder(endpoint)).await;
     let logout = tokens.logout().await;
     assert!(logout.stored.is_ok());
     assert!(matches!(logout.revoked, Err(EndpointError::Refused { .. })));

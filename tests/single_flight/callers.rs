@@ -11,7 +11,7 @@ use evertoken::{
 };
 
 use crate::support::{
-    HOUR, SECOND, World, call, callers, drain, loaded, rotate, rotated, settle, text,
+    HOUR, SECOND, World, call, callers, drain, loaded, rotate, rotated, served, settle, text,
 };
 
 pub(crate) async fn expired(world: &World) -> TokenManager {
@@ -23,7 +23,7 @@ pub(crate) async fn expired(world: &World) -> TokenManager {
 /// Two tasks with one expired pair make one call, and both get pair 2.
 #[tokio::test(start_paused = true)]
 async fn n1_two_tasks_with_one_expired_pair_make_one_call_and_both_get_pair_2() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(2 * SECOND));
+    let world = World::with(|server| server.latency(2 * SECOND));
     let tokens = expired(&world).await;
     let (one, two) = tokio::join!(tokens.token(), tokens.token());
     assert_eq!(text(&one), text(&two));
@@ -33,7 +33,7 @@ async fn n1_two_tasks_with_one_expired_pair_make_one_call_and_both_get_pair_2() 
 
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_tasks_on_an_expired_token_make_one_exchange_and_all_wake() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(2 * SECOND));
+    let world = World::with(|server| server.latency(2 * SECOND));
     let tokens = expired(&world).await;
     let callers = callers(&tokens, 10_000);
     let start = world.clock.now();
@@ -49,8 +49,7 @@ async fn ten_thousand_tasks_on_an_expired_token_make_one_exchange_and_all_wake()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ten_thousand_tasks_on_several_threads_make_one_exchange_and_all_wake() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     let hold = world.server.hold();
     world.clock.suspend(HOUR);
     let callers = callers(&tokens, 10_000);
@@ -95,7 +94,7 @@ async fn n12_callers_that_queue_during_a_rotation_do_not_start_another() {
 /// 64 workers that cross the expiry cause one refresh, without a failure.
 #[tokio::test(start_paused = true)]
 async fn i10_64_workers_that_cross_the_expiry_cause_one_refresh_and_have_no_failure() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(3 * SECOND));
+    let world = World::with(|server| server.latency(3 * SECOND));
     let tokens = Arc::new(world.manager(OnRequest::default()).await);
     let world = Arc::new(world);
     world.clock.advance(580 * SECOND).await;
@@ -131,7 +130,7 @@ fn delay(store: &FaultyStore) {
 /// A waiter whose deadline passes gets a typed error, and the rotation goes on.
 #[tokio::test(start_paused = true)]
 async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_goes_on() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(25 * SECOND));
+    let world = World::with(|server| server.latency(25 * SECOND));
     let store = slow(&world);
     let tokens = loaded(
         world
@@ -159,7 +158,7 @@ async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_g
 /// A waiter whose deadline passes gets the token that is still valid.
 #[tokio::test(start_paused = true)]
 async fn n6_a_waiter_whose_deadline_passes_gets_the_token_that_is_still_valid() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(25 * SECOND));
+    let world = World::with(|server| server.latency(25 * SECOND));
     let store = slow(&world);
     // The profile says that the old token dies with the rotation, so callers wait for a newer token until their
     // deadline.
@@ -214,7 +213,7 @@ async fn fm12_a_rotation_commits_although_every_caller_has_gone() {
 async fn fm12_a_caller_that_leaves_at_any_moment_does_not_stop_the_rotation() {
     // Each step of the rotation takes a time of its own; the caller leaves in each of the steps.
     for leaves_at in 0..12 {
-        let world = World::with(|server| server.access_ttl(600 * SECOND).latency(4 * SECOND));
+        let world = World::with(|server| server.latency(4 * SECOND));
         let store = slow(&world);
         let tokens = loaded(world.builder(OnRequest::default()).store(store.clone())).await;
         delay(&store);
@@ -256,8 +255,8 @@ async fn rotate_called_by_many_at_once_is_one_exchange_and_one_after_the_other_i
         let builder = world.builder_at(endpoint.clone(), OnRequest::default());
         let tokens = loaded(builder.coordination(coordination)).await;
         let at_once: Vec<_> = (0..100).map(|_| rotate(&tokens)).collect();
-        for caller in at_once {
-            assert_eq!(caller.await.unwrap().unwrap().pair_id().version, 2);
+        for token in served(at_once).await {
+            assert_eq!(token.pair_id().version, 2);
         }
         world.assert_exchanges(1);
         for version in 3..6 {
@@ -270,13 +269,11 @@ async fn rotate_called_by_many_at_once_is_one_exchange_and_one_after_the_other_i
 
 #[tokio::test(start_paused = true)]
 async fn one_instance_without_leases_makes_one_exchange_for_all_its_callers() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(2 * SECOND));
+    let world = World::with(|server| server.latency(2 * SECOND));
     let builder = world.builder(OnRequest::default());
     let tokens = loaded(builder.coordination(Coordination::None)).await;
     world.clock.advance(600 * SECOND).await;
-    for caller in callers(&tokens, 1_000) {
-        assert!(world.is_live(&caller.await.unwrap().unwrap()));
-    }
+    world.assert_all_live(callers(&tokens, 1_000)).await;
     world.assert_exchanges(1);
 }
 
@@ -300,8 +297,7 @@ async fn a_wall_clock_that_jumps_during_a_rotation_lets_no_other_instance_spend_
 #[tokio::test(start_paused = true)]
 async fn n6_a_caller_in_the_leeway_gets_the_valid_token_when_the_rotation_is_slow() {
     // The token is in its leeway and the endpoint hangs: the token is valid for 8 s more, and the rotation takes 20 s.
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     let first = tokens.token().await.unwrap();
     world.server.fail_next(Fault::Delay(20 * SECOND));
     world.clock.advance(592 * SECOND).await;
