@@ -5,7 +5,6 @@
 
 mod last_moment;
 mod skew;
-mod slow_store;
 mod steps;
 #[path = "../support/mod.rs"]
 mod support;

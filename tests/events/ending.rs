@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evertoken::clock::Clock;
-use evertoken::testing::TestClock;
+use evertoken::testing::{FaultyStore, TestClock};
 use evertoken::{
     BackgroundTimer, EndReason, Event, OnExpiry, OnRequest, OptimisticEarly, RefreshExpiry,
     RefreshStrategy, TokenManager, TokenPair,
@@ -337,15 +337,14 @@ async fn a_warning_is_dropped_when_the_session_changes_while_the_store_is_read()
 /// An end is reported once the store, which was down, has confirmed the end.
 #[tokio::test(start_paused = true)]
 async fn n9_an_end_that_the_store_could_not_confirm_is_reported_once_the_store_is_back() {
-    let world = World::with(|server| server.refresh_ttl(HOUR));
-    let store = ProbedStore::new(&world.clock, &Probe::default());
-    let builder = world.builder(OnRequest::default()).store(store.clone());
+    let world = World::with(|server| server.refresh_ttl(HOUR)).with_store(FaultyStore::new);
+    let builder = world.shared(OnRequest::default());
     let tokens = loaded(builder).await;
     let timeline = Timeline::of(&tokens, &world.clock);
     world.clock.advance(3_590 * SECOND).await;
-    store.set_down(true);
+    world.store.set_down(true);
     world.clock.advance(20 * SECOND).await;
-    store.set_down(false);
+    world.store.set_down(false);
     world.clock.advance(60 * SECOND).await;
     let mut ends = timeline.all();
     ends.retain(|(_, news)| matches!(news, News::Ended(_)));

@@ -19,7 +19,7 @@ fn seeded(world: &World, policy: Option<OnSeedConflict>) -> TokenManager {
 
 fn world() -> World {
     World::with(|server| {
-        let server = server.access_ttl(600 * SECOND).refresh_ttl(6_000 * SECOND);
+        let server = server.refresh_ttl(6_000 * SECOND);
         server.issue_refresh_expires_in(true)
     })
 }

@@ -1,7 +1,6 @@
 //! What `token_valid_for`, `rotate`, `try_token` and `reject` do at each moment of a lifetime.
 
 use evertoken::clock::Clock;
-use evertoken::testing::TestClock;
 use evertoken::{Error, Issued, OnRequest, Rejection, Token, TokenManager};
 
 use crate::lengths::{Scripted, seed};
@@ -138,11 +137,9 @@ async fn a_token_that_was_good_for_a_while_is_replaced_at_once_when_it_is_reject
 #[tokio::test(start_paused = true)]
 async fn a_rejection_names_the_token_by_pair_id_and_not_by_its_bytes() {
     // The server issues the same bytes within a second.
-    let clock = TestClock::new();
-    let endpoint = Scripted::new(&clock, |call| {
-        Issued::new("at-0")
-            .refresh_token(format!("rt-{call}"))
-            .expires_in(600 * SECOND)
+    let endpoint = Scripted::new(|call, _| {
+        let issued = Issued::new("at-0").refresh_token(format!("rt-{call}"));
+        issued.expires_in(600 * SECOND)
     });
     let tokens = endpoint.manager(seed().expires_in(600 * SECOND), OnRequest::default());
     let first = tokens.token().await.unwrap();

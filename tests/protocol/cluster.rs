@@ -140,6 +140,11 @@ impl Cluster {
             .await;
     }
 
+    /// Changes one field of the record.
+    pub(crate) async fn set(&self, field: &str, value: impl Into<Value>) {
+        self.edit(|record| record[field] = value.into()).await;
+    }
+
     /// Another instance writes this state into the record, and removes the lease.
     pub(crate) async fn end(&self, state: Value) {
         self.edit(|record| {

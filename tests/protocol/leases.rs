@@ -161,10 +161,8 @@ async fn nothing_is_sent_once_the_send_window_has_passed() {
     node.token().await.unwrap();
     cluster.assert_exchanges(1);
     // The token was sent under the second lease, and the first one was released.
-    let record = cluster
-        .store
-        .json(&evertoken::TokenEndpoint::key(&endpoint))
-        .await;
+    let key = evertoken::TokenEndpoint::key(&endpoint);
+    let record = cluster.store.json(&key).await;
     assert_eq!(record["committed_number"], 2);
 }
 

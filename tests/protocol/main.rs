@@ -11,7 +11,6 @@ mod outcomes;
 mod pauses;
 mod reconcile;
 mod resending;
-mod server_errors;
 mod set_back;
 #[path = "../support/mod.rs"]
 mod support;

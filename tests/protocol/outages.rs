@@ -1,9 +1,9 @@
 //! Callers wait through a failure that passes by itself, however long it lasts.
 
 use evertoken::testing::{EndpointCall, Fault, FaultyEndpoint};
-use evertoken::{EndpointError, Error, TokenManager};
+use evertoken::{Error, TokenManager};
 
-use crate::cluster::{Cluster, callers, ends, page, seconds, served};
+use crate::cluster::{Cluster, callers, ends, is_503, page, seconds, served};
 
 /// The cause of an outage.
 #[derive(Debug, Clone, Copy)]
@@ -160,10 +160,8 @@ async fn callers_in_a_long_outage_get_the_failure_when_the_next_attempt_is_after
     Outage::Empty(503).set(&cluster, true);
     let start = tokio::time::Instant::now();
     let failed = |error: Error| {
-        let answer = error.endpoint();
-        let is_page = matches!(answer, Some(EndpointError::Unavailable { quote, .. }) if quote.status == Some(503));
         assert!(
-            is_page && matches!(error, Error::Endpoint { .. }),
+            matches!(error, Error::Endpoint { .. }) && is_503(&error),
             "{error:?}"
         );
         error.retry_after().unwrap().as_secs()

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use evertoken::testing::Fault;
-use evertoken::{EndReason, Error, Event};
+use evertoken::{EndReason, Error};
 
 use crate::cluster::{
     Cluster, Counts, LEASE_DURATION, TTL, callers, ends, failures, is_503, is_page, page, reason,
     refusal, seconds, served,
 };
-use crate::support::loaded;
+use crate::support::{drain, failed, loaded};
 
 fn put_off(status: u16, after: Duration) -> Fault {
     Fault::Status {
@@ -52,11 +52,8 @@ async fn there_is_never_more_than_one_exchange_in_a_pause_for_20_callers_of_2_in
         }
         assert_eq!(cluster.counts(), Counts::exchanges(5), "{fault:?}");
         // Each failure of an instance is one event.
-        let seen: Vec<_> = std::iter::from_fn(|| events.try_recv()).collect();
-        let failed = seen
-            .iter()
-            .filter(|event| matches!(event, Event::Failed { .. }));
-        assert!(failed.count() <= 3, "{seen:?}");
+        let seen = drain(&mut events);
+        assert!(failed(&seen) <= 3, "{seen:?}");
     }
 }
 

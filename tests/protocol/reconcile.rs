@@ -9,7 +9,7 @@ use evertoken::{
 };
 use serde_json::json;
 
-use crate::cluster::{Cluster, reason, seconds};
+use crate::cluster::{Cluster, seconds};
 use crate::support::{end_of, loaded};
 
 /// An endpoint whose server omits the access token once.
@@ -111,7 +111,7 @@ async fn an_instance_that_finds_a_logout_revokes_the_pair_that_is_left() {
 async fn an_ended_session_is_served_again_after_a_sign_in_on_another_instance() {
     let (cluster, node) = Cluster::expired().await;
     cluster.server.revoke_all();
-    assert!(reason(&node.token().await.unwrap_err()).is_some_and(|reason| reason.is_rejected()));
+    assert!(end_of(node.token().await).is_rejected());
     let other = cluster.signed_in_node();
     let newer = other.token().await.unwrap();
     // While the instance reads the store in the background, a call fails at once; afterwards a call succeeds.
@@ -127,13 +127,8 @@ async fn a_seed_that_is_a_jwt_expires_at_its_exp_claim() {
     // The claims are {"exp":1}: the token expired long ago, whatever the age of the seed.
     let pair = TokenPair::new("e30.eyJleHAiOjF9.x");
     let refresh = cluster.first.refresh.clone().unwrap();
-    let node = cluster
-        .node_builder()
-        .seed(pair.refresh_token(refresh))
-        .on_seed_conflict(OnSeedConflict::Replace)
-        .build()
-        .unwrap();
-    node.token().await.unwrap();
+    let builder = cluster.node_builder().seed(pair.refresh_token(refresh));
+    loaded(builder.on_seed_conflict(OnSeedConflict::Replace)).await;
     cluster.assert_exchanges(1);
 }
 

@@ -102,11 +102,7 @@ async fn a_doubt_remains_when_the_version_of_its_pair_changes() {
     let cluster = Cluster::without_resending();
     let node = cluster.begun_node().await;
     let old = cluster.record().await;
-    cluster
-        .edit(|record| {
-            record["version"] = (old.pair_id().version + 1).into();
-        })
-        .await;
+    cluster.set("version", old.pair_id().version + 1).await;
     let renamed = cluster.record().await;
     cluster.put(&old).await;
     cluster.expire().await;
@@ -209,12 +205,8 @@ async fn a_failover_that_restarts_the_versions_does_not_bring_an_older_pair_back
     let held = pair_id(&node).await;
     // The record seems to have had as many commits, none of which this instance has seen. The number of the lease
     // decides.
-    cluster
-        .edit(|record| {
-            record["version"] = 9.into();
-            record["committed_number"] = 1.into();
-        })
-        .await;
+    cluster.set("version", 9).await;
+    cluster.set("committed_number", 1).await;
     cluster.expire().await;
     let token = node.token().await.unwrap();
     assert_eq!(token.pair_id().family, held.family);

@@ -175,8 +175,7 @@ async fn a_new_pair_is_stored_and_rotated_by_the_timer_when_the_future_is_droppe
 #[tokio::test(start_paused = true)]
 async fn other_instances_adopt_a_new_sign_in_at_their_next_load() {
     let world = World::new(600 * SECOND);
-    let builder = || world.shared(OnRequest::default());
-    let (here, there) = (loaded(builder()).await, loaded(builder()).await);
+    let (here, there) = world.two_managers(OnRequest::default()).await;
     world.server.revoke_all();
     world.clock.advance(600 * SECOND).await;
     assert!(there.token().await.unwrap_err().needs_sign_in());

@@ -1,17 +1,16 @@
 //! Many callers share one exchange, and a caller that leaves does not stop the exchange.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use evertoken::clock::Clock;
 use evertoken::testing::{CallFault, EndpointCall, Fault, FaultyEndpoint, FaultyStore, StoreCall};
-use evertoken::{
-    BackgroundTimer, Coordination, Error, OldPair, OnRequest, ServerProfile, TokenManager,
-};
+use evertoken::{BackgroundTimer, Coordination, Error, OldPair, OnRequest, Token, TokenManager};
 
 use crate::support::{
-    HOUR, SECOND, World, call, callers, drain, loaded, rotate, rotated, served, settle, text,
+    Caller, HOUR, SECOND, World, built, call, callers, drain, loaded, rotate, rotated, served,
+    settle, text,
 };
 
 pub(crate) async fn expired(world: &World) -> TokenManager {
@@ -31,18 +30,20 @@ async fn n1_two_tasks_with_one_expired_pair_make_one_call_and_both_get_pair_2() 
     world.assert_exchanges(1);
 }
 
+/// Checks that all callers get the same token.
+async fn assert_all_same(callers: Vec<Caller>) {
+    let tokens = served(callers).await;
+    let texts: HashSet<_> = tokens.iter().map(Token::expose).collect();
+    assert_eq!(texts.len(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_tasks_on_an_expired_token_make_one_exchange_and_all_wake() {
     let world = World::with(|server| server.latency(2 * SECOND));
     let tokens = expired(&world).await;
     let callers = callers(&tokens, 10_000);
     let start = world.clock.now();
-    let mut texts = HashMap::new();
-    for caller in callers {
-        let token = caller.await.unwrap();
-        *texts.entry(text(&token).to_owned()).or_insert(0) += 1;
-    }
-    assert_eq!(texts.into_values().collect::<Vec<_>>(), [10_000]);
+    assert_all_same(callers).await;
     assert_eq!(world.clock.now().since(start), 2 * SECOND);
     world.assert_exchanges(1);
 }
@@ -55,12 +56,7 @@ async fn ten_thousand_tasks_on_several_threads_make_one_exchange_and_all_wake() 
     let callers = callers(&tokens, 10_000);
     world.server.arrived(1).await;
     drop(hold);
-    let mut texts = HashMap::new();
-    for caller in callers {
-        let token = caller.await.unwrap();
-        *texts.entry(text(&token).to_owned()).or_insert(0) += 1;
-    }
-    assert_eq!(texts.into_values().collect::<Vec<_>>(), [10_000]);
+    assert_all_same(callers).await;
     world.assert_exchanges(1);
 }
 
@@ -117,11 +113,7 @@ async fn i10_64_workers_that_cross_the_expiry_cause_one_refresh_and_have_no_fail
     world.assert_exchanges(1);
 }
 
-/// A store whose calls take 4 s each once they are delayed. With 25 s for the server, a rotation takes 37 s.
-fn slow(world: &World) -> FaultyStore {
-    FaultyStore::new(world.store.clone())
-}
-
+/// Each call of the store takes 4 s from now on. With 25 s for the server, a rotation takes 37 s.
 fn delay(store: &FaultyStore) {
     store.fail_always(StoreCall::Load, Some(CallFault::DelayAfter(4 * SECOND)));
     store.fail_always(StoreCall::Swap, Some(CallFault::DelayBefore(4 * SECOND)));
@@ -131,15 +123,9 @@ fn delay(store: &FaultyStore) {
 #[tokio::test(start_paused = true)]
 async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_goes_on() {
     let world = World::with(|server| server.latency(25 * SECOND));
-    let store = slow(&world);
-    let tokens = loaded(
-        world
-            .builder(OnRequest::default())
-            .store(store.clone())
-            .wait(31 * SECOND),
-    )
-    .await;
-    delay(&store);
+    let world = world.with_store(FaultyStore::new);
+    let tokens = loaded(world.shared(OnRequest::default()).wait(31 * SECOND)).await;
+    delay(&world.store);
     world.clock.advance(600 * SECOND).await;
     let start = world.clock.now();
     let leader = call(&tokens);
@@ -159,20 +145,13 @@ async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_g
 #[tokio::test(start_paused = true)]
 async fn n6_a_waiter_whose_deadline_passes_gets_the_token_that_is_still_valid() {
     let world = World::with(|server| server.latency(25 * SECOND));
-    let store = slow(&world);
+    let mut world = world.with_store(FaultyStore::new);
     // The profile says that the old token dies with the rotation, so callers wait for a newer token until their
     // deadline.
-    let profile = ServerProfile::strict().old_pair(OldPair::AccessDiesAtRotation);
-    let endpoint = world.server.endpoint().with_profile(profile);
-    let tokens = loaded(
-        world
-            .builder_at(endpoint, BackgroundTimer::default())
-            .store(store.clone())
-            .wait(31 * SECOND),
-    )
-    .await;
+    world.profile = world.profile.old_pair(OldPair::AccessDiesAtRotation);
+    let tokens = loaded(world.shared(BackgroundTimer::default()).wait(31 * SECOND)).await;
     let first = tokens.token().await.unwrap();
-    delay(&store);
+    delay(&world.store);
     world.clock.advance(480 * SECOND).await;
     let start = world.clock.now();
     let answer = tokens.token().await;
@@ -214,9 +193,9 @@ async fn fm12_a_caller_that_leaves_at_any_moment_does_not_stop_the_rotation() {
     // Each step of the rotation takes a time of its own; the caller leaves in each of the steps.
     for leaves_at in 0..12 {
         let world = World::with(|server| server.latency(4 * SECOND));
-        let store = slow(&world);
-        let tokens = loaded(world.builder(OnRequest::default()).store(store.clone())).await;
-        delay(&store);
+        let world = world.with_store(FaultyStore::new);
+        let tokens = loaded(world.shared(OnRequest::default())).await;
+        delay(&world.store);
         world.clock.advance(600 * SECOND).await;
         let answer = tokio::time::timeout(leaves_at * SECOND, tokens.token()).await;
         assert!(answer.is_err());
@@ -280,8 +259,7 @@ async fn one_instance_without_leases_makes_one_exchange_for_all_its_callers() {
 #[tokio::test(start_paused = true)]
 async fn a_wall_clock_that_jumps_during_a_rotation_lets_no_other_instance_spend_the_token() {
     let world = World::new(600 * SECOND);
-    let build = || world.shared(OnRequest::default());
-    let (one, two) = (loaded(build()).await, loaded(build()).await);
+    let (one, two) = world.two_managers(OnRequest::default()).await;
     world.clock.advance(600 * SECOND).await;
     let (hold, one) = world.call_in_flight(&one).await;
     world.clock.step_wall(Duration::from_secs(300));
@@ -317,11 +295,11 @@ async fn n6_a_caller_in_the_leeway_gets_the_valid_token_when_the_rotation_is_slo
 #[tokio::test(start_paused = true)]
 async fn rotate_during_the_first_load_brings_a_newer_pair_than_the_seed() {
     let world = World::new(600 * SECOND);
-    let store = FaultyStore::new(world.store.clone());
+    let world = world.with_store(FaultyStore::new);
+    let store = &world.store;
     store.work_next(StoreCall::Load, 1);
     store.fail_next(StoreCall::Load, 1, CallFault::HangBefore);
-    let builder = world.builder(OnRequest::default());
-    let tokens = builder.store(store.clone()).build().unwrap();
+    let tokens = built(world.shared(OnRequest::default()));
     let first = call(&tokens);
     settle().await;
     let rotated = rotate(&tokens);

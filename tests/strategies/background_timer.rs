@@ -58,7 +58,6 @@ async fn r5_the_last_token_of_a_fixed_session_is_not_rotated() {
     // The session lasts 700 s: the second access token has the remaining 220 s, as much as its refresh token.
     let world = World::with(|server| {
         server
-            .access_ttl(600 * SECOND)
             .refresh_ttl(700 * SECOND)
             .refresh_expiry(RefreshExpiry::Absolute)
     });
@@ -128,7 +127,6 @@ async fn r5_a_fixed_session_that_ends_with_its_access_token_is_not_rotated() {
     for refresh_ttl in [300, 600] {
         let world = World::with(|server| {
             server
-                .access_ttl(600 * SECOND)
                 .refresh_ttl(refresh_ttl * SECOND)
                 .refresh_expiry(RefreshExpiry::Absolute)
         });
@@ -147,7 +145,6 @@ async fn r5_a_fixed_session_that_ends_with_its_access_token_is_not_rotated() {
 async fn r5_a_sliding_session_whose_tokens_end_together_is_rotated() {
     let world = World::with(|server| {
         server
-            .access_ttl(600 * SECOND)
             .refresh_ttl(600 * SECOND)
             .refresh_expiry(RefreshExpiry::Sliding)
     });

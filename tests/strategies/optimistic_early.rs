@@ -19,12 +19,7 @@ fn early() -> OptimisticEarly {
 
 /// Access and refresh tokens of 600 s, and a server that refuses a used refresh token without ending the session.
 fn lenient() -> World {
-    World::with(|server| {
-        server
-            .access_ttl(600 * SECOND)
-            .refresh_ttl(600 * SECOND)
-            .reuse(Reuse::Refuse)
-    })
+    World::with(|server| server.refresh_ttl(600 * SECOND).reuse(Reuse::Refuse))
 }
 
 /// Another client of the same session, at the same server but with its own store. The store holds the pair with which
@@ -108,8 +103,7 @@ async fn n7_a_caller_keeps_its_valid_token_when_another_client_spent_the_refresh
 #[tokio::test(start_paused = true)]
 async fn n7_with_leases_two_instances_never_send_the_same_token() {
     let world = lenient();
-    let build = || world.shared(early());
-    let (one, two) = (loaded(build()).await, loaded(build()).await);
+    let (one, two) = world.two_managers(early()).await;
     world.clock.advance(541 * SECOND).await;
     let hold = world.server.hold();
     one.token().await.unwrap();

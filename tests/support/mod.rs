@@ -392,3 +392,14 @@ pub fn end_of<T: std::fmt::Debug>(answer: Result<T, Error>) -> EndReason {
     let error = answer.unwrap_err();
     reason(&error).unwrap_or_else(|| panic!("no end: {error:?}"))
 }
+
+impl<S: TokenStore + Clone> World<S> {
+    /// Two managers on the shared store, each used once.
+    pub async fn two_managers(
+        &self,
+        strategy: impl RefreshStrategy + Clone,
+    ) -> (TokenManager, TokenManager) {
+        let one = loaded(self.shared(strategy.clone())).await;
+        (one, loaded(self.shared(strategy)).await)
+    }
+}
