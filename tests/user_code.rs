@@ -8,7 +8,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use evertoken::clock::Clock;
 use evertoken::protocol::Record;
@@ -23,7 +22,17 @@ use evertoken::{
     TokenManager, TokenStore, async_trait,
 };
 use parking_lot::Mutex;
-use support::{MINUTE, SECOND, World, callers, drain, ended, loaded, settle, text};
+use support::{
+    MINUTE, SECOND, TTL, World, callers, drain, ended, failures, loaded, served, settle, text,
+};
+
+/// A world, and an endpoint that meets this fault when it first refreshes.
+fn faulty(fault: CallFault<EndpointError>) -> (World, FaultyEndpoint) {
+    let world = World::new(TTL);
+    let endpoint = FaultyEndpoint::new(world.server.endpoint());
+    endpoint.fail_next(EndpointCall::Refresh, 1, fault);
+    (world, endpoint)
+}
 
 async fn expired(world: &World, endpoint: impl TokenEndpoint) -> TokenManager {
     let tokens = loaded(world.builder_at(endpoint, OnRequest::default())).await;
@@ -33,15 +42,11 @@ async fn expired(world: &World, endpoint: impl TokenEndpoint) -> TokenManager {
 
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_panics_before_it_sent_loses_nothing() {
-    let world = World::new(600 * SECOND);
-    let endpoint = FaultyEndpoint::new(world.server.endpoint());
-    endpoint.fail_next(EndpointCall::Refresh, 1, CallFault::PanicBefore);
+    let (world, endpoint) = faulty(CallFault::PanicBefore);
     let tokens = expired(&world, endpoint.clone()).await;
     let mut events = tokens.subscribe();
     // The token may be spent, for all the manager knows: it is sent again after a pause of 2 s.
-    for caller in callers(&tokens, 10) {
-        assert!(world.is_live(&caller.await.unwrap().unwrap()));
-    }
+    world.assert_all_live(callers(&tokens, 10)).await;
     assert_eq!(world.clock.wall().as_secs(), 1_700_000_602);
     world.assert_exchanges(1);
     assert_eq!(endpoint.calls(EndpointCall::Refresh), 2);
@@ -50,14 +55,9 @@ async fn an_endpoint_that_panics_before_it_sent_loses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_panics_before_it_sent_costs_no_valid_token() {
-    let world = World::new(600 * SECOND);
-    let endpoint = FaultyEndpoint::new(world.server.endpoint());
-    endpoint.fail_next(EndpointCall::Refresh, 1, CallFault::PanicBefore);
+    let (world, endpoint) = faulty(CallFault::PanicBefore);
     let tokens = loaded(world.builder_at(endpoint, BackgroundTimer::default())).await;
-    for _ in 0..2_000 {
-        assert!(world.is_live(&tokens.token().await.unwrap()));
-        world.clock.advance(SECOND).await;
-    }
+    world.assert_live_for(&tokens, 2_000 * SECOND).await;
     // 484 s, in place of 480, then every 480 s.
     world.assert_exchanges(4);
 }
@@ -73,8 +73,7 @@ async fn an_endpoint_that_panics_after_the_server_rotated_ends_typed_on_a_strict
         let tokens = expired(&world, endpoint.clone()).await;
         let mut events = tokens.subscribe();
         let start = world.clock.now();
-        for caller in callers(&tokens, 10) {
-            let error = caller.await.unwrap().unwrap_err();
+        for error in failures(callers(&tokens, 10)).await {
             let Error::Ended { reason, .. } = &error else {
                 panic!("{error}");
             };
@@ -82,12 +81,8 @@ async fn an_endpoint_that_panics_after_the_server_rotated_ends_typed_on_a_strict
             assert_eq!(*reason == EndReason::OutcomeUnknown, again == 0, "{reason}");
         }
         // After a pause where it was sent again, and else at once.
-        let waited = if again == 1 {
-            2 * SECOND
-        } else {
-            Duration::ZERO
-        };
-        assert_eq!(world.clock.now().since(start), waited);
+        let waited = world.clock.now().since(start);
+        assert_eq!(waited.as_secs(), 2 * again);
         world.clock.advance(60 * MINUTE).await;
         assert!(tokens.token().await.unwrap_err().needs_sign_in());
         assert_eq!(ended(&drain(&mut events)), 1);
@@ -100,7 +95,7 @@ async fn an_endpoint_that_panics_after_the_server_rotated_ends_typed_on_a_strict
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_panics_after_the_server_rotated_is_asked_again_inside_a_grace_window() {
     let world = World::with(|server| {
-        server.access_ttl(600 * SECOND).reuse(Reuse::Grace {
+        server.reuse(Reuse::Grace {
             window: MINUTE,
             answer: GraceAnswer::SamePair,
         })
@@ -109,9 +104,7 @@ async fn an_endpoint_that_panics_after_the_server_rotated_is_asked_again_inside_
     endpoint.fail_next(EndpointCall::Refresh, 1, CallFault::PanicAfter);
     let tokens = expired(&world, endpoint).await;
     let start = world.clock.now();
-    for caller in callers(&tokens, 10) {
-        assert!(world.is_live(&caller.await.unwrap().unwrap()));
-    }
+    world.assert_all_live(callers(&tokens, 10)).await;
     assert_eq!(world.clock.now().since(start), 2 * SECOND);
     assert_eq!((world.server.exchanges(), world.server.rotations()), (2, 1));
     assert_eq!(world.server.families_revoked(), 0);
@@ -153,9 +146,7 @@ async fn an_endpoint_that_panics_without_a_future_answers_every_caller_and_loses
     };
     let tokens = expired(&world, endpoint).await;
     let start = world.clock.now();
-    for caller in callers(&tokens, 10) {
-        assert!(world.is_live(&caller.await.unwrap().unwrap()));
-    }
+    world.assert_all_live(callers(&tokens, 10)).await;
     assert_eq!(world.clock.now().since(start), 2 * SECOND);
     world.assert_exchanges(1);
 }
@@ -273,9 +264,7 @@ async fn an_endpoint_that_asks_its_own_manager_gets_an_error_and_goes_on() {
     let tokens = expired(&world, endpoint).await;
     manager.set(tokens.clone()).unwrap();
     let start = world.clock.now();
-    for caller in callers(&tokens, 10) {
-        assert!(world.is_live(&caller.await.unwrap().unwrap()));
-    }
+    world.assert_all_live(callers(&tokens, 10)).await;
     assert_eq!(world.clock.now(), start);
     let errors = errors.lock();
     assert!(matches!(errors[0], Error::Pending));
@@ -304,9 +293,7 @@ async fn an_endpoint_that_asks_its_own_manager_from_another_task_is_no_deadlock(
     manager.set(tokens.clone()).unwrap();
     // Given up after the endpoint's timeout of 30 s, and asked again after a pause.
     let start = world.clock.now();
-    for caller in callers(&tokens, 10) {
-        assert!(world.is_live(&caller.await.unwrap().unwrap()));
-    }
+    world.assert_all_live(callers(&tokens, 10)).await;
     assert!(world.clock.now().since(start) <= 35 * SECOND);
     world.assert_exchanges(1);
 }
@@ -333,9 +320,7 @@ async fn a_store_that_asks_its_own_manager_gets_an_error_and_goes_on() {
     world.clock.advance(600 * SECOND).await;
     manager.set(tokens.clone()).unwrap();
     let start = world.clock.now();
-    for caller in callers(&tokens, 10) {
-        assert!(world.is_live(&caller.await.unwrap().unwrap()));
-    }
+    world.assert_all_live(callers(&tokens, 10)).await;
     assert_eq!(world.clock.now(), start);
     assert_eq!(errors.load(Ordering::SeqCst), 3);
     world.assert_exchanges(1);
@@ -378,8 +363,7 @@ impl RefreshStrategy for Panics {
 
 #[tokio::test(start_paused = true)]
 async fn a_strategy_that_panics_falls_back_to_rotating_on_request() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(Panics).await;
+    let (world, tokens) = World::managed(Panics).await;
     world.clock.advance(589 * SECOND).await;
     tokens.token().await.unwrap();
     world.assert_exchanges(0);
@@ -401,20 +385,17 @@ const TROUBLES: [(StoreCall, CallFault<StoreError>); 4] = [
 #[tokio::test(start_paused = true)]
 async fn a_store_that_panics_or_hangs_before_anything_was_sent_is_waited_for() {
     for (call, fault) in TROUBLES {
-        let world = World::new(600 * SECOND);
-        let store = FaultyStore::new(MemoryStore::with_clock(world.clock.clone()));
-        let tokens = loaded(world.builder(OnRequest::default()).store(store.clone())).await;
+        let world = World::new(TTL).with_store(FaultyStore::new);
+        let tokens = loaded(world.shared(OnRequest::default())).await;
         let mut events = tokens.subscribe();
         world.clock.advance(600 * SECOND).await;
-        store.fail_always(call, Some(fault));
+        world.store.fail_always(call, Some(fault));
         let start = world.clock.now();
         let waiting = callers(&tokens, 10);
         world.clock.advance(10 * SECOND).await;
         world.assert_exchanges(0);
-        store.fail_always(call, None);
-        for caller in waiting {
-            assert!(world.is_live(&caller.await.unwrap().unwrap()));
-        }
+        world.store.fail_always(call, None);
+        world.assert_all_live(waiting).await;
         assert!(world.clock.now().since(start) <= 20 * SECOND);
         world.assert_exchanges(1);
         assert_eq!(ended(&drain(&mut events)), 0);
@@ -424,14 +405,12 @@ async fn a_store_that_panics_or_hangs_before_anything_was_sent_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_panics_or_hangs_for_longer_than_callers_wait_is_a_typed_error() {
     for (call, fault) in TROUBLES {
-        let world = World::new(600 * SECOND);
-        let store = FaultyStore::new(MemoryStore::with_clock(world.clock.clone()));
-        let tokens = loaded(world.builder(OnRequest::default()).store(store.clone())).await;
+        let world = World::new(TTL).with_store(FaultyStore::new);
+        let tokens = loaded(world.shared(OnRequest::default())).await;
         world.clock.advance(600 * SECOND).await;
-        store.fail_always(call, Some(fault));
+        world.store.fail_always(call, Some(fault));
         let start = world.clock.now();
-        for caller in callers(&tokens, 10) {
-            let error = caller.await.unwrap().unwrap_err();
+        for error in failures(callers(&tokens, 10)).await {
             let last = match &error {
                 Error::TimedOut { source, .. } => source.as_deref(),
                 error => Some(error),
@@ -447,25 +426,15 @@ async fn a_store_that_panics_or_hangs_for_longer_than_callers_wait_is_a_typed_er
 #[tokio::test(start_paused = true)]
 async fn a_store_that_panics_or_hangs_when_the_pair_is_there_is_tried_until_it_takes_it() {
     for fault in [CallFault::PanicBefore, CallFault::HangBefore] {
-        let world = World::new(600 * SECOND);
-        let shared = MemoryStore::with_clock(world.clock.clone());
-        let store = FaultyStore::new(shared.clone());
-        let endpoint = world.server.endpoint();
-        let tokens = loaded(
-            world
-                .builder_at(endpoint, OnRequest::default())
-                .store(store.clone()),
-        )
-        .await;
+        let world = World::new(TTL).with_store(FaultyStore::new);
+        let store = &world.store;
+        let tokens = loaded(world.shared(OnRequest::default())).await;
         world.clock.advance(600 * SECOND).await;
         // The lease is written, and the pair that the exchange brings is not.
         store.work_next(StoreCall::Swap, 1);
         store.fail_always(StoreCall::Swap, Some(fault));
         let start = world.clock.now();
-        let mut served = Vec::new();
-        for caller in callers(&tokens, 10) {
-            served.push(caller.await.unwrap().unwrap());
-        }
+        let served = served(callers(&tokens, 10)).await;
         assert!(served.iter().all(|token| world.is_live(token)));
         assert!(world.clock.now().since(start) <= 5 * SECOND);
         // It goes on trying while callers are served.
@@ -474,7 +443,7 @@ async fn a_store_that_panics_or_hangs_when_the_pair_is_there_is_tried_until_it_t
         store.fail_always(StoreCall::Swap, None);
         world.clock.advance(10 * SECOND).await;
         settle().await;
-        let restarted = loaded(world.builder(OnRequest::default()).store(shared)).await;
+        let restarted = loaded(world.shared(OnRequest::default())).await;
         assert_eq!(text(&restarted.token().await), served[0].expose());
         world.assert_exchanges(1);
     }

@@ -3,10 +3,8 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
-mod issuer;
 mod last_moment;
 mod skew;
-mod slow_store;
 mod steps;
 #[path = "../support/mod.rs"]
 mod support;

@@ -7,8 +7,7 @@ use crate::support::{HOUR, MINUTE, SECOND, World};
 /// Makes a request in each of this many seconds, with `step` called before each request. Returns the number of
 /// exchanges.
 async fn run(strategy: impl RefreshStrategy, seconds: u32, step: impl Fn(&World, u32)) -> u64 {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(strategy).await;
+    let (world, tokens) = World::managed(strategy).await;
     for second in 0..seconds {
         step(&world, second);
         assert!(world.is_live(&tokens.token().await.unwrap()));

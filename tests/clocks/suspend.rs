@@ -7,7 +7,7 @@ use evertoken::{
     BackgroundTimer, EndReason, Error, OnRequest, OptimisticEarly, RefreshStrategy, TokenManager,
 };
 
-use crate::support::{HOUR, SECOND, World, callers, drain, ended, loaded, reason, settle};
+use crate::support::{HOUR, SECOND, World, callers, drain, end_of, ended, loaded, served, settle};
 
 const TWO_DAYS: Duration = Duration::from_secs(2 * 24 * 3_600);
 
@@ -21,14 +21,13 @@ async fn five(world: &World, strategy: impl RefreshStrategy + Clone) -> Vec<Toke
 
 /// The machine sleeps, and wakes with 64 callers at each instance at once.
 async fn wakes_with_callers(strategy: impl RefreshStrategy + Clone) {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(2 * SECOND));
+    let world = World::with(|server| server.latency(2 * SECOND));
     let nodes = five(&world, strategy).await;
     world.clock.advance(100 * SECOND).await;
     world.clock.suspend(TWO_DAYS);
     let woken = world.clock.now();
     let callers: Vec<_> = nodes.iter().flat_map(|node| callers(node, 64)).collect();
-    for caller in callers {
-        let token = caller.await.unwrap().unwrap();
+    for token in served(callers).await {
         assert!(world.is_live(&token));
         assert_eq!(token.pair_id().version, 2);
     }
@@ -68,14 +67,13 @@ async fn fm19_after_a_sleep_the_timers_of_five_instances_rotate_once_and_on_sche
 #[tokio::test(start_paused = true)]
 async fn fm19_a_sleep_longer_than_the_session_ends_it_once_and_without_a_call() {
     for busy in [false, true] {
-        let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(24 * HOUR));
+        let world = World::with(|server| server.refresh_ttl(24 * HOUR));
         let nodes = five(&world, BackgroundTimer::default()).await;
         let mut events: Vec<_> = nodes.iter().map(TokenManager::subscribe).collect();
         world.clock.advance(100 * SECOND).await;
         world.clock.suspend(TWO_DAYS);
         for node in nodes.iter().filter(|_| busy) {
-            let error = node.token().await.unwrap_err();
-            assert_eq!(reason(&error), Some(EndReason::Expired));
+            assert_eq!(end_of(node.token().await), EndReason::Expired);
         }
         world.clock.advance(10 * SECOND).await;
         for (node, events) in nodes.iter().zip(&mut events) {
@@ -89,8 +87,7 @@ async fn fm19_a_sleep_longer_than_the_session_ends_it_once_and_without_a_call() 
 /// The deadline of a caller counts time awake: the caller is answered within it after the sleep.
 #[tokio::test(start_paused = true)]
 async fn fm19_a_caller_that_waits_while_the_machine_sleeps_is_answered_within_its_deadline() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     world.clock.advance(600 * SECOND).await;
     let (hold, caller) = world.call_in_flight(&tokens).await;
     world.clock.advance(10 * SECOND).await;
@@ -105,8 +102,7 @@ async fn fm19_a_caller_that_waits_while_the_machine_sleeps_is_answered_within_it
 /// An answer that was under way when the machine fell asleep is kept.
 #[tokio::test(start_paused = true)]
 async fn fm19_an_answer_that_was_on_its_way_is_kept_after_the_sleep() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     world.clock.advance(600 * SECOND).await;
     let (hold, caller) = world.call_in_flight(&tokens).await;
     world.clock.suspend(TWO_DAYS);

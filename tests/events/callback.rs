@@ -3,18 +3,22 @@
 use std::sync::{Arc, OnceLock};
 
 use evertoken::clock::Clock;
+use evertoken::testing::FaultyStore;
 use evertoken::{Builder, Error, OnRequest, OnStoreFailure, RefreshToken, TokenManager, TokenPair};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::probe::{Probe, ProbedEndpoint, ProbedStore};
-use crate::support::{SECOND, World, call, loaded, rotate, settle, text};
+use crate::support::{SECOND, World, call, loaded, rotate, served, settle, text};
 
 fn refresh(pair: &TokenPair) -> String {
-    pair.refresh
-        .as_ref()
-        .map_or("", RefreshToken::expose)
-        .into()
+    let refresh = pair.refresh.as_ref();
+    refresh.map_or("", RefreshToken::expose).into()
+}
+
+async fn json(world: &World<FaultyStore>) -> serde_json::Value {
+    let record = world.store.record(&world.key()).await.unwrap();
+    serde_json::to_value(record).unwrap()
 }
 
 /// Collects the refresh token of every pair that the callback gets.
@@ -46,9 +50,7 @@ async fn fm23_the_callback_gets_every_pair_once_and_in_order_and_no_other() {
     for _ in 0..20 {
         world.clock.advance(600 * SECOND).await;
         let callers: Vec<_> = (0..10).map(|_| call(&tokens)).collect();
-        for caller in callers {
-            caller.await.unwrap().unwrap();
-        }
+        served(callers).await;
     }
     assert_eq!(*seen.lock(), endpoint.issued());
     assert_eq!(seen.lock().len(), 20);
@@ -62,11 +64,10 @@ async fn fm23_the_callback_gets_every_pair_once_and_in_order_and_no_other() {
 /// A pair is stored before the callback gets the pair, and served after the callback returns.
 #[tokio::test(start_paused = true)]
 async fn fm23_the_pair_is_stored_before_the_callback_gets_it_and_served_after() {
-    let world = World::new(600 * SECOND);
-    let store = ProbedStore::new(&world.clock, &Probe::default());
+    let world = World::new(600 * SECOND).with_store(FaultyStore::new);
     let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let saved = Arc::<Mutex<Option<TokenPair>>>::default();
-    let builder = world.builder(OnRequest::default()).store(store.clone());
+    let builder = world.shared(OnRequest::default());
     let tokens = loaded(builder.on_rotated({
         let (begun, go, saved) = (begun.clone(), go.clone(), saved.clone());
         move |pair| {
@@ -84,7 +85,7 @@ async fn fm23_the_pair_is_stored_before_the_callback_gets_it_and_served_after() 
     let caller = rotate(&tokens);
     begun.notified().await;
     let pair = saved.lock().clone().unwrap();
-    let record = store.json(tokens.key()).await;
+    let record = json(&world).await;
     assert_eq!(record["pair"]["refresh_token"], refresh(&pair));
     settle().await;
     assert!(!caller.is_finished());
@@ -177,25 +178,24 @@ async fn fm23_a_callback_that_asks_its_own_manager_gets_an_error_at_once() {
 #[tokio::test(start_paused = true)]
 async fn fm23_the_callback_gets_a_pair_that_cannot_be_stored_once() {
     for policy in [OnStoreFailure::Serve, OnStoreFailure::Fail] {
-        let world = World::new(600 * SECOND);
-        let store = ProbedStore::new(&world.clock, &Probe::default());
-        let builder = world.builder(OnRequest::default()).store(store.clone());
+        let world = World::new(600 * SECOND).with_store(FaultyStore::new);
+        let builder = world.shared(OnRequest::default());
         let (builder, seen) = noting(builder.on_store_failure(policy));
         let tokens = loaded(builder).await;
         let hold = world.server.hold();
         world.clock.advance(600 * SECOND).await;
         let caller = call(&tokens);
         world.server.arrived(1).await;
-        store.set_down(true);
+        world.store.set_down(true);
         drop(hold);
         let served = caller.await.unwrap().is_ok();
         // A pair is stored before a caller gets the token.
         assert_eq!(served, policy == OnStoreFailure::Serve);
         assert_eq!(seen.lock().len(), usize::from(served));
         world.clock.advance(30 * SECOND).await;
-        store.set_down(false);
+        world.store.set_down(false);
         world.clock.advance(6 * SECOND).await;
-        let record = store.json(tokens.key()).await;
+        let record = json(&world).await;
         assert_eq!(
             *seen.lock(),
             [record["pair"]["refresh_token"].as_str().unwrap()]

@@ -1,13 +1,87 @@
 //! The warning before the end of a session, and the end.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use evertoken::clock::Clock;
+use evertoken::testing::{FaultyStore, TestClock};
 use evertoken::{
-    BackgroundTimer, EndReason, OnExpiry, OnRequest, OptimisticEarly, RefreshExpiry,
+    BackgroundTimer, EndReason, Event, OnExpiry, OnRequest, OptimisticEarly, RefreshExpiry,
     RefreshStrategy, TokenManager, TokenPair,
 };
 
+use parking_lot::Mutex;
+
 use crate::probe::{Probe, ProbedStore};
 use crate::support::{HOUR, SECOND, World, loaded};
-use crate::timeline::{News, Timeline, just_before, seconds};
+
+/// The part of an event that a test compares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum News {
+    Rotated,
+    Adopted,
+    Expiring(Duration),
+    Ended(EndReason),
+    Replaced,
+    Other(String),
+}
+
+#[derive(Clone)]
+struct Timeline(Arc<Mutex<Vec<(Duration, News)>>>);
+
+impl Timeline {
+    /// Collects every event of the manager, with the time since this call.
+    fn of(tokens: &TokenManager, clock: &TestClock) -> Self {
+        let (mut events, clock) = (tokens.subscribe(), clock.clone());
+        let start = clock.now();
+        let notes = Self(Arc::default());
+        let seen = notes.clone();
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                seen.0.lock().push((clock.now().since(start), news(&event)));
+            }
+        });
+        notes
+    }
+
+    fn all(&self) -> Vec<(Duration, News)> {
+        self.0.lock().clone()
+    }
+}
+
+fn news(event: &Event) -> News {
+    match event {
+        Event::Rotated { .. } => News::Rotated,
+        Event::Adopted { .. } => News::Adopted,
+        Event::Expiring { left, .. } => News::Expiring(*left),
+        Event::Ended { reason, .. } => News::Ended(reason.clone()),
+        Event::Replaced { .. } => News::Replaced,
+        other => News::Other(format!("{other:?}")),
+    }
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// The warning, 60 s before the end.
+fn warned(at: u64) -> (Duration, News) {
+    (seconds(at), News::Expiring(60 * SECOND))
+}
+
+fn idle_at(at: u64) -> (Duration, News) {
+    (seconds(at), News::Ended(EndReason::Idle))
+}
+
+/// An expiry that is reported 200 ms before this number of seconds.
+fn expired_before(at: u64) -> (Duration, News) {
+    (just_before(at), News::Ended(EndReason::Expired))
+}
+
+/// The time 200 ms before this number of seconds.
+fn just_before(n: u64) -> Duration {
+    seconds(n) - Duration::from_millis(200)
+}
 
 fn fixed(ttl: u32) -> World {
     World::with(|server| {
@@ -43,16 +117,11 @@ async fn r5_a_fixed_session_is_warned_of_60_s_and_ended_200_ms_before_its_end_by
             _ => idle(&world, idle_ends()).await,
         };
         // A strategy that ends idle sessions gives the reason `Idle` at the same moment.
-        let expected = if strategy == 3 {
-            (seconds(600), News::Ended(EndReason::Idle))
-        } else {
-            (just_before(600), News::Ended(EndReason::Expired))
+        let expected = match strategy {
+            3 => idle_at(600),
+            _ => expired_before(600),
         };
-        assert_eq!(
-            timeline.all(),
-            [(seconds(540), News::Expiring(60 * SECOND)), expected],
-            "{strategy}"
-        );
+        assert_eq!(timeline.all(), [warned(540), expected], "{strategy}");
         world.assert_exchanges(0);
     }
 }
@@ -63,10 +132,7 @@ async fn r5_the_timer_serves_the_last_token_to_its_end_and_rotates_nothing() {
     let world = fixed(600);
     let tokens = world.manager(BackgroundTimer::default()).await;
     let timeline = Timeline::of(&tokens, &world.clock);
-    for _ in 0..599 {
-        assert!(world.is_live(&tokens.token().await.unwrap()));
-        world.clock.advance(SECOND).await;
-    }
+    world.assert_live_for(&tokens, 599 * SECOND).await;
     for _ in 0..100 {
         let _ = tokens.token().await;
         world.clock.advance(SECOND).await;
@@ -76,7 +142,7 @@ async fn r5_the_timer_serves_the_last_token_to_its_end_and_rotates_nothing() {
     let [warning, end] = ended.as_slice() else {
         panic!("{ended:?}");
     };
-    assert_eq!(*warning, (seconds(540), News::Expiring(60 * SECOND)));
+    assert_eq!(*warning, warned(540));
     assert_eq!(end.1, News::Ended(EndReason::Expired));
     world.assert_exchanges(0);
 }
@@ -92,7 +158,7 @@ async fn r5_a_short_session_is_reported_as_expiring_no_earlier_than_at_half_of_i
             timeline.all(),
             [
                 (seconds(warned), News::Expiring(seconds(ttl - warned))),
-                (just_before(ttl), News::Ended(EndReason::Expired)),
+                expired_before(ttl),
             ]
         );
     }
@@ -107,25 +173,19 @@ async fn r5_a_pair_without_a_refresh_token_ends_with_its_access_token() {
     let tokens = loaded(world.builder(BackgroundTimer::default()).seed(pair)).await;
     let timeline = Timeline::of(&tokens, &world.clock);
     world.clock.advance(HOUR).await;
-    assert_eq!(
-        timeline.all(),
-        [
-            (seconds(540), News::Expiring(60 * SECOND)),
-            (just_before(600), News::Ended(EndReason::Expired)),
-        ]
-    );
+    assert_eq!(timeline.all(), [warned(540), expired_before(600),]);
     world.assert_exchanges(0);
 }
 
 /// An idle session that a request would prolong ends with its refresh token.
 #[tokio::test(start_paused = true)]
 async fn r5_an_idle_session_that_a_request_would_prolong_ends_with_its_refresh_token() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(HOUR));
+    let world = World::with(|server| server.refresh_ttl(HOUR));
     let timeline = idle(&world, OnRequest::default()).await;
     assert_eq!(
         timeline.all(),
         [
-            (seconds(3_540), News::Expiring(60 * SECOND)),
+            warned(3_540),
             (seconds(3_600), News::Ended(EndReason::Expired)),
         ]
     );
@@ -137,21 +197,14 @@ async fn r5_an_idle_session_that_a_request_would_prolong_ends_with_its_refresh_t
 async fn n9_an_idle_session_is_reported_as_expiring_once_and_ended_once() {
     let world = World::new(600 * SECOND);
     let timeline = idle(&world, idle_ends()).await;
-    assert_eq!(
-        timeline.all(),
-        [
-            (seconds(540), News::Expiring(60 * SECOND)),
-            (seconds(600), News::Ended(EndReason::Idle)),
-        ]
-    );
+    assert_eq!(timeline.all(), [warned(540), idle_at(600),]);
     world.assert_exchanges(0);
 }
 
 /// A request inside the window postpones the end, and the next pair is reported as expiring again.
 #[tokio::test(start_paused = true)]
 async fn n9_a_request_inside_the_window_postpones_the_end_and_the_next_pair_is_reported_again() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(idle_ends()).await;
+    let (world, tokens) = World::managed(idle_ends()).await;
     let timeline = Timeline::of(&tokens, &world.clock);
     world.clock.advance(570 * SECOND).await;
     tokens.token().await.unwrap();
@@ -159,10 +212,10 @@ async fn n9_a_request_inside_the_window_postpones_the_end_and_the_next_pair_is_r
     assert_eq!(
         timeline.all(),
         [
-            (seconds(540), News::Expiring(60 * SECOND)),
+            warned(540),
             (seconds(570), News::Rotated),
-            (seconds(570 + 540), News::Expiring(60 * SECOND)),
-            (seconds(570 + 600), News::Ended(EndReason::Idle)),
+            warned(570 + 540),
+            idle_at(570 + 600),
         ]
     );
     world.assert_exchanges(1);
@@ -170,7 +223,7 @@ async fn n9_a_request_inside_the_window_postpones_the_end_and_the_next_pair_is_r
 
 #[tokio::test(start_paused = true)]
 async fn a_session_that_is_kept_alive_causes_no_warning() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(HOUR));
+    let world = World::with(|server| server.refresh_ttl(HOUR));
     let tokens = world.manager(BackgroundTimer::default()).await;
     let timeline = Timeline::of(&tokens, &world.clock);
     world.clock.advance(24 * HOUR - SECOND).await;
@@ -203,8 +256,8 @@ async fn r5_a_pair_of_another_instance_is_adopted_in_place_of_a_warning() {
         timeline.all(),
         [
             (seconds(540), News::Adopted),
-            (seconds(300 + 540), News::Expiring(60 * SECOND)),
-            (seconds(300 + 600), News::Ended(EndReason::Idle)),
+            warned(300 + 540),
+            idle_at(300 + 600),
         ]
     );
     world.assert_exchanges(1);
@@ -221,10 +274,7 @@ async fn r5_a_pair_of_another_instance_is_adopted_in_place_of_the_end() {
     world.clock.advance(100 * SECOND).await;
     assert_eq!(
         timeline.all(),
-        [
-            (seconds(540), News::Expiring(60 * SECOND)),
-            (seconds(600), News::Adopted),
-        ]
+        [warned(540), (seconds(600), News::Adopted),]
     );
     assert!(world.is_live(&here.token().await.unwrap()));
     world.assert_exchanges(1);
@@ -243,10 +293,7 @@ async fn r5_a_final_session_that_was_replaced_elsewhere_does_not_end_here() {
     world.clock.advance(100 * SECOND).await;
     assert_eq!(
         timeline.all(),
-        [
-            (seconds(540), News::Expiring(60 * SECOND)),
-            (just_before(600), News::Adopted),
-        ]
+        [warned(540), (just_before(600), News::Adopted),]
     );
     assert!(world.is_live(&here.token().await.unwrap()));
 }
@@ -273,18 +320,14 @@ async fn a_warning_is_dropped_when_the_session_changes_while_the_store_is_read()
             });
             world.clock.advance(2 * HOUR).await;
             let news = if sign_in {
-                News::Other("replaced")
+                News::Replaced
             } else {
                 News::Rotated
             };
             // Only the second pair causes a warning. The manager does not return to the first pair.
             assert_eq!(
                 timeline.all(),
-                [
-                    (seconds(540), news),
-                    (seconds(540 + 540), News::Expiring(60 * SECOND)),
-                    (seconds(540 + 600), News::Ended(EndReason::Idle)),
-                ],
+                [(seconds(540), news), warned(540 + 540), idle_at(540 + 600),],
                 "{point}"
             );
         }
@@ -294,27 +337,18 @@ async fn a_warning_is_dropped_when_the_session_changes_while_the_store_is_read()
 /// An end is reported once the store, which was down, has confirmed the end.
 #[tokio::test(start_paused = true)]
 async fn n9_an_end_that_the_store_could_not_confirm_is_reported_once_the_store_is_back() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(HOUR));
-    let store = ProbedStore::new(&world.clock, &Probe::default());
-    let builder = world.builder(OnRequest::default()).store(store.clone());
+    let world = World::with(|server| server.refresh_ttl(HOUR)).with_store(FaultyStore::new);
+    let builder = world.shared(OnRequest::default());
     let tokens = loaded(builder).await;
     let timeline = Timeline::of(&tokens, &world.clock);
     world.clock.advance(3_590 * SECOND).await;
-    store.set_down(true);
+    world.store.set_down(true);
     world.clock.advance(20 * SECOND).await;
-    store.set_down(false);
+    world.store.set_down(false);
     world.clock.advance(60 * SECOND).await;
-    let ends: Vec<_> = timeline
-        .all()
-        .into_iter()
-        .filter(|(_, news)| matches!(news, News::Ended(_)))
-        .collect();
+    let mut ends = timeline.all();
+    ends.retain(|(_, news)| matches!(news, News::Ended(_)));
     // The pauses after a failure are 2, 4 and 8 s.
-    assert_eq!(
-        ends,
-        [(seconds(3_614), News::Ended(EndReason::Expired))],
-        "{:?}",
-        timeline.all()
-    );
+    assert_eq!(ends, [(seconds(3_614), News::Ended(EndReason::Expired))]);
     world.assert_exchanges(0);
 }

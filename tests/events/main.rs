@@ -10,4 +10,3 @@ mod probe;
 mod status;
 #[path = "../support/mod.rs"]
 mod support;
-mod timeline;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use evertoken::testing::FaultyStore;
 use evertoken::{BackgroundTimer, Event, OnRequest, OnStoreFailure};
 
-use crate::probe::{Probe, ProbedStore};
-use crate::support::{SECOND, World, call, drain, loaded, settle};
+use crate::support::{SECOND, World, call, drain, loaded, served, settle};
 
 #[tokio::test(start_paused = true)]
 async fn a_seed_causes_no_event_and_a_stored_pair_is_adopted() {
@@ -30,8 +30,7 @@ async fn a_seed_causes_no_event_and_a_stored_pair_is_adopted() {
 #[tokio::test(start_paused = true)]
 async fn a_pair_of_another_instance_is_reported_as_adopted_and_not_as_rotated() {
     let world = World::new(600 * SECOND);
-    let builder = || world.shared(OnRequest::default());
-    let (here, there) = (loaded(builder()).await, loaded(builder()).await);
+    let (here, there) = world.two_managers(OnRequest::default()).await;
     let (mut at_here, mut at_there) = (here.subscribe(), there.subscribe());
     world.clock.advance(600 * SECOND).await;
     let token = here.token().await.unwrap();
@@ -61,9 +60,7 @@ async fn an_adopted_pair_is_reported_with_how_long_the_caller_waited() {
     }];
     world.clock.advance(3 * SECOND).await;
     drop(hold);
-    for caller in callers {
-        caller.await.unwrap().unwrap();
-    }
+    served(callers).await;
     late.token().await.unwrap();
     let waits = [&mut at_there, &mut at_late].map(|events| match drain(events).as_slice() {
         [Event::Adopted { waited, .. }] => *waited,
@@ -76,16 +73,15 @@ async fn an_adopted_pair_is_reported_with_how_long_the_caller_waited() {
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_cannot_be_stored_is_reported_once_however_often_it_is_tried() {
     for policy in [OnStoreFailure::Serve, OnStoreFailure::Fail] {
-        let world = World::new(600 * SECOND);
-        let store = ProbedStore::new(&world.clock, &Probe::default());
-        let builder = world.builder(OnRequest::default()).store(store.clone());
+        let world = World::new(600 * SECOND).with_store(FaultyStore::new);
+        let builder = world.shared(OnRequest::default());
         let tokens = loaded(builder.on_store_failure(policy)).await;
         let mut events = tokens.subscribe();
         let hold = world.server.hold();
         world.clock.advance(600 * SECOND).await;
         let caller = call(&tokens);
         world.server.arrived(1).await;
-        store.set_down(true);
+        world.store.set_down(true);
         drop(hold);
         assert_eq!(
             caller.await.unwrap().is_ok(),
@@ -94,7 +90,7 @@ async fn a_pair_that_cannot_be_stored_is_reported_once_however_often_it_is_tried
         assert!(tokens.status().is_unpersisted);
         world.clock.advance(100 * SECOND).await;
         assert!(tokens.status().is_unpersisted);
-        store.set_down(false);
+        world.store.set_down(false);
         world.clock.advance(6 * SECOND).await;
         assert!(!tokens.status().is_unpersisted);
         let events = drain(&mut events);
@@ -109,8 +105,7 @@ async fn a_pair_that_cannot_be_stored_is_reported_once_however_often_it_is_tried
 
 #[tokio::test(start_paused = true)]
 async fn a_subscriber_that_does_not_read_delays_no_rotation_and_learns_what_it_missed() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(BackgroundTimer::default()).await;
+    let (world, tokens) = World::managed(BackgroundTimer::default()).await;
     let mut silent = tokens.subscribe();
     let start = world.clock.clone();
     // 300 rotations, one every 480 s.
@@ -135,8 +130,7 @@ async fn a_subscriber_that_does_not_read_delays_no_rotation_and_learns_what_it_m
 
 #[tokio::test(start_paused = true)]
 async fn every_subscriber_gets_the_events_since_its_subscription() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     let mut first = tokens.subscribe();
     tokens.rotate().await.unwrap();
     let mut second = tokens.clone().subscribe();

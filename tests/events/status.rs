@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use evertoken::testing::Fault;
+use evertoken::testing::{Fault, FaultyStore};
 use evertoken::{EndReason, Error, Event, OnRequest, RefreshExpiry, Status};
 
-use crate::probe::{Probe, ProbedStore};
 use crate::support::{SECOND, World, later, loaded, refusal};
 
 /// Asserts a status without a rotation, an unstored pair, a failure or an end.
@@ -33,7 +32,7 @@ async fn the_status_before_the_first_use_is_empty_and_reading_it_starts_nothing(
 
 #[tokio::test(start_paused = true)]
 async fn the_status_of_a_quiet_session_shows_what_is_left() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(3_600 * SECOND));
+    let world = World::with(|server| server.refresh_ttl(3_600 * SECOND));
     let tokens = world.manager(OnRequest::default()).await;
     world.clock.advance(100 * SECOND).await;
     let status = tokens.status();
@@ -67,8 +66,7 @@ async fn the_status_has_no_time_for_an_unknown_expiry_and_for_a_token_without_on
 
 #[tokio::test(start_paused = true)]
 async fn the_status_shows_a_rotation_until_it_is_over() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     let old = tokens.status().pair_id;
     let (hold, caller) = world.rotate_in_flight(&tokens).await;
     let status = tokens.status();
@@ -83,8 +81,7 @@ async fn the_status_shows_a_rotation_until_it_is_over() {
 
 #[tokio::test(start_paused = true)]
 async fn the_status_shows_a_failure_until_a_rotation_succeeds() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     world.server.fail_next(later(None));
     assert!(tokens.rotate().await.is_err());
     let failure = tokens.status().failure.unwrap();
@@ -104,8 +101,7 @@ async fn the_status_shows_a_failure_until_a_rotation_succeeds() {
 
 #[tokio::test(start_paused = true)]
 async fn the_status_shows_an_end_and_what_is_left_of_the_access_token() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     world.server.fail_next(refusal(400, "invalid_grant"));
     assert!(tokens.rotate().await.is_err());
     let status = tokens.status();
@@ -126,7 +122,6 @@ async fn the_status_shows_an_end_and_what_is_left_of_the_access_token() {
 async fn the_status_shows_the_end_of_a_fixed_session_without_a_caller() {
     let world = World::with(|server| {
         server
-            .access_ttl(600 * SECOND)
             .refresh_ttl(600 * SECOND)
             .refresh_expiry(RefreshExpiry::Absolute)
     });
@@ -139,9 +134,8 @@ async fn the_status_shows_the_end_of_a_fixed_session_without_a_caller() {
 
 #[tokio::test(start_paused = true)]
 async fn a_new_sign_in_clears_the_status_of_the_old_session() {
-    let world = World::new(600 * SECOND);
-    let store = ProbedStore::new(&world.clock, &Probe::default());
-    let tokens = loaded(world.builder(OnRequest::default()).store(store)).await;
+    let world = World::new(600 * SECOND).with_store(FaultyStore::new);
+    let tokens = loaded(world.shared(OnRequest::default())).await;
     world.server.revoke_all();
     assert!(tokens.rotate().await.is_err());
     assert!(tokens.status().end.is_some());
@@ -152,10 +146,9 @@ async fn a_new_sign_in_clears_the_status_of_the_old_session() {
 
 #[tokio::test(start_paused = true)]
 async fn each_manager_counts_its_own_rotations_also_without_a_reading_subscriber() {
-    let world = World::new(600 * SECOND);
-    let store = ProbedStore::new(&world.clock, &Probe::default());
-    let first = loaded(world.builder(OnRequest::default()).store(store.clone())).await;
-    let second = loaded(world.builder(OnRequest::default()).store(store)).await;
+    let world = World::new(600 * SECOND).with_store(FaultyStore::new);
+    let first = loaded(world.shared(OnRequest::default())).await;
+    let second = loaded(world.shared(OnRequest::default())).await;
     let counts = || (first.status().rotations, second.status().rotations);
     assert_eq!(counts(), (0, 0));
     // More events than the channel keeps for a subscriber.
@@ -182,9 +175,8 @@ async fn each_manager_counts_its_own_rotations_also_without_a_reading_subscriber
 
 #[tokio::test(start_paused = true)]
 async fn no_event_and_no_status_holds_a_token() {
-    let world = World::new(600 * SECOND);
-    let store = ProbedStore::new(&world.clock, &Probe::default());
-    let builder = world.builder(OnRequest::default()).store(store.clone());
+    let world = World::new(600 * SECOND).with_store(FaultyStore::new);
+    let builder = world.shared(OnRequest::default());
     let builder = builder.on_rotated(|_| async {});
     let mut told = format!("{builder:?}");
     let tokens = loaded(builder).await;
@@ -195,7 +187,7 @@ async fn no_event_and_no_status_holds_a_token() {
     secrets.push(second.clone());
     tokens.replace(second).await.unwrap();
     told += &format!("{:?}", tokens.status());
-    store.set_down(true);
+    world.store.set_down(true);
     let failed = tokens.replace(world.server.issue()).await.unwrap_err();
     told += &format!("{failed:?} {failed}");
     let used = tokens.replace(world.first.clone()).await.unwrap_err();

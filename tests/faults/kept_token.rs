@@ -8,11 +8,11 @@ use evertoken::protocol::Record;
 use evertoken::store::{Codec, Loaded, Revision, Swap};
 use evertoken::{
     EndpointError, Grant, Issued, Key, MemoryStore, OnRequest, StoreError, TokenEndpoint,
-    TokenManager, TokenPair, TokenStore, async_trait,
+    TokenPair, TokenStore, async_trait,
 };
 use parking_lot::Mutex;
 
-use crate::support::{SECOND, World};
+use crate::support::{SECOND, World, built};
 
 /// A store that serializes and reads each record, as a store on disk does.
 #[derive(Debug)]
@@ -67,21 +67,13 @@ async fn a_refresh_token_that_the_server_omits_is_kept_although_the_store_rounds
     let endpoint = Omits::default();
     let store = Written(world.store.clone(), Codec::default());
     let seed = TokenPair::from_refresh_token("r1").refresh_expires_in(86_400 * SECOND);
-    let tokens = TokenManager::builder(endpoint.clone())
-        .clock(world.clock.clone())
-        .strategy(OnRequest::default())
-        .jitter(0.0)
-        .store(store)
-        .seed(seed)
-        .build()
-        .unwrap();
+    let builder = world.builder_at(endpoint.clone(), OnRequest::default());
+    let tokens = built(builder.store(store).seed(seed));
     for _ in 0..4 {
         tokens.token().await.unwrap();
         // The remaining lifetime is not a whole number of milliseconds.
-        world
-            .clock
-            .advance(Duration::from_nanos(61_000_500_001))
-            .await;
+        let step = Duration::from_nanos(61_000_500_001);
+        world.clock.advance(step).await;
     }
     assert_eq!(*endpoint.0.lock(), ["r1"; 4]);
 }

@@ -1,54 +1,26 @@
 //! A token that has left its record does not count as new: the store is asked about a token that the record does not
 //! know.
 
-use std::collections::HashSet;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::HashMap;
 
 use evertoken::protocol::{Digest, Record};
 use evertoken::store::{Loaded, Revision, Swap};
+use evertoken::testing::{CallFault, FaultyStore, StoreCall};
 use evertoken::{
-    Builder, Error, Key, MemoryStore, OnRequest, OnSeedConflict, StoreError, TokenManager,
-    TokenPair, TokenStore, async_trait,
+    Error, Key, MemoryStore, OnRequest, OnSeedConflict, StoreError, TokenManager, TokenPair,
+    TokenStore, async_trait,
 };
 use parking_lot::Mutex;
 
-use crate::support::{SECOND, World, loaded};
+use crate::support::{SECOND, built, call, loaded};
 
-type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+type World = crate::support::World<FaultyStore>;
 
-/// A store that remembers every token of its only key, also after the token has left the record.
-#[derive(Clone)]
+/// A store that remembers every token, also after the token has left its record.
+#[derive(Debug)]
 struct Remembering {
     inner: MemoryStore,
-    left: Arc<Mutex<HashSet<Digest>>>,
-    searches: Arc<AtomicUsize>,
-    fails: Arc<AtomicBool>,
-    /// Runs during the next search, before the search is answered.
-    meanwhile: Arc<Mutex<Option<Work>>>,
-}
-
-impl std::fmt::Debug for Remembering {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Remembering")
-    }
-}
-
-impl Remembering {
-    fn new(world: &World) -> Self {
-        Self {
-            inner: world.store.clone(),
-            left: Arc::default(),
-            searches: Arc::default(),
-            fails: Arc::default(),
-            meanwhile: Arc::default(),
-        }
-    }
-
-    fn searches(&self) -> usize {
-        self.searches.load(Ordering::SeqCst)
-    }
+    left: Mutex<HashMap<Digest, Key>>,
 }
 
 #[async_trait]
@@ -65,7 +37,8 @@ impl TokenStore for Remembering {
     ) -> Result<Swap, StoreError> {
         let swap = self.inner.swap(key, seen, next).await?;
         if matches!(swap, Swap::Swapped(_)) {
-            self.left.lock().extend(next.retired());
+            let retired = next.retired().map(|digest| (*digest, key.clone()));
+            self.left.lock().extend(retired);
         }
         Ok(swap)
     }
@@ -75,54 +48,44 @@ impl TokenStore for Remembering {
     }
 
     async fn find(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
-        self.searches.fetch_add(1, Ordering::SeqCst);
-        if self.fails.load(Ordering::SeqCst) {
-            return Err(StoreError::new("the index is gone"));
-        }
-        let work = self.meanwhile.lock().take();
-        if let Some(work) = work {
-            work.await;
-        }
-        let left = self.left.lock().contains(digest);
-        match self.inner.find(digest).await? {
-            None if left => Ok(Some(key())),
-            found => Ok(found),
-        }
+        let found = self.inner.find(digest).await?;
+        Ok(found.or_else(|| self.left.lock().get(digest).cloned()))
     }
 }
 
-fn key() -> Key {
-    Key::new("https://id.example.org/token", "importer")
-}
-
 fn world() -> World {
-    World::with(|server| {
-        let server = server.access_ttl(600 * SECOND).refresh_ttl(6_000 * SECOND);
+    let world = crate::support::World::with(|server| {
+        let server = server.refresh_ttl(6_000 * SECOND);
         server.issue_refresh_expires_in(true)
+    });
+    world.with_store(|inner| {
+        let left = Mutex::default();
+        FaultyStore::new(Remembering { inner, left })
     })
 }
 
-fn builder(world: &World, store: &Remembering) -> Builder {
-    let builder = world.builder(OnRequest::default());
-    builder.key(key()).store(store.clone())
+/// A manager on the store, with this seed.
+fn seeded(world: &World, seed: TokenPair) -> TokenManager {
+    built(world.shared(OnRequest::default()).seed(seed))
 }
 
-async fn record(store: &Remembering) -> Record {
-    store.inner.load(&key()).await.unwrap().entry.unwrap().0
+async fn record(world: &World) -> Record {
+    let record = world.store.record(&world.key()).await;
+    record.unwrap().unwrap()
 }
 
 /// A session after twenty rotations, and the token of the first one, which the record no longer knows.
-async fn rotated(world: &World, store: &Remembering) -> (TokenManager, TokenPair) {
-    let tokens = loaded(builder(world, store)).await;
+async fn rotated(world: &World) -> (TokenManager, TokenPair) {
+    let tokens = loaded(world.shared(OnRequest::default())).await;
     tokens.rotate().await.unwrap();
-    let form = serde_json::to_value(record(store).await).unwrap();
+    let form = serde_json::to_value(record(world).await).unwrap();
     let old = TokenPair::from_refresh_token(form["pair"]["refresh_token"].as_str().unwrap());
     for _ in 0..20 {
         tokens.rotate().await.unwrap();
         world.clock.advance(2 * SECOND).await;
     }
-    assert!(!record(store).await.knows(&old.digest(&key())));
-    assert!(record(store).await.knows(&world.first.digest(&key())));
+    assert!(!record(world).await.knows(&old.digest(&world.key())));
+    assert!(record(world).await.knows(&world.first.digest(&world.key())));
     (tokens, old)
 }
 
@@ -135,19 +98,22 @@ async fn a_seed_that_has_left_the_record_is_no_conflict_and_is_not_spent() {
     ];
     for policy in policies {
         let world = world();
-        let store = Remembering::new(&world);
-        let (tokens, old) = rotated(&world, &store).await;
+        let (tokens, old) = rotated(&world).await;
         let token = tokens.token().await.unwrap();
-        let builder = builder(&world, &store).seed(old.clone());
-        let restarted = builder.on_seed_conflict(policy).build().unwrap();
+        let builder = world.shared(OnRequest::default()).seed(old);
+        let restarted = built(builder.on_seed_conflict(policy));
         let found = restarted.token().await.unwrap();
         assert_eq!(found.expose(), token.expose(), "{policy:?}");
-        let asked = usize::from(policy != OnSeedConflict::Keep);
-        assert_eq!(store.searches(), asked, "{policy:?}");
+        let asked = u64::from(policy != OnSeedConflict::Keep);
+        assert_eq!(world.store.calls(StoreCall::Find), asked, "{policy:?}");
         world.clock.advance(600 * SECOND).await;
         assert!(world.is_live(&restarted.token().await.unwrap()));
         world.assert_exchanges(22);
-        assert_eq!(store.searches(), asked, "only at the start");
+        assert_eq!(
+            world.store.calls(StoreCall::Find),
+            asked,
+            "only at the start"
+        );
     }
 }
 
@@ -155,11 +121,10 @@ async fn a_seed_that_has_left_the_record_is_no_conflict_and_is_not_spent() {
 #[tokio::test(start_paused = true)]
 async fn a_seed_that_has_left_the_record_of_an_ended_session_is_not_spent() {
     let world = world();
-    let store = Remembering::new(&world);
-    let (tokens, old) = rotated(&world, &store).await;
+    let (tokens, old) = rotated(&world).await;
     drop(tokens);
     world.clock.advance(6_001 * SECOND).await;
-    let restarted = builder(&world, &store).seed(old).build().unwrap();
+    let restarted = seeded(&world, old);
     let error = restarted.token().await.unwrap_err();
     assert!(matches!(error, Error::Ended { .. }), "{error:?}");
     world.assert_exchanges(21);
@@ -168,12 +133,11 @@ async fn a_seed_that_has_left_the_record_of_an_ended_session_is_not_spent() {
 #[tokio::test(start_paused = true)]
 async fn a_logout_with_a_seed_that_has_left_the_record_ends_the_session() {
     let world = world();
-    let store = Remembering::new(&world);
-    let (tokens, old) = rotated(&world, &store).await;
-    let restarted = builder(&world, &store).seed(old).build().unwrap();
+    let (tokens, old) = rotated(&world).await;
+    let restarted = seeded(&world, old);
     restarted.logout().await;
     world.clock.advance(SECOND).await;
-    assert!(record(&store).await.end().is_some());
+    assert!(record(&world).await.end().is_some());
     world.clock.advance(600 * SECOND).await;
     tokens.token().await.unwrap_err();
     world.assert_exchanges(21);
@@ -182,12 +146,11 @@ async fn a_logout_with_a_seed_that_has_left_the_record_ends_the_session() {
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_has_left_the_record_cannot_replace_it() {
     let world = world();
-    let store = Remembering::new(&world);
-    let (tokens, old) = rotated(&world, &store).await;
-    let before = record(&store).await;
+    let (tokens, old) = rotated(&world).await;
+    let before = record(&world).await;
     let error = tokens.replace(old).await.unwrap_err();
     assert!(matches!(error, Error::AlreadyUsed), "{error:?}");
-    assert_eq!(record(&store).await, before);
+    assert_eq!(record(&world).await, before);
     // A pair that the store does not know can replace the session.
     tokens.replace(world.server.issue()).await.unwrap();
     world.assert_exchanges(21);
@@ -196,10 +159,8 @@ async fn a_pair_that_has_left_the_record_cannot_replace_it() {
 #[tokio::test(start_paused = true)]
 async fn a_foreign_seed_is_a_conflict_all_the_same() {
     let world = world();
-    let store = Remembering::new(&world);
-    let (tokens, _) = rotated(&world, &store).await;
-    let foreign = builder(&world, &store).seed(world.server.issue());
-    let foreign = foreign.build().unwrap();
+    let (tokens, _) = rotated(&world).await;
+    let foreign = seeded(&world, world.server.issue());
     let error = foreign.token().await.unwrap_err();
     assert!(matches!(error, Error::SeedConflict), "{error:?}");
     assert!(world.is_live(&tokens.token().await.unwrap()));
@@ -209,24 +170,23 @@ async fn a_foreign_seed_is_a_conflict_all_the_same() {
 #[tokio::test(start_paused = true)]
 async fn a_search_that_fails_is_a_failure_of_the_store_and_nothing_is_spent() {
     let world = world();
-    let store = Remembering::new(&world);
-    let (tokens, old) = rotated(&world, &store).await;
+    let (tokens, old) = rotated(&world).await;
     world.clock.advance(6_001 * SECOND).await;
-    store.fails.store(true, Ordering::SeqCst);
-    let before = record(&store).await;
+    let fail = Some(CallFault::Fail);
+    world.store.fail_always(StoreCall::Find, fail);
+    let before = record(&world).await;
     for seed in [old.clone(), world.server.issue()] {
-        let fresh = builder(&world, &store).seed(seed.clone()).build().unwrap();
+        let fresh = seeded(&world, seed.clone());
         let error = fresh.token().await.unwrap_err();
         assert!(matches!(error, Error::Store { .. }), "{error:?}");
         let error = tokens.replace(seed).await.unwrap_err();
         assert!(matches!(error, Error::Store { .. }), "{error:?}");
         drop(fresh);
     }
-    assert_eq!(record(&store).await, before);
+    assert_eq!(record(&world).await, before);
     world.assert_exchanges(21);
-    store.fails.store(false, Ordering::SeqCst);
-    let fresh = builder(&world, &store).seed(world.server.issue());
-    let fresh = loaded(fresh).await;
+    world.store.fail_always(StoreCall::Find, None);
+    let fresh = seeded(&world, world.server.issue());
     assert!(world.is_live(&fresh.token().await.unwrap()));
     world.assert_exchanges(21);
 }
@@ -235,18 +195,21 @@ async fn a_search_that_fails_is_a_failure_of_the_store_and_nothing_is_spent() {
 #[tokio::test(start_paused = true)]
 async fn a_seed_that_another_instance_stores_meanwhile_is_the_session_of_both() {
     let world = world();
-    let store = Remembering::new(&world);
-    drop(rotated(&world, &store).await);
+    drop(rotated(&world).await);
     world.clock.advance(6_001 * SECOND).await;
     let seed = world.server.issue();
-    let other = builder(&world, &store).seed(seed.clone()).build().unwrap();
-    let ours = builder(&world, &store).seed(seed).build().unwrap();
-    let faster = other.clone();
-    *store.meanwhile.lock() = Some(Box::pin(async move {
-        faster.token().await.unwrap();
-    }));
-    let token = ours.token().await.unwrap();
-    assert_eq!(token.expose(), other.token().await.unwrap().expose());
+    let other = seeded(&world, seed.clone());
+    let ours = seeded(&world, seed);
+    world
+        .store
+        .fail_next(StoreCall::Find, 1, CallFault::HangAfter);
+    let searches = world.store.calls(StoreCall::Find);
+    let ours = call(&ours);
+    world.store.called(StoreCall::Find, searches + 1).await;
+    let theirs = other.token().await.unwrap();
+    world.store.release();
+    let token = ours.await.unwrap().unwrap();
+    assert_eq!(token.expose(), theirs.expose());
     assert!(world.is_live(&token));
     world.assert_exchanges(21);
 }
@@ -254,15 +217,21 @@ async fn a_seed_that_another_instance_stores_meanwhile_is_the_session_of_both() 
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_another_instance_stores_meanwhile_replaces_the_session_of_both() {
     let world = world();
-    let store = Remembering::new(&world);
-    let (tokens, _) = rotated(&world, &store).await;
-    let other = loaded(builder(&world, &store)).await;
+    let (tokens, _) = rotated(&world).await;
+    let other = loaded(world.shared(OnRequest::default())).await;
     let pair = world.server.issue();
-    let (faster, same) = (other.clone(), pair.clone());
-    *store.meanwhile.lock() = Some(Box::pin(async move {
-        faster.replace(same).await.unwrap();
-    }));
-    tokens.replace(pair).await.unwrap();
+    world
+        .store
+        .fail_next(StoreCall::Find, 1, CallFault::HangAfter);
+    let searches = world.store.calls(StoreCall::Find);
+    let slower = tokio::spawn({
+        let (tokens, pair) = (tokens.clone(), pair.clone());
+        async move { tokens.replace(pair).await }
+    });
+    world.store.called(StoreCall::Find, searches + 1).await;
+    other.replace(pair).await.unwrap();
+    world.store.release();
+    slower.await.unwrap().unwrap();
     let token = tokens.token().await.unwrap();
     assert_eq!(token.expose(), other.token().await.unwrap().expose());
     assert!(world.is_live(&token));

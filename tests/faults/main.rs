@@ -6,7 +6,6 @@
 mod support;
 
 mod kept_token;
-mod leases;
 mod left_tokens;
 mod panics;
 mod runtime;

@@ -153,9 +153,7 @@ async fn a_panic_during_a_rotation_gives_every_waiter_an_answer() {
     world.clock.advance(600 * SECOND).await;
     endpoint.fail_always(EndpointCall::CanSignIn, Some(CallFault::PanicBefore));
     let callers = callers(&tokens, 10);
-    for caller in callers {
-        assert!(world.is_live(&caller.await.unwrap().unwrap()));
-    }
+    world.assert_all_live(callers).await;
     world.assert_exchanges(1);
 }
 

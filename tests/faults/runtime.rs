@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::support::loaded;
 use evertoken::testing::AuthorizationServer;
 use evertoken::{BuildError, EndpointError, Error, TokenManager, TokenPair};
 use tokio::runtime::{Builder, Runtime};
@@ -67,9 +68,7 @@ fn a_valid_token_is_served_without_a_runtime() {
     let server = AuthorizationServer::builder().build();
     let first = runtime();
     let tokens = first.block_on(async {
-        let builder = TokenManager::builder(server.endpoint()).seed(server.issue());
-        let tokens = builder.build().unwrap();
-        tokens.token().await.unwrap();
+        let tokens = loaded(TokenManager::builder(server.endpoint()).seed(server.issue())).await;
         tokens
     });
     first.shutdown_timeout(Duration::from_secs(10));

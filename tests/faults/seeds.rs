@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use evertoken::{Error, OnRequest, OnSeedConflict, TokenManager};
 
-use crate::support::{SECOND, World, loaded};
+use crate::support::{SECOND, World, built, loaded};
 
 /// A manager on this store, whose seed comes from a sign-in of its own.
 fn seeded(world: &World, policy: Option<OnSeedConflict>) -> TokenManager {
@@ -19,7 +19,7 @@ fn seeded(world: &World, policy: Option<OnSeedConflict>) -> TokenManager {
 
 fn world() -> World {
     World::with(|server| {
-        let server = server.access_ttl(600 * SECOND).refresh_ttl(6_000 * SECOND);
+        let server = server.refresh_ttl(6_000 * SECOND);
         server.issue_refresh_expires_in(true)
     })
 }
@@ -82,11 +82,7 @@ async fn a_pair_that_was_given_to_replace_is_known_after_300_rotations() {
         tokens.rotate().await.unwrap();
         world.clock.advance(Duration::from_secs(2)).await;
     }
-    let restarted = world
-        .shared(OnRequest::default())
-        .seed(replacement)
-        .build()
-        .unwrap();
+    let restarted = built(world.shared(OnRequest::default()).seed(replacement));
     let token = restarted.token().await.unwrap();
     assert_eq!(token.expose(), tokens.token().await.unwrap().expose());
     world.assert_exchanges(300);

@@ -7,12 +7,10 @@ use evertoken::clock::{Clock, Coarse, Timestamp};
 use evertoken::testing::{
     CallFault, EndpointCall, Fault, FaultyEndpoint, FaultyStore, StoreCall, TestClock,
 };
-use evertoken::{
-    BackgroundTimer, EndReason, EndpointError, Error, OnRequest, TokenManager, TokenPair,
-};
+use evertoken::{BackgroundTimer, EndReason, EndpointError, Error, OnRequest, TokenPair};
 use futures_util::FutureExt;
 
-use crate::support::{HOUR, SECOND, World, loaded, settle};
+use crate::support::{HOUR, SECOND, World, built, end_of, loaded, settle, text};
 
 /// Another client spends the refresh token.
 async fn spend_elsewhere(world: &World) {
@@ -22,8 +20,7 @@ async fn spend_elsewhere(world: &World) {
 
 #[tokio::test(start_paused = true)]
 async fn an_ended_session_is_not_rotated_and_does_not_return_its_old_token_as_new() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     spend_elsewhere(&world).await;
     // The calls are made during the pauses after a failure, and between them.
     for pause in [1, 1, 3, 5, 10, 60] {
@@ -32,11 +29,7 @@ async fn an_ended_session_is_not_rotated_and_does_not_return_its_old_token_as_ne
             tokens.rotate().await,
             tokens.token_valid_for(600 * SECOND).await,
         ] {
-            let error = asked.unwrap_err();
-            assert!(
-                matches!(&error, Error::Ended { reason, .. } if reason.is_rejected()),
-                "{error}"
-            );
+            assert!(end_of(asked).is_rejected());
         }
         // A caller that does not need a newer token gets the old one until it expires.
         tokens.token().await.unwrap();
@@ -46,8 +39,7 @@ async fn an_ended_session_is_not_rotated_and_does_not_return_its_old_token_as_ne
 
 #[tokio::test(start_paused = true)]
 async fn a_waiter_that_is_woken_after_a_logout_does_not_get_the_former_token() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     world.clock.advance(600 * SECOND).await;
     let mut waiter = Box::pin(tokens.token());
     assert!(waiter.as_mut().now_or_never().is_none());
@@ -55,17 +47,12 @@ async fn a_waiter_that_is_woken_after_a_logout_does_not_get_the_former_token() {
     world.clock.advance(SECOND).await;
     assert_eq!(world.server.exchanges(), 1);
     assert!(tokens.logout().await.is_complete());
-    let error = waiter.await.unwrap_err();
-    assert!(
-        matches!(&error, Error::Ended { reason, .. } if *reason == EndReason::LoggedOut),
-        "{error}"
-    );
+    assert_eq!(end_of(waiter.await), EndReason::LoggedOut);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_waiter_that_is_woken_after_another_user_signed_in_gets_that_users_token() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     world.clock.advance(600 * SECOND).await;
     let mut waiter = Box::pin(tokens.token());
     assert!(waiter.as_mut().now_or_never().is_none());
@@ -78,8 +65,7 @@ async fn a_waiter_that_is_woken_after_another_user_signed_in_gets_that_users_tok
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_hangs_delays_callers_with_a_valid_token_by_two_seconds_and_only_once() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(BackgroundTimer::default()).await;
+    let (world, tokens) = World::managed(BackgroundTimer::default()).await;
     world.clock.advance(479 * SECOND).await;
     world.server.fail_next(Fault::DelayBefore(HOUR));
     world.clock.advance(SECOND + SECOND / 2).await;
@@ -93,13 +79,8 @@ async fn a_server_that_hangs_delays_callers_with_a_valid_token_by_two_seconds_an
 
 #[tokio::test(start_paused = true)]
 async fn callers_without_a_session_cause_one_read_of_the_store_in_a_pause() {
-    let world = World::new(HOUR);
-    let store = FaultyStore::new(world.store.clone());
-    let tokens = TokenManager::builder(world.server.endpoint())
-        .clock(world.clock.clone())
-        .store(store.clone())
-        .build()
-        .unwrap();
+    let world = World::new(HOUR).with_store(FaultyStore::new);
+    let tokens = built(world.unseeded(OnRequest::default()));
     let ask = async || {
         for _ in 0..1_000 {
             let error = tokens.token().await.unwrap_err();
@@ -108,19 +89,17 @@ async fn callers_without_a_session_cause_one_read_of_the_store_in_a_pause() {
         settle().await;
     };
     ask().await;
-    assert_eq!(store.calls(StoreCall::Load), 1);
+    assert_eq!(world.store.calls(StoreCall::Load), 1);
     // The pause does not grow with each read, because a user may sign in on another instance at any moment.
     for looks in 2..=5 {
         world.clock.advance(2 * SECOND).await;
         ask().await;
-        assert_eq!(store.calls(StoreCall::Load), looks);
+        assert_eq!(world.store.calls(StoreCall::Load), looks);
     }
     let elsewhere = loaded(world.shared(OnRequest::default())).await;
     world.clock.advance(2 * SECOND).await;
-    assert_eq!(
-        tokens.token().await.unwrap().expose(),
-        elsewhere.token().await.unwrap().expose()
-    );
+    let found = tokens.token().await;
+    assert_eq!(text(&found), text(&elsewhere.token().await));
 }
 
 /// A clock that counts how often it is read.
@@ -146,7 +125,7 @@ impl Clock for Counted {
 async fn a_session_that_only_waits_for_requests_wakes_a_few_times_in_an_hour() {
     let month = 30 * 24 * HOUR;
     let world = World::with(|server| {
-        let server = server.access_ttl(600 * SECOND).refresh_ttl(month);
+        let server = server.refresh_ttl(month);
         server.issue_refresh_expires_in(true)
     });
     let readings = Arc::new(AtomicU64::new(0));
@@ -170,11 +149,8 @@ async fn every_retryable_error_says_when_to_try_again() {
     let endpoint = FaultyEndpoint::new(world.server.endpoint());
     endpoint.fail_always(EndpointCall::Refresh, Some(later));
     let seed = TokenPair::from_refresh_token(world.first.refresh.clone().unwrap());
-    let tokens = TokenManager::builder(endpoint)
-        .clock(world.clock.clone())
-        .seed(seed)
-        .build()
-        .unwrap();
+    let builder = world.builder_at(endpoint, OnRequest::default());
+    let tokens = built(builder.seed(seed));
     let pending = tokens.try_token().unwrap_err();
     let failed = tokens.token().await.unwrap_err();
     for error in [pending, failed] {

@@ -1,16 +1,14 @@
 //! What `token_valid_for`, `rotate`, `try_token` and `reject` do at each moment of a lifetime.
 
 use evertoken::clock::Clock;
-use evertoken::testing::TestClock;
 use evertoken::{Error, Issued, OnRequest, Rejection, Token, TokenManager};
 
 use crate::lengths::{Scripted, seed};
-use crate::support::{HOUR, HalfLife, MINUTE, SECOND, World, later, settle, text};
+use crate::support::{HOUR, HalfLife, MINUTE, SECOND, World, later, served, settle, text};
 
 #[tokio::test(start_paused = true)]
 async fn token_valid_for_rotates_once_if_needed_and_never_for_the_impossible() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     let first = tokens.token().await.unwrap();
     world.clock.advance(300 * SECOND).await;
     assert_eq!(
@@ -29,8 +27,8 @@ async fn token_valid_for_rotates_once_if_needed_and_never_for_the_impossible() {
             tokio::spawn(async move { tokens.token_valid_for(301 * SECOND).await })
         })
         .collect();
-    for asked in asking {
-        assert_eq!(asked.await.unwrap().unwrap().pair_id().version, 2);
+    for token in served(asking).await {
+        assert_eq!(token.pair_id().version, 2);
     }
     assert!(tokens.token_valid_for(600 * SECOND).await.is_ok());
     world.assert_exchanges(1);
@@ -139,11 +137,9 @@ async fn a_token_that_was_good_for_a_while_is_replaced_at_once_when_it_is_reject
 #[tokio::test(start_paused = true)]
 async fn a_rejection_names_the_token_by_pair_id_and_not_by_its_bytes() {
     // The server issues the same bytes within a second.
-    let clock = TestClock::new();
-    let endpoint = Scripted::new(&clock, |call| {
-        Issued::new("at-0")
-            .refresh_token(format!("rt-{call}"))
-            .expires_in(600 * SECOND)
+    let endpoint = Scripted::new(|call, _| {
+        let issued = Issued::new("at-0").refresh_token(format!("rt-{call}"));
+        issued.expires_in(600 * SECOND)
     });
     let tokens = endpoint.manager(seed().expires_in(600 * SECOND), OnRequest::default());
     let first = tokens.token().await.unwrap();
@@ -157,8 +153,7 @@ async fn a_rejection_names_the_token_by_pair_id_and_not_by_its_bytes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_user_strategy_of_half_a_lifetime_takes_three_lines() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(HalfLife).await;
+    let (world, tokens) = World::managed(HalfLife).await;
     world.clock.advance(299 * SECOND).await;
     tokens.token().await.unwrap();
     settle().await;

@@ -11,7 +11,7 @@ use evertoken::{
 };
 use parking_lot::Mutex;
 
-use crate::support::{Greedy, HOUR, MINUTE, SECOND, World, loaded, settle, text};
+use crate::support::{Greedy, HOUR, MINUTE, SECOND, World, built, loaded, settle, text};
 
 const MILLIS: Duration = Duration::from_millis(1);
 
@@ -27,22 +27,23 @@ fn strategies() -> [Arc<dyn RefreshStrategy>; 6] {
 }
 
 /// An endpoint that issues what the test says, for any refresh token.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Scripted {
     clock: TestClock,
-    calls: Arc<Mutex<Vec<Timestamp>>>,
-    answer: Arc<dyn Fn(u64) -> Issued + Send + Sync>,
+    start: Timestamp,
+    calls: Arc<Mutex<Vec<Duration>>>,
+    /// The answer to a call, by its number and by the time since the start.
+    answer: fn(u64, Duration) -> Issued,
 }
 
 impl Scripted {
-    pub(crate) fn new(
-        clock: &TestClock,
-        answer: impl Fn(u64) -> Issued + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) fn new(answer: fn(u64, Duration) -> Issued) -> Self {
+        let clock = TestClock::new();
         Self {
-            clock: clock.clone(),
+            start: clock.now(),
+            clock,
             calls: Arc::default(),
-            answer: Arc::new(answer),
+            answer,
         }
     }
 
@@ -50,37 +51,34 @@ impl Scripted {
         self.calls.lock().len()
     }
 
-    pub(crate) fn manager(&self, seed: TokenPair, strategy: impl RefreshStrategy) -> TokenManager {
-        TokenManager::builder(self.clone())
-            .clock(self.clock.clone())
-            .strategy(strategy)
-            .jitter(0.0)
-            .seed(seed)
-            .build()
-            .unwrap()
+    /// The times of the calls, in seconds since the start.
+    fn called_at(&self) -> Vec<u64> {
+        self.calls.lock().iter().map(Duration::as_secs).collect()
     }
-}
 
-impl std::fmt::Debug for Scripted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scripted").finish_non_exhaustive()
+    pub(crate) fn manager(&self, seed: TokenPair, strategy: impl RefreshStrategy) -> TokenManager {
+        let builder = TokenManager::builder(self.clone()).clock(self.clock.clone());
+        built(builder.strategy(strategy).jitter(0.0).seed(seed))
     }
 }
 
 #[async_trait]
 impl TokenEndpoint for Scripted {
     async fn exchange(&self, _: Grant<'_>) -> Result<Issued, EndpointError> {
-        let call = {
-            let mut calls = self.calls.lock();
-            calls.push(self.clock.now());
-            calls.len() as u64
-        };
-        Ok((self.answer)(call))
+        let at = self.clock.now().since(self.start);
+        let mut calls = self.calls.lock();
+        calls.push(at);
+        Ok((self.answer)(calls.len() as u64, at))
     }
 
     fn key(&self) -> Key {
         Key::new("scripted", "client")
     }
+}
+
+/// What the call of this number issues: a pair of unknown lifetime.
+pub(crate) fn issued(call: u64) -> Issued {
+    Issued::new(format!("at-{call}")).refresh_token(format!("rt-{call}"))
 }
 
 /// A pair of unknown lifetime.
@@ -120,8 +118,7 @@ async fn fm17_no_leeway_and_no_window_causes_rotations_without_end() {
 /// A user's strategy that asks for a rotation at every moment gets one a second.
 #[tokio::test(start_paused = true)]
 async fn fm17_a_greedy_user_strategy_gets_exactly_one_rotation_a_second() {
-    let world = World::new(600 * SECOND);
-    let _tokens = world.manager(Greedy).await;
+    let (world, _tokens) = World::managed(Greedy).await;
     world.clock.advance(100 * SECOND).await;
     world.assert_exchanges(100);
 }
@@ -133,10 +130,7 @@ async fn fm17_a_window_wider_than_the_lifetime_is_cut_to_half_of_the_lifetime() 
     let tokens = world
         .manager(OptimisticEarly::default().window(10 * MINUTE))
         .await;
-    for _ in 0..600 {
-        assert!(world.is_live(&tokens.token().await.unwrap()));
-        world.clock.advance(SECOND).await;
-    }
+    world.assert_live_for(&tokens, 600 * SECOND).await;
     // Rotations at 30, 60, .. 570 s.
     world.assert_exchanges(19);
 }
@@ -162,24 +156,16 @@ async fn lifetimes_shorter_than_the_servers_latency_serve_what_was_issued_and_ba
 
 #[tokio::test(start_paused = true)]
 async fn a_token_with_expires_in_0_is_served_and_renewed_after_pauses_that_double() {
-    let clock = TestClock::new();
-    let endpoint = Scripted::new(&clock, |call| {
-        Issued::new(format!("at-{call}"))
-            .refresh_token(format!("rt-{call}"))
-            .expires_in(Duration::ZERO)
-    });
+    let endpoint = Scripted::new(|call, _| issued(call).expires_in(Duration::ZERO));
     let tokens = endpoint.manager(seed().expires_in(MINUTE), OnRequest::default());
     tokens.token().await.unwrap();
-    clock.advance(MINUTE).await;
-    let start = clock.now();
+    endpoint.clock.advance(MINUTE).await;
     for _ in 0..1_000 {
         let token = tokens.token().await.unwrap();
         assert_eq!(token.expose(), format!("at-{}", endpoint.calls()));
-        clock.advance(SECOND / 10).await;
+        endpoint.clock.advance(SECOND / 10).await;
     }
-    let at: Vec<_> = endpoint.calls.lock().clone();
-    let at: Vec<_> = at.iter().map(|at| at.since(start).as_secs()).collect();
-    assert_eq!(at, [0, 4, 12, 28, 60]);
+    assert_eq!(endpoint.called_at(), [60, 64, 72, 88, 120]);
 }
 
 /// An issuer that returns one token until the token expires is not stormed.
@@ -187,22 +173,13 @@ async fn a_token_with_expires_in_0_is_served_and_renewed_after_pauses_that_doubl
 async fn fm22_fm37_an_issuer_that_returns_the_same_token_until_it_expires_is_not_stormed() {
     // The issuer behaves like a metadata server: one token for 600 s for every client, and a fresh token at its expiry.
     for strategy in strategies() {
-        let clock = TestClock::new();
-        let start = clock.now();
-        let endpoint = Scripted::new(&clock, {
-            let clock = clock.clone();
-            move |_| {
-                let age = clock.now().since(start).as_millis();
-                let (generation, age) = (age / 600_000, (age % 600_000) as u64);
-                Issued::new(format!("at-{generation}"))
-                    .expires_in(Duration::from_millis(600_000 - age))
-            }
+        let endpoint = Scripted::new(|_, at| {
+            let (generation, age) = (at.as_secs() / 600, at.as_millis() as u64 % 600_000);
+            let left = Duration::from_millis(600_000 - age);
+            Issued::new(format!("at-{generation}")).expires_in(left)
         });
         let shown = format!("{strategy:?}");
-        let seed = TokenPair::new("at-0")
-            .refresh_token("rt")
-            .expires_in(600 * SECOND);
-        let tokens = endpoint.manager(seed, strategy);
+        let tokens = endpoint.manager(seed().expires_in(600 * SECOND), strategy);
         for second in 0..1_800_u64 {
             let token = tokens.token().await.unwrap();
             let generation = second / 600;
@@ -211,7 +188,7 @@ async fn fm22_fm37_an_issuer_that_returns_the_same_token_until_it_expires_is_not
                 format!("at-{generation}"),
                 "{shown}: at {second} s"
             );
-            clock.advance(SECOND).await;
+            endpoint.clock.advance(SECOND).await;
         }
         let calls = endpoint.calls();
         assert!((2..=60).contains(&calls), "{shown}: {calls} calls");
@@ -222,15 +199,11 @@ async fn fm22_fm37_an_issuer_that_returns_the_same_token_until_it_expires_is_not
 #[tokio::test(start_paused = true)]
 async fn fm37_an_issuer_of_tokens_near_their_expiry_is_called_ever_less_often() {
     // The issuer returns the same bytes with 30 s left, whenever a client asks. A timer of 24 s and callers ask.
-    let clock = TestClock::new();
-    let endpoint = Scripted::new(&clock, |_| Issued::new("at-0").expires_in(30 * SECOND));
-    let seed = TokenPair::new("at-0")
-        .refresh_token("rt")
-        .expires_in(30 * SECOND);
-    let tokens = endpoint.manager(seed, BackgroundTimer::default());
+    let endpoint = Scripted::new(|_, _| Issued::new("at-0").expires_in(30 * SECOND));
+    let tokens = endpoint.manager(seed().expires_in(30 * SECOND), BackgroundTimer::default());
     for _ in 0..36_000 {
         assert_eq!(text(&tokens.token().await), "at-0");
-        clock.advance(SECOND / 10).await;
+        endpoint.clock.advance(SECOND / 10).await;
     }
     // The manager makes at most one call every 24 s, as if each call brought a new token.
     let calls = endpoint.calls();
@@ -241,21 +214,18 @@ async fn fm37_an_issuer_of_tokens_near_their_expiry_is_called_ever_less_often() 
 async fn a_token_of_unknown_lifetime_sets_no_timer_and_is_rotated_when_it_is_rejected() {
     // The greedy strategy sets a timer of its own, whatever the lifetime, so this test leaves it out.
     for strategy in strategies().into_iter().take(5) {
-        let clock = TestClock::new();
-        let endpoint = Scripted::new(&clock, |call| {
-            Issued::new(format!("at-{call}")).refresh_token(format!("rt-{call}"))
-        });
+        let endpoint = Scripted::new(|call, _| issued(call));
         let shown = format!("{strategy:?}");
         let tokens = endpoint.manager(seed(), strategy);
         let first = tokens.token().await.unwrap();
         for _ in 0..100 {
             assert_eq!(text(&tokens.token().await), "at-0");
-            clock.advance(HOUR).await;
+            endpoint.clock.advance(HOUR).await;
         }
         assert_eq!(endpoint.calls(), 0, "{shown}");
         assert_eq!(tokens.reject(&first), Rejection::Rotating);
         assert_eq!(text(&tokens.token().await), "at-1");
-        clock.advance(100 * HOUR).await;
+        endpoint.clock.advance(100 * HOUR).await;
         assert_eq!(text(&tokens.token().await), "at-1");
         assert_eq!(endpoint.calls(), 1, "{shown}");
     }
@@ -264,12 +234,11 @@ async fn a_token_of_unknown_lifetime_sets_no_timer_and_is_rotated_when_it_is_rej
 #[tokio::test(start_paused = true)]
 async fn a_token_that_never_expires_is_never_rotated_by_any_strategy() {
     for strategy in strategies() {
-        let clock = TestClock::new();
-        let endpoint = Scripted::new(&clock, |_| Issued::new("at-1"));
+        let endpoint = Scripted::new(|_, _| Issued::new("at-1"));
         let tokens = endpoint.manager(seed().never_expires(), strategy);
         for _ in 0..100 {
             assert_eq!(text(&tokens.token().await), "at-0");
-            clock.advance(24 * HOUR).await;
+            endpoint.clock.advance(24 * HOUR).await;
         }
         assert!(tokens.token_valid_for(1_000 * HOUR).await.is_ok());
         assert_eq!(endpoint.calls(), 0);
@@ -278,8 +247,7 @@ async fn a_token_that_never_expires_is_never_rotated_by_any_strategy() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_without_a_refresh_token_is_served_until_it_expires_and_never_rotated() {
-    let clock = TestClock::new();
-    let endpoint = Scripted::new(&clock, |_| Issued::new("at-1"));
+    let endpoint = Scripted::new(|_, _| Issued::new("at-1"));
     let tokens = endpoint.manager(
         TokenPair::new("at-0").expires_in(600 * SECOND),
         BackgroundTimer::default(),
@@ -287,7 +255,7 @@ async fn a_token_without_a_refresh_token_is_served_until_it_expires_and_never_ro
     let first = tokens.token().await.unwrap();
     for _ in 0..600 {
         assert_eq!(text(&tokens.token().await), "at-0");
-        clock.advance(SECOND).await;
+        endpoint.clock.advance(SECOND).await;
     }
     assert!(tokens.token().await.unwrap_err().needs_sign_in());
     assert_eq!(tokens.reject(&first), Rejection::Ended);
@@ -309,11 +277,7 @@ async fn a_refresh_token_that_is_omitted_empty_or_echoed_is_kept_and_used_again(
         RefreshTokens::Rotated,
     ] {
         for strategy in strategies() {
-            let world = World::with(|server| {
-                server
-                    .access_ttl(600 * SECOND)
-                    .refresh_tokens(refresh_tokens)
-            });
+            let world = World::with(|server| server.refresh_tokens(refresh_tokens));
             let shown = format!("{refresh_tokens:?} {strategy:?}");
             let builder = world.shared(strategy);
             let tokens = loaded(builder).await;
@@ -339,38 +303,33 @@ async fn a_refresh_token_that_is_omitted_empty_or_echoed_is_kept_and_used_again(
 
 #[tokio::test(start_paused = true)]
 async fn the_timer_follows_each_new_lifetime() {
-    let clock = TestClock::new();
-    let lifetimes = [60, 600, 10, 1_000];
-    let endpoint = Scripted::new(&clock, move |call| {
+    let endpoint = Scripted::new(|call, _| {
+        let lifetimes = [60, 600, 10, 1_000];
         let lifetime = lifetimes[usize::try_from(call - 1).unwrap() % 4] * SECOND;
-        Issued::new(format!("at-{call}"))
-            .refresh_token(format!("rt-{call}"))
-            .expires_in(lifetime)
+        issued(call).expires_in(lifetime)
     });
-    let start = clock.now();
     let tokens = endpoint.manager(seed().expires_in(100 * SECOND), BackgroundTimer::default());
     tokens.token().await.unwrap();
-    clock.advance(700 * SECOND).await;
-    let at: Vec<_> = endpoint.calls.lock().clone();
-    let at: Vec<_> = at.iter().map(|at| at.since(start).as_secs()).collect();
-    assert_eq!(at, [80, 80 + 48, 80 + 48 + 480, 80 + 48 + 480 + 8]);
+    endpoint.clock.advance(700 * SECOND).await;
+    assert_eq!(
+        endpoint.called_at(),
+        [80, 80 + 48, 80 + 48 + 480, 80 + 48 + 480 + 8]
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn refresh_in_from_the_server_wins_over_the_strategys_own_time() {
-    let clock = TestClock::new();
-    let endpoint = Scripted::new(&clock, |call| {
-        Issued::new(format!("at-{call}"))
-            .refresh_token(format!("rt-{call}"))
+    let endpoint = Scripted::new(|call, _| {
+        issued(call)
             .expires_in(600 * SECOND)
             .refresh_in(100 * SECOND)
     });
     let tokens = endpoint.manager(seed().expires_in(10 * SECOND), BackgroundTimer::default());
     tokens.token().await.unwrap();
-    clock.advance(8 * SECOND).await;
+    endpoint.clock.advance(8 * SECOND).await;
     assert_eq!(endpoint.calls(), 1);
-    clock.advance(100 * SECOND - MILLIS).await;
+    endpoint.clock.advance(100 * SECOND - MILLIS).await;
     assert_eq!(endpoint.calls(), 1);
-    clock.advance(MILLIS).await;
+    endpoint.clock.advance(MILLIS).await;
     assert_eq!(endpoint.calls(), 2);
 }

@@ -23,8 +23,7 @@ async fn fm30_the_loop_survives_every_transient_error() {
         Fault::DropBefore,
     ];
     for fault in &faults {
-        let world = World::new(600 * SECOND);
-        let tokens = world.manager(BackgroundTimer::default()).await;
+        let (world, tokens) = World::managed(BackgroundTimer::default()).await;
         let mut events = tokens.subscribe();
         world.clock.advance(470 * SECOND).await;
         world.server.fail_next(fault.clone());
@@ -49,7 +48,7 @@ async fn fm30_the_loop_survives_every_transient_error() {
 /// A refused client is reported, and the session goes on without a restart once the client is known.
 #[tokio::test(start_paused = true)]
 async fn fm30_a_misconfiguration_is_reported_and_mended_without_a_restart() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).client("importer", "secret"));
+    let world = World::with(|server| server.client("importer", "secret"));
     // The client is correct, and the server does not know the client for a while.
     let tokens = loaded(world.builder(BackgroundTimer::default())).await;
     let fault = refusal(401, "invalid_client");
@@ -138,7 +137,7 @@ async fn fm31_a_subscriber_keeps_no_worker_alive_and_its_stream_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn shutdown_finishes_the_rotation_under_way_and_fails_later_calls() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(5 * SECOND));
+    let world = World::with(|server| server.latency(5 * SECOND));
     let builder = world.shared(OnRequest::default());
     let tokens = loaded(builder).await;
     world.clock.advance(600 * SECOND).await;
@@ -169,8 +168,7 @@ async fn fm35_a_wall_clock_that_steps_back_costs_nothing() {
         Arc::new(OptimisticEarly::default()),
     ];
     for strategy in strategies {
-        let world = World::new(600 * SECOND);
-        let tokens = world.manager(strategy).await;
+        let (world, tokens) = World::managed(strategy).await;
         let first = tokens.token().await.unwrap();
         for back in [SECOND, HOUR, 24 * 365 * HOUR, Duration::MAX] {
             world.clock.advance(SECOND).await;

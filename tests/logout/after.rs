@@ -6,27 +6,25 @@ use evertoken::testing::{AccessCheck, GraceAnswer, Reuse};
 use evertoken::{Event, OnRequest};
 
 use crate::support::{SECOND, World, drain, settle};
-use crate::world::{Site, assert_logged_out, refresh};
+use crate::world::{Site, assert_logged_out, leave, refresh};
 
 /// A logout neither waits nor refreshes, even with an expired access token.
 #[tokio::test(start_paused = true)]
 async fn q10_logout_neither_waits_nor_refreshes_even_with_an_expired_token() {
     for expired in [false, true] {
-        let site = Site::new();
-        let tokens = site.manager().await;
+        let (site, tokens) = Site::managed().await;
         if expired {
             site.expire().await;
         }
         let mut events = tokens.subscribe();
-        let start = site.world.clock.now();
+        let start = site.clock.now();
         let logout = tokens.logout().await;
-        assert_eq!(site.world.clock.now(), start);
+        assert_eq!(site.clock.now(), start);
         assert!(logout.is_complete(), "{logout:?}");
-        site.world.assert_exchanges(0);
-        assert_eq!(site.world.server.revocations(), 1);
-        assert_eq!(site.endpoint.revoked(), [refresh(&site.world.first)]);
-        site.assert_revoked();
-        Site::assert_over(&site.record().await);
+        site.assert_exchanges(0);
+        assert_eq!(site.server.revocations(), 1);
+        assert_eq!(site.endpoint.revoked(), [refresh(&site.first)]);
+        site.assert_over_and_revoked().await;
         assert_logged_out(&tokens).await;
         settle().await;
         let events = drain(&mut events);
@@ -34,16 +32,15 @@ async fn q10_logout_neither_waits_nor_refreshes_even_with_an_expired_token() {
             matches!(events.as_slice(), [Event::Ended { .. }]),
             "{events:?}"
         );
-        site.world.assert_exchanges(0);
+        site.assert_exchanges(0);
     }
 }
 
 /// No caller gets a token from the moment of the logout on.
 #[tokio::test(start_paused = true)]
 async fn q10_no_caller_gets_a_token_from_the_moment_of_the_logout_on() {
-    let site = Site::new();
-    let tokens = site.manager().await;
-    let (others, world) = (tokens.clone(), site.world.clock.clone());
+    let (site, tokens) = Site::managed().await;
+    let (others, world) = (tokens.clone(), site.clock.clone());
     // The logout takes effect before the first call of the store.
     site.probe.at(0, move || async move {
         assert_logged_out(&others).await;
@@ -57,61 +54,56 @@ async fn q10_no_caller_gets_a_token_from_the_moment_of_the_logout_on() {
 /// Another instance finds the logout at its next load, and a restarted one at its first.
 #[tokio::test(start_paused = true)]
 async fn q10_another_instance_and_a_restarted_one_find_the_logout_in_the_store() {
-    let site = Site::new();
-    let (here, there) = (site.manager().await, site.manager().await);
+    let (site, here, there) = Site::shared_by_two().await;
     here.logout().await;
     // The other instance gets no notice: it serves its token until its next load.
     assert!(there.token().await.is_ok());
     site.expire().await;
     assert_logged_out(&there).await;
     // The restarted process gets the seed again.
-    let next = site.builder().build().unwrap();
+    let next = site.started();
     assert_logged_out(&next).await;
     for _ in 0..100 {
-        site.world.clock.advance(SECOND).await;
+        site.clock.advance(SECOND).await;
         assert_logged_out(&there).await;
         assert_logged_out(&next).await;
     }
-    site.world.assert_exchanges(0);
+    site.assert_exchanges(0);
     // The instance that logged out and the instance that held a copy each revoke once, and the tokens are not revoked
     // again.
-    assert_eq!(site.world.server.revocations(), 2);
+    assert_eq!(site.server.revocations(), 2);
 }
 
 /// A logout before the first use covers the seed.
 #[tokio::test(start_paused = true)]
 async fn q10_a_logout_before_the_first_use_covers_the_seed() {
     let site = Site::new();
-    let tokens = site.builder().build().unwrap();
+    let tokens = site.started();
     let logout = tokens.logout().await;
     assert!(logout.is_complete(), "{logout:?}");
     assert_logged_out(&tokens).await;
-    site.assert_revoked();
-    Site::assert_over(&site.record().await);
-    assert_logged_out(&site.builder().build().unwrap()).await;
-    site.world.assert_exchanges(0);
+    site.assert_over_and_revoked().await;
+    assert_logged_out(&site.started()).await;
+    site.assert_exchanges(0);
 }
 
 /// A logout before the first use revokes the pair that an earlier process stored.
 #[tokio::test(start_paused = true)]
 async fn q10_a_logout_before_the_first_use_revokes_the_pair_of_an_earlier_process() {
-    let site = Site::new();
-    let before = site.manager().await;
+    let (site, before) = Site::managed().await;
     before.rotate().await.unwrap();
     before.shutdown().await.unwrap();
-    let tokens = site.builder().build().unwrap();
+    let tokens = site.started();
     assert!(tokens.logout().await.is_complete());
-    site.assert_revoked();
-    Site::assert_over(&site.record().await);
+    site.assert_over_and_revoked().await;
     assert_logged_out(&tokens).await;
-    site.world.assert_exchanges(1);
+    site.assert_exchanges(1);
 }
 
 /// A second logout, and one of another instance, change nothing.
 #[tokio::test(start_paused = true)]
 async fn q10_a_second_logout_and_one_of_another_instance_change_nothing() {
-    let site = Site::new();
-    let (here, there) = (site.manager().await, site.manager().await);
+    let (site, here, there) = Site::shared_by_two().await;
     let mut events = here.subscribe();
     let (first, second) = tokio::join!(here.logout(), here.logout());
     assert!(first.is_complete() && second.is_complete());
@@ -120,57 +112,44 @@ async fn q10_a_second_logout_and_one_of_another_instance_change_nothing() {
     assert_eq!(drain(&mut events).len(), 1);
     assert_logged_out(&here).await;
     assert_logged_out(&there).await;
-    site.assert_revoked();
-    Site::assert_over(&site.record().await);
+    site.assert_over_and_revoked().await;
+}
+
+/// A logout stands still at each of its points in turn. Its future is dropped, and the last handle too if `is_last`.
+async fn dropped_at_every_point(is_last: bool) {
+    // The points of a logout: two of a load, two of a swap, two of the revocation, two of the clearing.
+    for point in 0..8 {
+        let (site, tokens) = Site::managed().await;
+        let (sender, gone) = tokio::sync::oneshot::channel();
+        site.probe.at(point, || async { gone.await.unwrap() });
+        let leaving = leave(&tokens);
+        let tokens = (!is_last).then_some(tokens);
+        settle().await;
+        assert!(!site.probe.is_pending(), "{point}");
+        leaving.abort();
+        settle().await;
+        if let Some(tokens) = &tokens {
+            assert_logged_out(tokens).await;
+        }
+        sender.send(()).unwrap();
+        settle().await;
+        if let Some(tokens) = &tokens {
+            assert_logged_out(tokens).await;
+        }
+        site.assert_over_and_revoked().await;
+    }
 }
 
 /// A logout goes on when its future is dropped.
 #[tokio::test(start_paused = true)]
 async fn q10_dropping_the_future_does_not_stop_the_logout() {
-    // The points of a logout: two of a load, two of a swap, two of the revocation, two of the clearing.
-    for point in 0..8 {
-        let site = Site::new();
-        let tokens = site.manager().await;
-        let (sender, gone) = tokio::sync::oneshot::channel();
-        site.probe.at(point, move || async move {
-            gone.await.unwrap();
-        });
-        let leaving = tokio::spawn({
-            let tokens = tokens.clone();
-            async move { tokens.logout().await }
-        });
-        settle().await;
-        assert!(!site.probe.is_pending(), "{point}");
-        leaving.abort();
-        settle().await;
-        assert_logged_out(&tokens).await;
-        sender.send(()).unwrap();
-        settle().await;
-        assert_logged_out(&tokens).await;
-        site.assert_revoked();
-        Site::assert_over(&site.record().await);
-    }
+    dropped_at_every_point(false).await;
 }
 
 /// A logout under way goes on when the last handle is dropped.
 #[tokio::test(start_paused = true)]
 async fn q10_a_logout_goes_on_when_the_last_handle_is_dropped() {
-    for point in 0..8 {
-        let site = Site::new();
-        let tokens = site.manager().await;
-        let (sender, gone) = tokio::sync::oneshot::channel();
-        site.probe.at(point, move || async move {
-            gone.await.unwrap();
-        });
-        let leaving = tokio::spawn(async move { tokens.logout().await });
-        settle().await;
-        leaving.abort();
-        settle().await;
-        sender.send(()).unwrap();
-        settle().await;
-        site.assert_revoked();
-        Site::assert_over(&site.record().await);
-    }
+    dropped_at_every_point(true).await;
 }
 
 /// A logout revokes the refresh token, and the access token where the server does so.
@@ -201,10 +180,9 @@ async fn t4_a_logout_revokes_the_refresh_token_and_the_access_token_by_the_serve
 /// An import with a session of its own goes on when the user logs out.
 #[tokio::test(start_paused = true)]
 async fn i4_an_import_with_its_own_session_goes_on_when_the_user_logs_out() {
-    let site = Site::new();
-    let user = site.manager().await;
+    let (site, user) = Site::managed().await;
     // The import has its own sign-in, and its own record in the store that both share.
-    let own = site.world.server.issue();
+    let own = site.server.issue();
     let key = user.key().clone().label("import");
     let import = site.builder().key(key).seed(own).build().unwrap();
     let mut failures = 0;
@@ -213,13 +191,13 @@ async fn i4_an_import_with_its_own_session_goes_on_when_the_user_logs_out() {
             assert!(user.logout().await.is_complete());
         }
         match import.token().await {
-            Ok(token) if site.world.is_live(&token) => {}
+            Ok(token) if site.is_live(&token) => {}
             _ => failures += 1,
         }
-        site.world.clock.advance(60 * SECOND).await;
+        site.clock.advance(60 * SECOND).await;
     }
     assert_eq!(failures, 0);
     assert_logged_out(&user).await;
     // The import rotates at 600, 1200, ..., 3000 s; no request falls into the leeway before.
-    site.world.assert_exchanges(5);
+    site.assert_exchanges(5);
 }

@@ -6,32 +6,28 @@ use evertoken::Event;
 use evertoken::clock::Clock;
 use parking_lot::Mutex;
 
-use crate::support::{SECOND, call, drain, settle};
+use crate::support::{SECOND, call, callers, drain, ended, failures, settle};
 use crate::world::{Site, assert_logged_out, is_logged_out};
 
 /// Asserts that no event follows the end of the session.
 #[track_caller]
 fn assert_last_is_the_end(events: &[Event]) {
-    let end = events
+    assert_eq!(ended(events), 1, "{events:?}");
+    let after = events
         .iter()
-        .position(|event| matches!(event, Event::Ended { .. }));
-    let end = end.expect("an end");
-    for event in &events[end..] {
+        .rev()
+        .take_while(|event| !matches!(event, Event::Ended { .. }));
+    for event in after {
         let is_pair = matches!(event, Event::Rotated { .. } | Event::Adopted { .. });
         assert!(!is_pair, "{events:?}");
     }
-    let ends = events
-        .iter()
-        .filter(|event| matches!(event, Event::Ended { .. }));
-    assert_eq!(ends.count(), 1, "{events:?}");
 }
 
 /// Logs out at each point of a rotation in turn, and returns the number of points. The rotation stands still at its
 /// point until the logout is over.
 async fn at_every_point(restart: bool) -> usize {
     for point in 0.. {
-        let site = Site::new();
-        let tokens = site.manager().await;
+        let (site, tokens) = Site::managed().await;
         let mut events = tokens.subscribe();
         site.expire().await;
         let logged_out = Arc::new(Mutex::new(None));
@@ -54,11 +50,10 @@ async fn at_every_point(restart: bool) -> usize {
         assert_last_is_the_end(&drain(&mut events));
         assert_logged_out(&tokens).await;
         if restart {
-            assert_logged_out(&site.builder().build().unwrap()).await;
+            assert_logged_out(&site.started()).await;
         }
-        Site::assert_over(&site.record().await);
-        site.assert_revoked();
-        assert!(site.world.server.exchanges() <= 1);
+        site.assert_over_and_revoked().await;
+        assert!(site.server.exchanges() <= 1);
     }
     0
 }
@@ -83,21 +78,20 @@ async fn fm16_a_logout_does_not_wait_for_a_rotation_before_or_after_the_servers_
         let site = Site::with(|server| server.latency(SECOND));
         let tokens = site.manager().await;
         site.expire().await;
-        let hold = (!committed).then(|| site.world.server.hold());
+        let hold = (!committed).then(|| site.server.hold());
         let caller = call(&tokens);
-        site.world.server.arrived(1).await;
+        site.server.arrived(1).await;
         settle().await;
-        let start = site.world.clock.now();
+        let start = site.clock.now();
         let logout = tokens.logout().await;
         assert!(logout.is_complete());
         // The logout takes the latency of the revocation, and not that of the rotation.
-        assert_eq!(site.world.clock.now().since(start), SECOND);
+        assert_eq!(site.clock.now().since(start), SECOND);
         drop(hold);
         assert!(is_logged_out(&caller.await.unwrap().unwrap_err()));
-        site.world.clock.advance(10 * SECOND).await;
-        site.assert_revoked();
-        Site::assert_over(&site.record().await);
-        assert_eq!(site.world.server.rotations(), u64::from(committed));
+        site.clock.advance(10 * SECOND).await;
+        site.assert_over_and_revoked().await;
+        assert_eq!(site.server.rotations(), u64::from(committed));
         assert_logged_out(&tokens).await;
     }
 }
@@ -105,11 +99,10 @@ async fn fm16_a_logout_does_not_wait_for_a_rotation_before_or_after_the_servers_
 /// A logout revokes a new pair that only this manager knows because the store is down.
 #[tokio::test(start_paused = true)]
 async fn fm16_a_logout_revokes_a_new_pair_that_cannot_be_stored() {
-    let site = Site::new();
-    let tokens = site.manager().await;
+    let (site, tokens) = Site::managed().await;
     let mut events = tokens.subscribe();
     site.expire().await;
-    let (hold, caller) = site.world.call_in_flight(&tokens).await;
+    let (hold, caller) = site.call_in_flight(&tokens).await;
     site.store.set_down(true);
     drop(hold);
     let published = caller.await.unwrap().unwrap();
@@ -118,12 +111,12 @@ async fn fm16_a_logout_revokes_a_new_pair_that_cannot_be_stored() {
     assert!(logout.stored.is_err());
     // The server revokes the pair that only this manager holds.
     assert!(logout.revoked.is_ok(), "{logout:?}");
-    assert!(!site.world.is_live(&published));
+    assert!(!site.is_live(&published));
     site.assert_revoked();
     assert_logged_out(&tokens).await;
     site.store.set_down(false);
-    site.world.clock.advance(20 * SECOND).await;
-    Site::assert_over(&site.record().await);
+    site.clock.advance(20 * SECOND).await;
+    site.assert_over().await;
     assert_logged_out(&tokens).await;
     assert_last_is_the_end(&drain(&mut events));
 }
@@ -131,18 +124,15 @@ async fn fm16_a_logout_revokes_a_new_pair_that_cannot_be_stored() {
 /// A logout answers the waiters of a rotation at once, and without a token.
 #[tokio::test(start_paused = true)]
 async fn fm16_a_logout_answers_the_waiters_of_a_rotation_at_once_and_without_a_token() {
-    let site = Site::new();
-    let tokens = site.manager().await;
+    let (site, tokens) = Site::managed().await;
     site.expire().await;
-    let hold = site.world.server.hold();
-    let callers: Vec<_> = (0..64).map(|_| call(&tokens)).collect();
-    site.world.server.arrived(1).await;
-    let start = site.world.clock.now();
+    let hold = site.server.hold();
+    let callers = callers(&tokens, 64);
+    site.server.arrived(1).await;
+    let start = site.clock.now();
     tokens.logout().await;
-    for caller in callers {
-        assert!(is_logged_out(&caller.await.unwrap().unwrap_err()));
-    }
-    assert_eq!(site.world.clock.now(), start);
+    assert!(failures(callers).await.iter().all(is_logged_out));
+    assert_eq!(site.clock.now(), start);
     drop(hold);
     settle().await;
     site.assert_revoked();
@@ -152,8 +142,7 @@ async fn fm16_a_logout_answers_the_waiters_of_a_rotation_at_once_and_without_a_t
 #[tokio::test(start_paused = true)]
 async fn fm16_a_logout_holds_for_400_draws_of_how_long_each_call_takes() {
     for seed in 0..400 {
-        let site = Site::new();
-        let (here, there) = (site.manager().await, site.manager().await);
+        let (site, here, there) = Site::shared_by_two().await;
         let mut events = here.subscribe();
         site.expire().await;
         site.probe.scramble(seed);
@@ -165,29 +154,26 @@ async fn fm16_a_logout_holds_for_400_draws_of_how_long_each_call_takes() {
         for caller in callers {
             let _ = caller.await.unwrap();
         }
-        site.world.clock.advance(SECOND).await;
+        site.clock.advance(SECOND).await;
         assert_logged_out(&here).await;
         assert_last_is_the_end(&drain(&mut events));
         site.expire().await;
         assert_logged_out(&there).await;
-        Site::assert_over(&site.record().await);
-        site.assert_revoked();
-        assert!(site.world.server.exchanges() <= 1, "seed {seed}");
+        site.assert_over_and_revoked().await;
+        assert!(site.server.exchanges() <= 1, "seed {seed}");
     }
 }
 
 /// A rotation of another instance is revoked when it commits after the logout.
 #[tokio::test(start_paused = true)]
 async fn fm16_a_rotation_of_another_instance_is_revoked_when_it_commits() {
-    let site = Site::new();
-    let (here, there) = (site.manager().await, site.manager().await);
+    let (site, here, there) = Site::shared_by_two().await;
     let mut events = there.subscribe();
     site.expire().await;
-    let (hold, caller) = site.world.call_in_flight(&there).await;
+    let (hold, caller) = site.call_in_flight(&there).await;
     assert!(here.logout().await.is_complete());
     drop(hold);
     assert!(is_logged_out(&caller.await.unwrap().unwrap_err()));
     assert_last_is_the_end(&drain(&mut events));
-    site.assert_revoked();
-    Site::assert_over(&site.record().await);
+    site.assert_over_and_revoked().await;
 }

@@ -1,16 +1,30 @@
 //! A strict server, a store that several managers share, and points at which a test intervenes.
 
+use std::ops::Deref;
+
 use evertoken::testing::{AccessCheck, AuthorizationServerBuilder};
-use evertoken::{Builder, EndReason, Error, OnRequest, RefreshToken, TokenManager, TokenPair};
+use evertoken::{
+    Builder, EndReason, Error, Logout, OnRequest, RefreshToken, TokenManager, TokenPair,
+};
+
+use tokio::task::JoinHandle;
 
 use crate::probe::{Probe, ProbedEndpoint, ProbedStore};
 use crate::support::{self, SECOND, World};
 
 pub(crate) struct Site {
-    pub(crate) world: World,
+    world: World,
     pub(crate) probe: Probe,
     pub(crate) store: ProbedStore,
     pub(crate) endpoint: ProbedEndpoint,
+}
+
+impl Deref for Site {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
 }
 
 impl Site {
@@ -32,20 +46,34 @@ impl Site {
         }
     }
 
+    /// A site, and a manager that has loaded the session.
+    pub(crate) async fn managed() -> (Self, TokenManager) {
+        let site = Self::new();
+        let tokens = site.manager().await;
+        (site, tokens)
+    }
+
+    /// A site, and two managers that have loaded the session.
+    pub(crate) async fn shared_by_two() -> (Self, TokenManager, TokenManager) {
+        let (site, here) = Self::managed().await;
+        let there = site.manager().await;
+        (site, here, there)
+    }
+
     pub(crate) fn builder(&self) -> Builder {
-        self.world
-            .builder_at(self.endpoint.clone(), OnRequest::default())
-            .store(self.store.clone())
+        let endpoint = self.endpoint.clone();
+        let builder = self.builder_at(endpoint, OnRequest::default());
+        builder.store(self.store.clone())
+    }
+
+    /// A manager that has not loaded the session yet, as after a start of the process.
+    pub(crate) fn started(&self) -> TokenManager {
+        support::built(self.builder())
     }
 
     /// A manager that has loaded the session.
     pub(crate) async fn manager(&self) -> TokenManager {
         support::loaded(self.builder()).await
-    }
-
-    /// Sleeps past the expiry of the access token.
-    pub(crate) async fn expire(&self) {
-        self.world.expire().await;
     }
 
     pub(crate) async fn record(&self) -> serde_json::Value {
@@ -54,30 +82,29 @@ impl Site {
     }
 
     /// Asserts that the record is logged out, and holds neither a pair nor a lease.
-    #[track_caller]
-    pub(crate) fn assert_over(record: &serde_json::Value) {
+    pub(crate) async fn assert_over(&self) {
+        let record = self.record().await;
         assert_eq!(record["state"]["is"], "logged_out");
         assert_eq!(record["pair"], serde_json::Value::Null);
         assert_eq!(record["lease"], serde_json::Value::Null);
+    }
+
+    pub(crate) async fn assert_over_and_revoked(&self) {
+        self.assert_over().await;
+        self.assert_revoked();
     }
 
     /// Asserts that the family of the first pair is dead. For servers without families, the last issued refresh token
     /// of the family must be a revoked one.
     #[track_caller]
     pub(crate) fn assert_revoked(&self) {
-        let access = self.world.first.access.as_ref().unwrap();
-        let worth = self.world.server.check(access.expose());
-        assert_eq!(worth, AccessCheck::Revoked);
+        let access = self.first.access.as_ref().unwrap();
+        assert_eq!(self.server.check(access.expose()), AccessCheck::Revoked);
         let issued = self.endpoint.issued();
-        let last = issued
-            .last()
-            .map_or(refresh(&self.world.first), |last| last);
-        let revoked = self.endpoint.revoked();
-        assert!(
-            revoked.iter().any(|token| token == last),
-            "the last issued token is not revoked"
-        );
-        self.world.assert_unharmed();
+        let last = issued.last().map_or(refresh(&self.first), |last| last);
+        let is_revoked = self.endpoint.revoked().iter().any(|token| token == last);
+        assert!(is_revoked, "the last issued token is not revoked");
+        self.assert_unharmed();
     }
 }
 
@@ -101,4 +128,10 @@ pub(crate) async fn assert_logged_out(tokens: &TokenManager) {
     assert_eq!(status.end, Some(EndReason::LoggedOut));
     assert_eq!(status.pair_id, None);
     assert_eq!(status.access_expires_in, None);
+}
+
+/// A task that logs out.
+pub(crate) fn leave(tokens: &TokenManager) -> JoinHandle<Logout> {
+    let tokens = tokens.clone();
+    tokio::spawn(async move { tokens.logout().await })
 }

@@ -1,18 +1,17 @@
 //! A pair that was read from the server is always kept: stored, published, or revoked.
 
 use evertoken::clock::Clock;
-use evertoken::testing::{AccessCheck, CallFault, Fault, StoreCall};
-use evertoken::{EndReason, Error, OldPair, OnSeedConflict, OnStoreFailure, TokenManager};
+use evertoken::testing::{AccessCheck, Fault, StoreCall};
+use evertoken::{EndReason, Error, OldPair, OnStoreFailure, TokenManager};
+use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, TTL, reason, seconds};
-use crate::support::call;
+use crate::cluster::{Cluster, TTL, seconds};
+use crate::support::{call, end_of, loaded};
 
 /// A pair that cannot be stored is served, and stored when the store is back.
 #[tokio::test(start_paused = true)]
 async fn fm10_a_pair_that_cannot_be_stored_is_served_and_stored_later() {
-    let cluster = Cluster::strict();
-    let node = cluster.warm_node().await;
-    cluster.expire().await;
+    let (cluster, node) = Cluster::expired().await;
     // The swap of the lease works; the swap of the commit does not arrive.
     let (hold, waiter) = cluster.call_in_flight(&node).await;
     cluster.store.set_down(true);
@@ -22,35 +21,23 @@ async fn fm10_a_pair_that_cannot_be_stored_is_served_and_stored_later() {
     cluster.clock.advance(seconds(30)).await;
     cluster.store.set_down(false);
     cluster.clock.advance(seconds(6)).await;
-    let json = cluster.store.json(&cluster.key()).await;
+    let json = cluster.json().await;
     assert_eq!(json["pair"]["access_token"], token.expose());
     assert!(json["lease"].is_null());
-    assert_eq!(
-        cluster.warm_node().await.token().await.unwrap().pair_id(),
-        token.pair_id()
-    );
+    let again = cluster.warm_node().await.token().await.unwrap();
+    assert_eq!(again.pair_id(), token.pair_id());
     cluster.assert_exchanges(1);
 }
 
 /// Where the policy or the profile forbids to serve an unstored pair, the pair is kept and served once it is stored.
 #[tokio::test(start_paused = true)]
 async fn fm10_a_pair_that_must_not_be_served_unstored_is_kept_and_served_once_it_is_stored() {
-    for profile_says in [false, true] {
+    for policy in [OnStoreFailure::Fail, OnStoreFailure::Serve] {
         let mut cluster = Cluster::strict();
-        if profile_says {
+        if policy == OnStoreFailure::Serve {
             cluster.profile = cluster.profile.old_pair(OldPair::DiesAtFirstUse);
         }
-        let policy = if profile_says {
-            OnStoreFailure::Serve
-        } else {
-            OnStoreFailure::Fail
-        };
-        let node = cluster
-            .node_builder()
-            .on_store_failure(policy)
-            .build()
-            .unwrap();
-        node.token().await.unwrap();
+        let node = loaded(cluster.node_builder().on_store_failure(policy)).await;
         cluster.expire().await;
         let (hold, waiter) = cluster.call_in_flight(&node).await;
         cluster.store.set_down(true);
@@ -81,8 +68,7 @@ async fn a_pair_that_expired_while_it_could_not_be_stored_is_rotated_and_not_ser
         let mut cluster = Cluster::strict();
         cluster.profile = profile;
         let builder = cluster.node_builder();
-        let node = builder.on_store_failure(policy).build().unwrap();
-        node.token().await.unwrap();
+        let node = loaded(builder.on_store_failure(policy)).await;
         cluster.expire().await;
         let (hold, waiter) = cluster.call_in_flight(&node).await;
         cluster.store.set_down(true);
@@ -106,13 +92,8 @@ async fn a_pair_that_expired_while_it_could_not_be_stored_is_rotated_and_not_ser
 async fn a_store_that_is_slower_than_a_token_lifetime_does_not_cause_endless_rotations() {
     let cluster = Cluster::strict();
     let store = cluster.store.clone();
-    let node = cluster
-        .node_builder()
-        .on_store_failure(OnStoreFailure::Fail)
-        .wait(10 * TTL)
-        .build()
-        .unwrap();
-    node.token().await.unwrap();
+    let builder = cluster.node_builder().wait(10 * TTL);
+    let node = loaded(builder.on_store_failure(OnStoreFailure::Fail)).await;
     cluster.expire().await;
     // Each commit fails until the access token has expired.
     let outages = tokio::spawn({
@@ -137,16 +118,12 @@ async fn a_store_that_is_slower_than_a_token_lifetime_does_not_cause_endless_rot
 
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_timed_out_but_was_applied_is_recognised() {
-    let cluster = Cluster::strict();
-    let node = cluster.warm_node().await;
-    cluster.expire().await;
+    let (cluster, node) = Cluster::expired().await;
     cluster.store.work_next(StoreCall::Swap, 1);
-    cluster
-        .store
-        .fail_next(StoreCall::Swap, 1, CallFault::LoseAnswer);
+    cluster.lose_answer_of_swap();
     let token = node.token().await.unwrap();
     cluster.clock.advance(seconds(6)).await;
-    let json = cluster.store.json(&cluster.key()).await;
+    let json = cluster.json().await;
     assert_eq!(json["version"], 2);
     assert_eq!(json["pair"]["access_token"], token.expose());
     cluster.expire().await;
@@ -157,42 +134,22 @@ async fn a_commit_that_timed_out_but_was_applied_is_recognised() {
 /// A rotation that commits after the logout is revoked and never published.
 #[tokio::test(start_paused = true)]
 async fn fm16_a_rotation_that_commits_after_the_logout_is_revoked_and_never_published() {
-    let cluster = Cluster::strict();
-    let node = cluster.warm_node().await;
-    cluster.expire().await;
+    let (cluster, node) = Cluster::expired().await;
     let (hold, waiter) = cluster.call_in_flight(&node).await;
-    cluster
-        .store
-        .edit(&cluster.key(), |record| {
-            record["state"] = serde_json::json!({"is": "logged_out"});
-            record["lease"] = serde_json::Value::Null;
-        })
-        .await;
+    cluster.end(json!({"is": "logged_out"})).await;
     drop(hold);
-    let error = waiter.await.unwrap().unwrap_err();
-    assert_eq!(reason(&error), Some(EndReason::LoggedOut));
+    assert_eq!(end_of(waiter.await.unwrap()), EndReason::LoggedOut);
     assert_eq!(cluster.server.revocations(), 1);
     assert!(node.try_token().is_err());
-    assert_eq!(
-        cluster.store.json(&cluster.key()).await["state"]["is"],
-        "logged_out"
-    );
+    assert_eq!(cluster.json().await["state"]["is"], "logged_out");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rotation_that_commits_after_a_new_sign_in_is_superseded() {
-    let cluster = Cluster::strict();
-    let node = cluster.warm_node().await;
-    cluster.expire().await;
+    let (cluster, node) = Cluster::expired().await;
     let (hold, waiter) = cluster.call_in_flight(&node).await;
     // Another instance starts with a seed of its own: the user has signed in again.
-    let fresh = cluster.server.issue();
-    let other = cluster
-        .node_builder()
-        .seed(fresh)
-        .on_seed_conflict(OnSeedConflict::Replace)
-        .build()
-        .unwrap();
+    let other = cluster.signed_in_node();
     let newer = other.token().await.unwrap();
     drop(hold);
     assert_eq!(waiter.await.unwrap().unwrap().pair_id(), newer.pair_id());
@@ -211,13 +168,7 @@ async fn a_waiter_of_a_superseded_rotation_does_not_wait_for_the_revocation() {
         let node = cluster.warm_node().await;
         cluster.expire().await;
         let (hold, waiter) = cluster.call_in_flight(&node).await;
-        let fresh = cluster.server.issue();
-        let other = cluster
-            .node_builder()
-            .seed(fresh)
-            .on_seed_conflict(OnSeedConflict::Replace)
-            .build();
-        let other = other.unwrap();
+        let other = cluster.signed_in_node();
         let newer = other.token().await.unwrap();
         if logout {
             assert!(other.logout().await.stored.is_ok());
@@ -226,7 +177,7 @@ async fn a_waiter_of_a_superseded_rotation_does_not_wait_for_the_revocation() {
         drop(hold);
         let answer = waiter.await.unwrap();
         if logout {
-            assert_eq!(reason(&answer.unwrap_err()), Some(EndReason::LoggedOut));
+            assert_eq!(end_of(answer), EndReason::LoggedOut);
         } else {
             assert_eq!(answer.unwrap().pair_id(), newer.pair_id());
         }
@@ -240,29 +191,18 @@ async fn a_waiter_of_a_superseded_rotation_does_not_wait_for_the_revocation() {
 /// An instance whose lease went stale can still commit its pair.
 #[tokio::test(start_paused = true)]
 async fn n5_a_lease_that_went_stale_can_still_commit_its_pair() {
-    let cluster = Cluster::strict();
-    let node = cluster.warm_node().await;
-    cluster.expire().await;
+    let (cluster, node) = Cluster::expired().await;
     let (hold, waiter) = cluster.call_in_flight(&node).await;
     // The machine of the holder slept; another instance found the lease stale and ended the session.
     let digest = cluster.first.digest(&cluster.key()).to_string();
     cluster
-        .store
-        .edit(&cluster.key(), |record| {
-            record["state"] = serde_json::json!({"is": "outcome_unknown", "digest": digest});
-            record["lease"] = serde_json::Value::Null;
-        })
+        .end(json!({"is": "outcome_unknown", "digest": digest}))
         .await;
     drop(hold);
     let token = waiter.await.unwrap().unwrap();
-    assert_eq!(
-        cluster.store.json(&cluster.key()).await["state"]["is"],
-        "active"
-    );
-    assert_eq!(
-        cluster.warm_node().await.token().await.unwrap().pair_id(),
-        token.pair_id()
-    );
+    assert_eq!(cluster.json().await["state"]["is"], "active");
+    let again = cluster.warm_node().await.token().await.unwrap();
+    assert_eq!(again.pair_id(), token.pair_id());
 }
 
 /// A new refresh token that comes without an access token is kept.
@@ -270,8 +210,7 @@ async fn n5_a_lease_that_went_stale_can_still_commit_its_pair() {
 async fn fm29_a_new_refresh_token_without_an_access_token_is_kept() {
     let cluster = Cluster::strict();
     let endpoint = crate::reconcile::ForgetsAccess::new(&cluster);
-    let node = cluster.node_builder_at(endpoint).build().unwrap();
-    node.token().await.unwrap();
+    let node = loaded(cluster.node_builder_at(endpoint)).await;
     cluster.expire().await;
     let error = node.token().await.unwrap_err();
     assert!(matches!(error, Error::NoAccessToken { .. }), "{error:?}");
@@ -282,9 +221,7 @@ async fn fm29_a_new_refresh_token_without_an_access_token_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn a_delayed_answer_inside_the_timeout_does_not_cause_a_second_request() {
-    let cluster = Cluster::strict();
-    let node = cluster.warm_node().await;
-    cluster.expire().await;
+    let (cluster, node) = Cluster::expired().await;
     cluster.server.fail_next(Fault::Delay(seconds(15)));
     node.token().await.unwrap();
     cluster.assert_exchanges(1);
@@ -315,12 +252,11 @@ async fn outrun(cluster: &Cluster) -> TokenManager {
     let (hold, waiter) = cluster.call_in_flight(&node).await;
     let theirs = cluster.server.issue();
     cluster
-        .store
-        .edit(&cluster.key(), |record| {
+        .edit(|record| {
             record["version"] = 2.into();
             record["committed_number"] = 98.into();
             record["next_number"] = 99.into();
-            record["lease"] = serde_json::Value::Null;
+            record["lease"] = Value::Null;
             for (name, token) in [
                 ("access_token", theirs.access.as_ref().unwrap().expose()),
                 ("refresh_token", theirs.refresh.as_ref().unwrap().expose()),
@@ -341,14 +277,8 @@ async fn outrun(cluster: &Cluster) -> TokenManager {
 async fn fm16_an_outrun_pair_is_revoked_when_another_instance_has_logged_out() {
     let cluster = Cluster::strict();
     let node = outrun(&cluster).await;
-    cluster
-        .store
-        .edit(&cluster.key(), |record| {
-            record["state"] = serde_json::json!({"is": "logged_out"});
-        })
-        .await;
-    let error = node.rotate().await.unwrap_err();
-    assert_eq!(reason(&error), Some(EndReason::LoggedOut));
+    cluster.end(json!({"is": "logged_out"})).await;
+    assert_eq!(end_of(node.rotate().await), EndReason::LoggedOut);
     // Two pairs are revoked: the record's and the outrun one.
     assert_eq!(cluster.server.revocations(), 2);
 }
@@ -359,8 +289,7 @@ async fn an_outrun_pair_is_not_used_in_the_session_that_replaced_its_own() {
     let node = outrun(&cluster).await;
     node.replace(cluster.server.issue()).await.unwrap();
     cluster.server.revoke_all();
-    let error = node.rotate().await.unwrap_err();
-    assert!(reason(&error).is_some_and(|reason| reason.is_rejected()));
+    assert!(end_of(node.rotate().await).is_rejected());
     // Two pairs are revoked: the outrun one and the new one.
     assert_eq!(cluster.server.exchanges(), 2);
 }

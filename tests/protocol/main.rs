@@ -5,14 +5,12 @@
 
 mod cluster;
 mod commit;
-mod fault_store;
 mod leases;
 mod outages;
 mod outcomes;
 mod pauses;
 mod reconcile;
 mod resending;
-mod server_errors;
 mod set_back;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,9 +1,9 @@
 //! Callers wait through a failure that passes by itself, however long it lasts.
 
 use evertoken::testing::{EndpointCall, Fault, FaultyEndpoint};
-use evertoken::{EndpointError, Error, TokenManager};
+use evertoken::{Error, TokenManager};
 
-use crate::cluster::{Cluster, callers, ends, page, seconds};
+use crate::cluster::{Cluster, callers, ends, is_503, page, seconds, served};
 
 /// The cause of an outage.
 #[derive(Debug, Clone, Copy)]
@@ -38,8 +38,7 @@ impl Outage {
 async fn a_caller_without_a_token_waits_through_an_outage_of_20_s() {
     let outages = Outage::OF_THE_SERVER.into_iter();
     for outage in outages.chain([Outage::Store]) {
-        let cluster = Cluster::strict();
-        let node = cluster.begun_node().await;
+        let (cluster, node) = Cluster::begun().await;
         let mut events = node.subscribe();
         cluster.expire().await;
         outage.set(&cluster, true);
@@ -52,11 +51,7 @@ async fn a_caller_without_a_token_waits_through_an_outage_of_20_s() {
             let token = token.unwrap_or_else(|error| panic!("{outage:?}: {error:?}"));
             assert_eq!(token.pair_id().version, 3, "{outage:?}");
         }
-        assert_eq!(
-            (cluster.server.replays(), cluster.server.families_revoked()),
-            (0, 0),
-            "{outage:?}"
-        );
+        cluster.assert_unharmed();
         assert_eq!(ends(&mut events), []);
     }
 }
@@ -69,9 +64,7 @@ async fn before_the_first_success_a_caller_waits_through_every_outage_except_a_p
         Outage::Empty(500),
         Outage::Store,
     ] {
-        let cluster = Cluster::strict();
-        let node = cluster.warm_node().await;
-        cluster.expire().await;
+        let (cluster, node) = Cluster::expired().await;
         outage.set(&cluster, true);
         let waiting = callers(&node, 1).remove(0);
         cluster.clock.advance(seconds(20)).await;
@@ -85,14 +78,13 @@ async fn before_the_first_success_a_caller_waits_through_every_outage_except_a_p
 async fn a_valid_token_is_served_at_once_in_an_outage() {
     let outages = Outage::OF_THE_SERVER.into_iter();
     for outage in outages.chain([Outage::Store]) {
-        let cluster = Cluster::strict();
-        let node = cluster.begun_node().await;
+        let (cluster, node) = Cluster::begun().await;
         // The token is due, and valid for 5 s more.
         cluster.clock.advance(seconds(595)).await;
         outage.set(&cluster, true);
         let start = tokio::time::Instant::now();
-        for caller in callers(&node, 20) {
-            assert_eq!(caller.await.unwrap().unwrap().pair_id().version, 2);
+        for token in served(callers(&node, 20)).await {
+            assert_eq!(token.pair_id().version, 2);
         }
         assert!(start.elapsed() < seconds(1), "{outage:?}");
     }
@@ -149,10 +141,7 @@ async fn an_outage_of_two_hours_costs_at_most_150_requests_of_all_instances() {
                 (100..=150).contains(&sent),
                 "{outage:?} {instances}: {sent}"
             );
-            assert_eq!(
-                (cluster.server.replays(), cluster.server.families_revoked()),
-                (0, 0)
-            );
+            cluster.assert_unharmed();
         }
     }
 }
@@ -166,16 +155,13 @@ async fn an_instance_waits_for_a_store_that_is_down_for_two_hours_and_sends_noth
 /// A caller asks again and again, as a job does that ignores the pauses.
 #[tokio::test(start_paused = true)]
 async fn callers_in_a_long_outage_get_the_failure_when_the_next_attempt_is_after_their_deadline() {
-    let cluster = Cluster::strict();
-    let node = cluster.begun_node().await;
+    let (cluster, node) = Cluster::begun().await;
     cluster.expire().await;
     Outage::Empty(503).set(&cluster, true);
     let start = tokio::time::Instant::now();
     let failed = |error: Error| {
-        let answer = error.endpoint();
-        let is_page = matches!(answer, Some(EndpointError::Unavailable { quote, .. }) if quote.status == Some(503));
         assert!(
-            is_page && matches!(error, Error::Endpoint { .. }),
+            matches!(error, Error::Endpoint { .. }) && is_503(&error),
             "{error:?}"
         );
         error.retry_after().unwrap().as_secs()

@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use evertoken::testing::Fault;
-use evertoken::{EndReason, EndpointError, Error, Event};
+use evertoken::{EndReason, Error};
 
 use crate::cluster::{
-    Cluster, Counts, LEASE_DURATION, TTL, callers, ends, page, reason, refusal, seconds,
+    Cluster, Counts, LEASE_DURATION, TTL, callers, ends, failures, is_503, is_page, page, reason,
+    refusal, seconds, served,
 };
+use crate::support::{drain, failed, loaded};
 
 fn put_off(status: u16, after: Duration) -> Fault {
     Fault::Status {
@@ -45,16 +47,13 @@ async fn there_is_never_more_than_one_exchange_in_a_pause_for_20_callers_of_2_in
             }
         }
         cluster.server.fail_always(None);
-        for caller in waiting {
-            assert_eq!(caller.await.unwrap().unwrap().pair_id().version, 3);
+        for token in served(waiting).await {
+            assert_eq!(token.pair_id().version, 3);
         }
         assert_eq!(cluster.counts(), Counts::exchanges(5), "{fault:?}");
         // Each failure of an instance is one event.
-        let seen: Vec<_> = std::iter::from_fn(|| events.try_recv()).collect();
-        let failed = seen
-            .iter()
-            .filter(|event| matches!(event, Event::Failed { .. }));
-        assert!(failed.count() <= 3, "{seen:?}");
+        let seen = drain(&mut events);
+        assert!(failed(&seen) <= 3, "{seen:?}");
     }
 }
 
@@ -63,8 +62,7 @@ async fn a_pause_of_one_instance_is_kept_by_another_whose_callers_learn_the_reas
     let cluster = Cluster::strict();
     let one = cluster.begun_node().await;
     let endpoint = cluster.endpoint().with_timeout(seconds(34));
-    let two = cluster.node_builder_at(endpoint).build().unwrap();
-    two.token().await.unwrap();
+    let two = loaded(cluster.node_builder_at(endpoint)).await;
     cluster.expire().await;
     cluster.server.fail_next(page(404));
     one.try_token().unwrap_err();
@@ -77,36 +75,22 @@ async fn a_pause_of_one_instance_is_kept_by_another_whose_callers_learn_the_reas
     cluster.clock.advance(Duration::from_millis(1_700)).await;
     assert_eq!(cluster.server.exchanges(), 2);
     let failure = two.status().failure.unwrap();
-    assert!(
-        matches!(
-            failure.endpoint(),
-            Some(EndpointError::Page { quote, .. }) if quote.status == Some(404)
-        ),
-        "{failure:?}"
-    );
+    assert!(is_page(&failure, 404), "{failure:?}");
     cluster.clock.advance(seconds(1)).await;
     assert_eq!(cluster.server.exchanges(), 3);
-    for caller in waiting {
-        let error = caller.await.unwrap().unwrap_err();
+    for error in failures(waiting).await {
         let Error::TimedOut { source, .. } = &error else {
             panic!("{error:?}");
         };
         assert!(matches!(source.as_deref(), Some(Error::Endpoint { .. })));
-        assert!(
-            matches!(
-                error.endpoint(),
-                Some(EndpointError::Page { quote, .. }) if quote.status == Some(404)
-            ),
-            "{error:?}"
-        );
+        assert!(is_page(&error, 404), "{error:?}");
     }
     drop(hold);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_with_a_valid_token_does_not_wait_for_the_next_attempt() {
-    let cluster = Cluster::strict();
-    let node = cluster.begun_node().await;
+    let (cluster, node) = Cluster::begun().await;
     // The remaining lifetime is so short that a caller waits for the rotation, and gets the held token if the
     // rotation fails.
     cluster.clock.advance(TTL - seconds(8)).await;
@@ -137,27 +121,18 @@ async fn the_pause_of_the_next_instance_is_twice_that_of_the_one_before() {
         assert_eq!(cluster.server.exchanges(), exchanges);
     }
     cluster.server.fail_always(None);
-    for caller in waiting {
-        caller.await.unwrap().unwrap();
-    }
+    served(waiting).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_whose_deadline_is_before_the_next_attempt_of_another_instance_gets_its_failure() {
-    let cluster = Cluster::strict();
-    let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);
+    let (cluster, one, two) = Cluster::two().await;
     cluster.expire().await;
     cluster.server.fail_next(put_off(503, seconds(120)));
     let start = tokio::time::Instant::now();
     for (node, left) in [(&one, 120), (&two, 120)] {
         let error = node.token().await.unwrap_err();
-        assert!(
-            matches!(
-                error.endpoint(),
-                Some(EndpointError::Unavailable { quote, .. }) if quote.status == Some(503)
-            ),
-            "{error:?}"
-        );
+        assert!(is_503(&error), "{error:?}");
         assert_eq!(
             error.retry_after().unwrap().as_secs_f64().round(),
             f64::from(left)
@@ -183,8 +158,7 @@ async fn t02_a_pair_that_another_instance_stored_is_adopted_in_a_long_pause() {
         // A user has to act: the pause is the longest one, and no caller waits for its end.
         refusal(400, "interaction_required"),
     ] {
-        let cluster = Cluster::strict();
-        let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);
+        let (cluster, one, two) = Cluster::two().await;
         cluster.expire().await;
         cluster.server.fail_next(fault.clone());
         one.token().await.unwrap_err();
@@ -210,8 +184,7 @@ async fn t02_a_pair_that_another_instance_stored_is_adopted_in_a_long_pause() {
 async fn a_logout_in_a_pause_ends_it_at_once_and_nothing_is_sent() {
     for elsewhere in [false, true] {
         for fault in [Fault::status(503), refusal(429, "slow_down")] {
-            let cluster = Cluster::strict();
-            let (node, other) = (cluster.begun_node().await, cluster.warm_node().await);
+            let (cluster, node, other) = Cluster::two().await;
             let mut events = node.subscribe();
             cluster.expire().await;
             cluster.server.fail_next(fault);
@@ -220,15 +193,14 @@ async fn a_logout_in_a_pause_ends_it_at_once_and_nothing_is_sent() {
             let start = tokio::time::Instant::now();
             let leaving = if elsewhere { &other } else { &node };
             assert!(leaving.logout().await.is_complete());
-            for caller in waiting {
-                let error = caller.await.unwrap().unwrap_err();
+            for error in failures(waiting).await {
                 assert_eq!(reason(&error), Some(EndReason::LoggedOut));
             }
             assert!(start.elapsed() < Duration::from_millis(100));
             cluster.clock.advance(seconds(7_200)).await;
             cluster.assert_exchanges(2);
             assert_eq!(ends(&mut events), [EndReason::LoggedOut]);
-            let record = cluster.store.json(&cluster.key()).await;
+            let record = cluster.json().await;
             assert!(
                 record["lease"].is_null() && record["not_before"].is_null(),
                 "{record}"
@@ -240,8 +212,7 @@ async fn a_logout_in_a_pause_ends_it_at_once_and_nothing_is_sent() {
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_in_a_pause_returns_soon_and_releases_the_lease() {
     for fault in [Fault::DropBefore, page(404), refusal(429, "slow_down")] {
-        let cluster = Cluster::strict();
-        let node = cluster.begun_node().await;
+        let (cluster, node) = Cluster::begun().await;
         cluster.expire().await;
         cluster.server.fail_next(fault.clone());
         let waiting = callers(&node, 20);
@@ -252,7 +223,7 @@ async fn a_shutdown_in_a_pause_returns_soon_and_releases_the_lease() {
         for caller in waiting {
             assert!(matches!(caller.await.unwrap(), Err(Error::ShutDown)));
         }
-        let lease = cluster.store.json(&cluster.key()).await["lease"].clone();
+        let lease = cluster.json().await["lease"].clone();
         assert!(
             lease.is_null() || lease["released"] == true,
             "{fault:?}: {lease}"
@@ -271,20 +242,19 @@ async fn a_shutdown_in_a_pause_returns_soon_and_releases_the_lease() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pause_that_no_caller_and_no_timer_waits_for_ends_with_its_lease_released() {
-    let cluster = Cluster::strict();
-    let node = cluster.begun_node().await;
+    let (cluster, node) = Cluster::begun().await;
     cluster.expire().await;
     cluster.server.fail_next(Fault::DropBefore);
     node.try_token().unwrap_err();
     cluster.server.arrived(2).await;
     cluster.clock.advance(seconds(1)).await;
-    let lease = cluster.store.json(&cluster.key()).await["lease"].clone();
+    let lease = cluster.json().await["lease"].clone();
     assert_eq!(
         (&lease["released"], &lease["by"]),
         (&false.into(), &"silence".into())
     );
     cluster.clock.advance(seconds(2)).await;
-    let lease = cluster.store.json(&cluster.key()).await["lease"].clone();
+    let lease = cluster.json().await["lease"].clone();
     assert_eq!(lease["released"], true);
     assert_eq!(cluster.server.exchanges(), 2);
     // An instance that needs the token sends it without waiting for a lease duration.
@@ -305,7 +275,7 @@ async fn a_lease_does_not_go_stale_in_its_holders_own_pause() {
     let waiting = callers(&two, 1).remove(0);
     cluster.clock.advance(LEASE_DURATION * 2 - seconds(1)).await;
     assert_eq!(cluster.server.exchanges(), 2);
-    let lease = cluster.store.json(&cluster.key()).await["lease"].clone();
+    let lease = cluster.json().await["lease"].clone();
     assert_eq!(lease["released"], false, "{lease}");
     // The duration of the lease, in milliseconds, is the pause plus the lease duration after it.
     assert_eq!(lease["duration"], 3 * 60_000);

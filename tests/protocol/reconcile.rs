@@ -7,8 +7,10 @@ use evertoken::testing::{InProcessEndpoint, RefreshTokens};
 use evertoken::{
     EndReason, EndpointError, Grant, Issued, OnSeedConflict, TokenEndpoint, TokenPair, async_trait,
 };
+use serde_json::json;
 
-use crate::cluster::{Cluster, reason, seconds};
+use crate::cluster::{Cluster, seconds};
+use crate::support::{end_of, loaded};
 
 /// An endpoint whose server omits the access token once.
 #[derive(Debug)]
@@ -59,13 +61,12 @@ async fn fm34_after_a_restart_the_stored_pair_wins_over_the_seed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_record_older_than_the_held_pair_is_written_forward_and_never_spent() {
-    let cluster = Cluster::strict();
-    let node = cluster.warm_node().await;
-    let old = cluster.store.record(&cluster.key()).await.unwrap();
+    let (cluster, node) = Cluster::warm().await;
+    let old = cluster.record().await;
     cluster.expire().await;
     let rotated = node.token().await.unwrap();
     // A failover loses the commit.
-    cluster.store.put(&cluster.key(), &old).await;
+    cluster.put(&old).await;
     cluster.expire().await;
     let next = node.token().await.unwrap();
     assert_eq!(next.pair_id().version, rotated.pair_id().version + 1);
@@ -76,18 +77,14 @@ async fn a_record_older_than_the_held_pair_is_written_forward_and_never_spent() 
 
 #[tokio::test(start_paused = true)]
 async fn an_end_of_an_older_pair_does_not_end_the_held_one() {
-    let cluster = Cluster::strict();
-    let node = cluster.warm_node().await;
-    let old = cluster.store.record(&cluster.key()).await.unwrap();
+    let (cluster, node) = Cluster::warm().await;
+    let old = cluster.record().await;
     cluster.expire().await;
     node.token().await.unwrap();
-    cluster.store.put(&cluster.key(), &old).await;
+    cluster.put(&old).await;
     let digest = old.digest().to_string();
     cluster
-        .store
-        .edit(&cluster.key(), |record| {
-            record["state"] = serde_json::json!({"is": "rejected", "digest": digest});
-        })
+        .end(json!({"is": "rejected", "digest": digest}))
         .await;
     cluster.expire().await;
     node.token().await.unwrap();
@@ -96,47 +93,26 @@ async fn an_end_of_an_older_pair_does_not_end_the_held_one() {
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_finds_a_logout_revokes_the_pair_that_is_left() {
-    let cluster = Cluster::strict();
-    let node = cluster.warm_node().await;
-    cluster.expire().await;
+    let (cluster, node) = Cluster::expired().await;
     // The instance that logged out died before it revoked the pair.
-    cluster
-        .store
-        .edit(&cluster.key(), |record| {
-            record["state"] = serde_json::json!({"is": "logged_out"})
-        })
-        .await;
-    assert_eq!(
-        reason(&node.token().await.unwrap_err()),
-        Some(EndReason::LoggedOut)
-    );
+    cluster.end(json!({"is": "logged_out"})).await;
+    assert_eq!(end_of(node.token().await), EndReason::LoggedOut);
     assert_eq!(cluster.server.revocations(), 1);
-    assert!(cluster.store.json(&cluster.key()).await["pair"].is_null());
+    assert!(cluster.json().await["pair"].is_null());
     // A second instance that finds the logout does not revoke the pair again, and the old seed does not revive the
     // session.
     let restarted = cluster.node();
-    assert_eq!(
-        reason(&restarted.token().await.unwrap_err()),
-        Some(EndReason::LoggedOut)
-    );
+    assert_eq!(end_of(restarted.token().await), EndReason::LoggedOut);
     cluster.assert_exchanges(0);
     assert_eq!(cluster.server.revocations(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_ended_session_is_served_again_after_a_sign_in_on_another_instance() {
-    let cluster = Cluster::strict();
-    let node = cluster.warm_node().await;
-    cluster.expire().await;
+    let (cluster, node) = Cluster::expired().await;
     cluster.server.revoke_all();
-    assert!(reason(&node.token().await.unwrap_err()).is_some_and(|reason| reason.is_rejected()));
-    let fresh = cluster.server.issue();
-    let other = cluster
-        .node_builder()
-        .seed(fresh)
-        .on_seed_conflict(OnSeedConflict::Replace)
-        .build()
-        .unwrap();
+    assert!(end_of(node.token().await).is_rejected());
+    let other = cluster.signed_in_node();
     let newer = other.token().await.unwrap();
     // While the instance reads the store in the background, a call fails at once; afterwards a call succeeds.
     cluster.clock.advance(seconds(5)).await;
@@ -151,13 +127,8 @@ async fn a_seed_that_is_a_jwt_expires_at_its_exp_claim() {
     // The claims are {"exp":1}: the token expired long ago, whatever the age of the seed.
     let pair = TokenPair::new("e30.eyJleHAiOjF9.x");
     let refresh = cluster.first.refresh.clone().unwrap();
-    let node = cluster
-        .node_builder()
-        .seed(pair.refresh_token(refresh))
-        .on_seed_conflict(OnSeedConflict::Replace)
-        .build()
-        .unwrap();
-    node.token().await.unwrap();
+    let builder = cluster.node_builder().seed(pair.refresh_token(refresh));
+    loaded(builder.on_seed_conflict(OnSeedConflict::Replace)).await;
     cluster.assert_exchanges(1);
 }
 
@@ -167,7 +138,7 @@ async fn a_seed_that_the_server_echoed_is_remembered_for_good() {
     let node = cluster.warm_node().await;
     cluster.expire().await;
     node.token().await.unwrap();
-    let record = cluster.store.json(&cluster.key()).await;
+    let record = cluster.json().await;
     assert_eq!(record["pair"]["origin"], "seed");
 }
 
@@ -185,27 +156,14 @@ async fn nothing_is_spent_after_the_shutdown() {
 
 #[tokio::test(start_paused = true)]
 async fn a_logout_on_another_instance_ends_the_access_token_too() {
-    let cluster = Cluster::strict();
-    let node = cluster.warm_node().await;
-    cluster
-        .store
-        .edit(&cluster.key(), |record| {
-            record["state"] = serde_json::json!({ "is": "logged_out" });
-        })
-        .await;
-    let error = node.rotate().await.unwrap_err();
-    assert_eq!(reason(&error), Some(EndReason::LoggedOut));
-    let error = node.token().await.unwrap_err();
-    assert_eq!(reason(&error), Some(EndReason::LoggedOut));
+    let (cluster, node) = Cluster::warm().await;
+    cluster.end(json!({"is": "logged_out"})).await;
+    assert_eq!(end_of(node.rotate().await), EndReason::LoggedOut);
+    assert_eq!(end_of(node.token().await), EndReason::LoggedOut);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_can_wait_without_a_deadline() {
     let cluster = Cluster::strict();
-    let node = cluster
-        .node_builder()
-        .wait(std::time::Duration::MAX)
-        .build()
-        .unwrap();
-    node.token().await.unwrap();
+    loaded(cluster.node_builder().wait(std::time::Duration::MAX)).await;
 }

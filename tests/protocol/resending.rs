@@ -1,10 +1,15 @@
 //! After an unclear answer, the holder of the lease sends the same token again, as far as the server's profile
-//! permits.
+//! permits. A 500 is such an answer.
 
-use evertoken::testing::Fault;
+use std::time::Duration;
+
+use evertoken::testing::{Fault, GraceAnswer, Reuse};
 use evertoken::{Coordination, EndReason, EndpointError, Error, Resend};
 
-use crate::cluster::{Cluster, Counts, LEASE_DURATION, TTL, callers, ends, page, reason, seconds};
+use crate::cluster::{
+    Cluster, Counts, LEASE_DURATION, TTL, callers, ends, failures, page, reason, refusal, seconds,
+};
+use crate::support::{end_of, loaded};
 
 /// Unclear answers, and for each whether the token is probably unspent.
 fn unclear() -> [(Fault, bool); 8] {
@@ -56,8 +61,7 @@ async fn a_token_is_sent_again_if_the_profile_permits_and_else_the_session_ends_
                 };
                 let answer = source.as_deref().and_then(Error::endpoint);
                 assert!(answer.is_some_and(EndpointError::is_unclear), "{error:?}");
-                let error = two.token().await.unwrap_err();
-                assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
+                assert_eq!(end_of(two.token().await), EndReason::OutcomeUnknown);
                 assert!(start.elapsed() < seconds(1));
                 assert_eq!(ends(&mut events), [EndReason::OutcomeUnknown]);
                 assert_eq!(
@@ -72,8 +76,7 @@ async fn a_token_is_sent_again_if_the_profile_permits_and_else_the_session_ends_
 
 #[tokio::test(start_paused = true)]
 async fn without_resending_the_access_token_is_served_until_it_expires_and_then_the_session_ends() {
-    let mut cluster = Cluster::strict();
-    cluster.profile = cluster.profile.resend(Resend::Never);
+    let cluster = Cluster::without_resending();
     let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);
     let mut events = one.subscribe();
     cluster.clock.advance(TTL / 2).await;
@@ -89,8 +92,7 @@ async fn without_resending_the_access_token_is_served_until_it_expires_and_then_
     assert_eq!(ends(&mut events), []);
     cluster.clock.advance(seconds(2)).await;
     for node in [&one, &two] {
-        let error = node.token().await.unwrap_err();
-        assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown));
+        assert_eq!(end_of(node.token().await), EndReason::OutcomeUnknown);
     }
     assert_eq!(ends(&mut events), [EndReason::OutcomeUnknown]);
     cluster.assert_exchanges(2);
@@ -128,8 +130,7 @@ async fn without_coordination_a_silence_beside_the_lease_of_another_instance_is_
     let uncoordinated = async || {
         let builder = cluster.node_builder();
         let builder = builder.coordination(Coordination::None);
-        let node = builder.wait(seconds(300)).build().unwrap();
-        node.token().await.unwrap();
+        let node = loaded(builder.wait(seconds(300))).await;
         node
     };
     let (one, two) = (uncoordinated().await, uncoordinated().await);
@@ -143,8 +144,7 @@ async fn without_coordination_a_silence_beside_the_lease_of_another_instance_is_
     cluster.clock.advance(seconds(25)).await;
     assert_eq!(cluster.server.exchanges(), 5);
     cluster.clock.advance(seconds(60)).await;
-    for caller in first.into_iter().chain(second) {
-        let error = caller.await.unwrap().unwrap_err();
+    for error in failures(first.into_iter().chain(second)).await {
         assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown), "{error:?}");
     }
     assert_eq!(cluster.server.exchanges(), 5);
@@ -153,15 +153,13 @@ async fn without_coordination_a_silence_beside_the_lease_of_another_instance_is_
 #[tokio::test(start_paused = true)]
 async fn a_strict_server_that_consumed_the_token_behind_a_502_ends_the_session_at_the_second_sending()
  {
-    let cluster = Cluster::strict();
-    let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);
+    let (cluster, one, two) = Cluster::two().await;
     let mut events = [one.subscribe(), two.subscribe()];
     cluster.expire().await;
     let body = "<html>Bad Gateway</html>".to_owned();
     cluster.server.fail_next(Fault::Body { status: 502, body });
     let start = tokio::time::Instant::now();
-    for caller in [callers(&one, 20), callers(&two, 20)].into_iter().flatten() {
-        let error = caller.await.unwrap().unwrap_err();
+    for error in failures([callers(&one, 20), callers(&two, 20)].into_iter().flatten()).await {
         let Some(EndReason::Rejected(word)) = reason(&error) else {
             panic!("{error:?}");
         };
@@ -222,8 +220,7 @@ async fn nothing_is_sent_under_a_lease_that_was_taken_over_meanwhile() {
     cluster.clock.advance(seconds(1)).await;
     // Another instance takes the lease over, with a request of its own that takes a while.
     cluster
-        .store
-        .edit(&cluster.key(), |record| {
+        .edit(|record| {
             record["lease"]["owner"] = "2a".into();
             record["lease"]["number"] = record["next_number"].clone();
             record["lease"]["since"] = cluster.store_now().into();
@@ -237,4 +234,105 @@ async fn nothing_is_sent_under_a_lease_that_was_taken_over_meanwhile() {
     let (token, other) = (waiter.await.unwrap().unwrap(), other.token().await.unwrap());
     assert_eq!(token.pair_id(), other.pair_id());
     cluster.assert_exchanges(3);
+}
+
+/// The server failed before it rotated the token, or afterwards.
+fn server_errors() -> [Fault; 2] {
+    let body = r#"{"error":"server_error"}"#.to_owned();
+    let after = Fault::Body { status: 500, body };
+    [refusal(500, "server_error"), after]
+}
+
+/// After a 500 the token is not sent again before the pause is over.
+#[tokio::test(start_paused = true)]
+async fn t14_after_a_500_the_token_is_not_sent_again_before_the_pause_is_over() {
+    for fault in server_errors() {
+        let cluster = Cluster::strict();
+        let (one, two) = (cluster.warm_node().await, cluster.warm_node().await);
+        cluster.expire().await;
+        cluster.server.fail_next(fault);
+        let callers = [one, two].map(|node| tokio::spawn(async move { node.token().await }));
+        let pause = seconds(2) - Duration::from_millis(1);
+        cluster.clock.advance(pause).await;
+        assert!(callers.iter().all(|caller| !caller.is_finished()));
+        cluster.assert_exchanges(1);
+        cluster.server.arrived(2).await;
+    }
+}
+
+/// A token that the failing server did not consume is sent again, which saves the session.
+#[tokio::test(start_paused = true)]
+async fn t14_a_token_that_a_failing_server_did_not_consume_is_sent_again_and_saves_the_session() {
+    let [fault, _] = server_errors();
+    let (cluster, node) = Cluster::warm().await;
+    let mut events = node.subscribe();
+    cluster.expire().await;
+    cluster.server.fail_next(fault);
+    assert_eq!(node.token().await.unwrap().pair_id().version, 2);
+    cluster.assert_exchanges(2);
+    assert_eq!(ends(&mut events), []);
+}
+
+/// A token that the failing server consumed ends the session once, with a typed reason.
+#[tokio::test(start_paused = true)]
+async fn t14_a_token_that_a_failing_server_consumed_ends_the_session_once_with_a_typed_reason() {
+    let [_, fault] = server_errors();
+    let replayed = Counts::exchanges(2).replays(1).families_revoked(1);
+    for (resend, code, counts) in [
+        (Resend::Always, Some("invalid_grant"), replayed),
+        (Resend::WhenUnavailable, None, Counts::exchanges(1)),
+        (Resend::Never, None, Counts::exchanges(1)),
+    ] {
+        let mut cluster = Cluster::strict();
+        cluster.profile = cluster.profile.resend(resend);
+        let node = cluster.warm_node().await;
+        let mut events = node.subscribe();
+        cluster.expire().await;
+        cluster.server.fail_next(fault.clone());
+        let end = reason(&node.token().await.unwrap_err()).unwrap();
+        match (&end, code) {
+            (EndReason::Rejected(word), Some(code)) => assert_eq!(word.code(), Some(code)),
+            (end, _) => assert_eq!((end, code), (&EndReason::OutcomeUnknown, None)),
+        }
+        assert!(node.token().await.unwrap_err().needs_sign_in());
+        assert_eq!(cluster.counts(), counts);
+        assert_eq!(ends(&mut events), [end]);
+    }
+}
+
+/// After a server error a server with a grace window is asked again inside the window.
+#[tokio::test(start_paused = true)]
+async fn t14_a_token_is_sent_again_inside_the_grace_window_of_its_server() {
+    for (fault, replays) in server_errors().into_iter().zip([0, 1]) {
+        let window = seconds(10);
+        let answer = GraceAnswer::SamePair;
+        let cluster = Cluster::ruled(|server| server.reuse(Reuse::Grace { window, answer }));
+        let node = cluster.warm_node().await;
+        cluster.expire().await;
+        cluster.server.fail_next(fault);
+        let start = tokio::time::Instant::now();
+        let token = node.token().await.unwrap();
+        assert!(start.elapsed() < seconds(3));
+        assert_eq!(token.pair_id().version, 2);
+        assert_eq!(cluster.counts(), Counts::exchanges(2).replays(replays));
+    }
+}
+
+/// A valid token is served throughout server errors.
+#[tokio::test(start_paused = true)]
+async fn t14_a_valid_token_is_served_throughout_server_errors() {
+    let [fault, _] = server_errors();
+    let (cluster, node) = Cluster::warm().await;
+    cluster.server.fail_always(Some(fault));
+    let error = node.rotate().await.unwrap_err();
+    assert!(
+        matches!(error.endpoint(), Some(EndpointError::Unknown { .. })),
+        "{error:?}"
+    );
+    for _ in 0..30 {
+        assert!(node.token().await.is_ok());
+        cluster.clock.advance(seconds(1)).await;
+    }
+    // The pair is not due, so that no caller waits for another one.
+    cluster.assert_exchanges(1);
 }

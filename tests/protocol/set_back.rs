@@ -2,9 +2,10 @@
 
 use evertoken::protocol::Record;
 use evertoken::testing::Fault;
-use evertoken::{Coordination, EndReason, PairId, Resend, TokenManager};
+use evertoken::{Coordination, EndReason, PairId, TokenManager};
 
-use crate::cluster::{Cluster, reason, seconds};
+use crate::cluster::{Cluster, seconds};
+use crate::support::{end_of, loaded};
 
 async fn pair_id(node: &TokenManager) -> PairId {
     node.token().await.unwrap().pair_id()
@@ -14,9 +15,8 @@ async fn pair_id(node: &TokenManager) -> PairId {
 #[tokio::test(start_paused = true)]
 async fn t03_a_session_that_was_replaced_does_not_come_back() {
     for (has_left, has_rotated) in [(false, false), (false, true), (true, false), (true, true)] {
-        let cluster = Cluster::strict();
-        let (node, other) = (cluster.begun_node().await, cluster.warm_node().await);
-        let old = cluster.store.record(&cluster.key()).await.unwrap();
+        let (cluster, node, other) = Cluster::two().await;
+        let old = cluster.record().await;
         let before = pair_id(&node).await;
         if has_left {
             assert!(node.logout().await.is_complete());
@@ -29,48 +29,37 @@ async fn t03_a_session_that_was_replaced_does_not_come_back() {
         let held = pair_id(&node).await;
         assert_ne!(held.family, before.family);
         // The store loses its latest writes.
-        cluster.store.put(&cluster.key(), &old).await;
+        cluster.put(&old).await;
         cluster.clock.advance(seconds(300)).await;
         let rotated = node.rotate().await.unwrap();
         assert_eq!(rotated.pair_id().family, held.family);
-        let record = cluster.store.record(&cluster.key()).await.unwrap();
+        let record = cluster.record().await;
         assert_eq!(record.pair_id(), rotated.pair_id());
         // An instance that has not seen those writes adopts the former session.
         cluster.expire().await;
         assert_eq!(pair_id(&node).await, pair_id(&other).await);
         assert_eq!(pair_id(&other).await.family, held.family);
-        assert_eq!(
-            (cluster.server.replays(), cluster.server.families_revoked()),
-            (0, 0)
-        );
+        cluster.assert_unharmed();
     }
 }
 
 /// A pair that is issued while the store is set back is stored.
 #[tokio::test(start_paused = true)]
 async fn t03_a_pair_that_is_issued_while_the_store_is_set_back_is_stored() {
-    let cluster = Cluster::strict();
-    let node = cluster.begun_node().await;
-    let old = cluster.store.record(&cluster.key()).await.unwrap();
+    let (cluster, node) = Cluster::begun().await;
+    let old = cluster.record().await;
     node.replace(cluster.server.issue()).await.unwrap();
     let held = pair_id(&node).await;
     cluster.expire().await;
     let (hold, waiter) = cluster.call_in_flight(&node).await;
-    cluster.store.put(&cluster.key(), &old).await;
+    cluster.put(&old).await;
     drop(hold);
     let token = waiter.await.unwrap().unwrap();
     assert_eq!(token.pair_id().family, held.family);
     cluster.clock.advance(seconds(10)).await;
-    let record = cluster.store.record(&cluster.key()).await.unwrap();
+    let record = cluster.record().await;
     assert_eq!(record.pair_id(), token.pair_id());
     assert_eq!(cluster.server.revocations(), 0);
-}
-
-/// A cluster whose server profile forbids sending a token again.
-fn without_resending() -> Cluster {
-    let mut cluster = Cluster::strict();
-    cluster.profile = cluster.profile.resend(Resend::Never);
-    cluster
 }
 
 /// A rotation gets no answer, and the store is set back meanwhile: the lease is lost before the doubt about its token
@@ -79,29 +68,28 @@ async fn ends_with_unknown_outcome(cluster: &Cluster, node: &TokenManager, old: 
     cluster.server.fail_next(Fault::DropBefore);
     let (hold, waiter) = cluster.call_in_flight(node).await;
     let sent = cluster.server.exchanges();
-    cluster.store.put(&cluster.key(), old).await;
+    cluster.put(old).await;
     drop(hold);
-    let error = waiter.await.unwrap().unwrap_err();
-    assert_eq!(reason(&error), Some(EndReason::OutcomeUnknown), "{error:?}");
+    assert_eq!(end_of(waiter.await.unwrap()), EndReason::OutcomeUnknown);
     assert_eq!(cluster.server.exchanges(), sent);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_doubt_remains_when_the_store_loses_its_lease() {
-    let cluster = without_resending();
+    let cluster = Cluster::without_resending();
     let node = cluster.begun_node().await;
-    let old = cluster.store.record(&cluster.key()).await.unwrap();
+    let old = cluster.record().await;
     cluster.expire().await;
     ends_with_unknown_outcome(&cluster, &node, &old).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_doubt_remains_when_the_store_shows_a_lease_on_the_former_token() {
-    let cluster = without_resending();
+    let cluster = Cluster::without_resending();
     let node = cluster.begun_node().await;
     cluster.expire().await;
     let (hold, waiter) = cluster.call_in_flight(&node).await;
-    let old = cluster.store.record(&cluster.key()).await.unwrap();
+    let old = cluster.record().await;
     drop(hold);
     waiter.await.unwrap().unwrap();
     cluster.expire().await;
@@ -111,29 +99,24 @@ async fn a_doubt_remains_when_the_store_shows_a_lease_on_the_former_token() {
 /// The version changes when a pair is written over another pair of its session.
 #[tokio::test(start_paused = true)]
 async fn a_doubt_remains_when_the_version_of_its_pair_changes() {
-    let cluster = without_resending();
+    let cluster = Cluster::without_resending();
     let node = cluster.begun_node().await;
-    let old = cluster.store.record(&cluster.key()).await.unwrap();
-    cluster
-        .store
-        .edit(&cluster.key(), |record| {
-            record["version"] = (old.pair_id().version + 1).into();
-        })
-        .await;
-    let renamed = cluster.store.record(&cluster.key()).await.unwrap();
-    cluster.store.put(&cluster.key(), &old).await;
+    let old = cluster.record().await;
+    cluster.set("version", old.pair_id().version + 1).await;
+    let renamed = cluster.record().await;
+    cluster.put(&old).await;
     cluster.expire().await;
     ends_with_unknown_outcome(&cluster, &node, &renamed).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_doubt_that_the_store_loses_is_written_again_for_the_other_instances() {
-    let cluster = without_resending();
+    let cluster = Cluster::without_resending();
     let (node, other) = (cluster.begun_node().await, cluster.warm_node().await);
-    let old = cluster.store.record(&cluster.key()).await.unwrap();
+    let old = cluster.record().await;
     cluster.server.fail_next(Fault::DropBefore);
     let (hold, rotation) = cluster.rotate_in_flight(&node).await;
-    cluster.store.put(&cluster.key(), &old).await;
+    cluster.put(&old).await;
     drop(hold);
     cluster.clock.advance(seconds(5)).await;
     // The access token is valid for minutes, and the other instance wants a new one.
@@ -146,14 +129,14 @@ async fn a_doubt_that_the_store_loses_is_written_again_for_the_other_instances()
 async fn a_doubt_remains_after_a_sign_in_that_fails() {
     let cluster = Cluster::ruled(|server| server.sign_in(true));
     let node = cluster.begun_node().await;
-    let old = cluster.store.record(&cluster.key()).await.unwrap();
+    let old = cluster.record().await;
     cluster.expire().await;
     cluster.server.fail_next(Fault::DropBefore);
     cluster.server.fail_next(Fault::status(503));
     node.try_token().unwrap_err();
     cluster.clock.advance(seconds(1)).await;
     assert_eq!(cluster.server.exchanges(), 2);
-    cluster.store.put(&cluster.key(), &old).await;
+    cluster.put(&old).await;
     cluster.clock.advance(seconds(2)).await;
     let token = node.token().await.unwrap();
     assert_eq!(cluster.server.exchanges(), 2);
@@ -166,8 +149,7 @@ async fn a_doubt_does_not_undo_a_logout() {
     let cluster = Cluster::ruled(|server| server.sign_in(true));
     let uncoordinated = async || {
         let builder = cluster.node_builder();
-        let node = builder.coordination(Coordination::None).build().unwrap();
-        node.token().await.unwrap();
+        let node = loaded(builder.coordination(Coordination::None)).await;
         node
     };
     let (node, other) = (uncoordinated().await, uncoordinated().await);
@@ -178,8 +160,7 @@ async fn a_doubt_does_not_undo_a_logout() {
     cluster.server.set_reachable(false);
     other.logout().await;
     drop(hold);
-    let error = waiter.await.unwrap().unwrap_err();
-    assert_eq!(reason(&error), Some(EndReason::LoggedOut), "{error:?}");
+    assert_eq!(end_of(waiter.await.unwrap()), EndReason::LoggedOut);
     cluster.server.set_reachable(true);
     cluster.clock.advance(seconds(300)).await;
     assert!(node.token().await.unwrap_err().needs_sign_in());
@@ -190,9 +171,8 @@ async fn a_doubt_does_not_undo_a_logout() {
 #[tokio::test(start_paused = true)]
 async fn t51_a_session_that_was_logged_out_does_not_come_back() {
     for sessions in 1..=3 {
-        let cluster = Cluster::strict();
-        let node = cluster.begun_node().await;
-        let old = cluster.store.record(&cluster.key()).await.unwrap();
+        let (cluster, node) = Cluster::begun().await;
+        let old = cluster.record().await;
         for nth in 0..sessions {
             if nth > 0 {
                 node.replace(cluster.server.issue()).await.unwrap();
@@ -200,42 +180,33 @@ async fn t51_a_session_that_was_logged_out_does_not_come_back() {
             assert!(node.logout().await.is_complete());
         }
         for _ in 0..2 {
-            cluster.store.put(&cluster.key(), &old).await;
+            cluster.put(&old).await;
             cluster.clock.advance(seconds(120)).await;
             // A call fails at once, and the instance reads the store to see whether there is another session.
             for _ in 0..3 {
-                let error = node.token().await.unwrap_err();
-                assert_eq!(reason(&error), Some(EndReason::LoggedOut));
+                assert_eq!(end_of(node.token().await), EndReason::LoggedOut);
                 cluster.clock.advance(seconds(5)).await;
             }
-            let record = cluster.store.json(&cluster.key()).await;
+            let record = cluster.json().await;
             assert_eq!(record["state"]["is"], "logged_out", "{sessions}");
         }
         cluster.assert_exchanges(1);
         // The user may sign in again.
         node.replace(cluster.server.issue()).await.unwrap();
         node.token().await.unwrap();
-        assert_eq!(
-            cluster.warm_node().await.token().await.unwrap().pair_id(),
-            pair_id(&node).await
-        );
+        let again = cluster.warm_node().await.token().await.unwrap();
+        assert_eq!(again.pair_id(), pair_id(&node).await);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failover_that_restarts_the_versions_does_not_bring_an_older_pair_back() {
-    let cluster = Cluster::strict();
-    let node = cluster.begun_node().await;
+    let (cluster, node) = Cluster::begun().await;
     let held = pair_id(&node).await;
     // The record seems to have had as many commits, none of which this instance has seen. The number of the lease
     // decides.
-    cluster
-        .store
-        .edit(&cluster.key(), |record| {
-            record["version"] = 9.into();
-            record["committed_number"] = 1.into();
-        })
-        .await;
+    cluster.set("version", 9).await;
+    cluster.set("committed_number", 1).await;
     cluster.expire().await;
     let token = node.token().await.unwrap();
     assert_eq!(token.pair_id().family, held.family);

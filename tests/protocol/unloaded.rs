@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
-use evertoken::EndReason;
-use evertoken::testing::{CallFault, StoreCall};
+use evertoken::testing::StoreCall;
+use evertoken::{EndReason, TokenManager};
 
-use crate::cluster::{Cluster, Counts, TTL, reason, seconds};
+use crate::cluster::{Cluster, Counts, TTL, seconds};
+use crate::support::{call, end_of};
 
-fn timed() -> Cluster {
+/// Two instances, one of which has rotated once, on a store that answers a swap with its time.
+async fn timed() -> (Cluster, TokenManager, TokenManager) {
     let cluster = Cluster::strict();
     cluster.store.set_swaps_timed(true);
-    cluster
+    let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);
+    (cluster, one, two)
 }
 
 #[tokio::test(start_paused = true)]
@@ -32,8 +35,7 @@ async fn a_second_rotation_loads_nothing_if_the_store_reports_its_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_another_instance_rotated_meanwhile_is_adopted_and_nothing_is_sent() {
-    let cluster = timed();
-    let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);
+    let (cluster, one, two) = timed().await;
     cluster.expire().await;
     let theirs = two.token().await.unwrap();
     let loads = cluster.store.calls(StoreCall::Load);
@@ -49,11 +51,10 @@ async fn a_pair_that_another_instance_rotated_meanwhile_is_adopted_and_nothing_i
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_waits_for_the_lease_of_another_instance() {
-    let cluster = timed();
-    let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);
+    let (cluster, one, two) = timed().await;
     cluster.expire().await;
     let (hold, theirs) = cluster.call_in_flight(&two).await;
-    let ours = tokio::spawn(async move { one.token().await });
+    let ours = call(&one);
     cluster.clock.advance(seconds(5)).await;
     assert_eq!(
         cluster.server.exchanges(),
@@ -68,28 +69,25 @@ async fn an_instance_waits_for_the_lease_of_another_instance() {
 
 #[tokio::test(start_paused = true)]
 async fn a_logout_on_another_instance_is_seen() {
-    let cluster = timed();
-    let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);
+    let (cluster, one, two) = timed().await;
     two.logout().await;
     cluster.expire().await;
-    let error = one.token().await.unwrap_err();
-    assert_eq!(reason(&error), Some(EndReason::LoggedOut));
+    assert_eq!(end_of(one.token().await), EndReason::LoggedOut);
     assert_eq!(cluster.server.exchanges(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_record_or_a_write_that_the_store_lost_is_noticed() {
-    let cluster = timed();
-    let node = cluster.warm_node().await;
-    let before = cluster.store.record(&cluster.key()).await.unwrap();
+    let (cluster, node, _) = timed().await;
+    let before = cluster.record().await;
     let first = node.rotate().await.unwrap();
-    cluster.store.put(&cluster.key(), &before).await;
+    cluster.put(&before).await;
     cluster.expire().await;
     let second = node.token().await.unwrap();
     assert_eq!(second.pair_id().version, first.pair_id().version + 1);
     assert_eq!(
         cluster.counts(),
-        Counts::exchanges(2),
+        Counts::exchanges(3),
         "the token before it is not sent again"
     );
 }
@@ -97,8 +95,7 @@ async fn a_record_or_a_write_that_the_store_lost_is_noticed() {
 #[tokio::test(start_paused = true)]
 async fn a_lease_keeps_its_age_when_the_clock_of_the_store_jumps() {
     for ahead in [900_i64, 7_200_000, -900, -7_200_000] {
-        let cluster = timed();
-        let node = cluster.begun_node().await;
+        let (cluster, node, _) = timed().await;
         cluster.clock.advance(TTL + seconds(1)).await;
         let step = Duration::from_millis(ahead.unsigned_abs());
         if ahead < 0 {
@@ -107,7 +104,7 @@ async fn a_lease_keeps_its_age_when_the_clock_of_the_store_jumps() {
             cluster.store.step_time(step);
         }
         let (hold, caller) = cluster.call_in_flight(&node).await;
-        let record = cluster.store.json(&cluster.key()).await;
+        let record = cluster.json().await;
         let since = record["lease"]["since"].as_i64().unwrap();
         let now = i64::try_from(cluster.store_now()).unwrap() + ahead;
         let age = now - since;
@@ -124,12 +121,9 @@ async fn a_lease_keeps_its_age_when_the_clock_of_the_store_jumps() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_whose_swap_had_no_answer_is_looked_up() {
-    let cluster = timed();
-    let node = cluster.begun_node().await;
+    let (cluster, node, _) = timed().await;
     cluster.expire().await;
-    cluster
-        .store
-        .fail_next(StoreCall::Swap, 1, CallFault::LoseAnswer);
+    cluster.lose_answer_of_swap();
     node.token().await.unwrap();
     cluster.assert_exchanges(2);
 }

@@ -3,7 +3,10 @@
 use evertoken::testing::Fault;
 use evertoken::{EndReason, EndpointError, Error};
 
-use crate::cluster::{Cluster, Counts, callers, ends, page, reason, refusal, seconds};
+use crate::cluster::{
+    Cluster, Counts, callers, ends, is_refused, page, reason, refusal, seconds, served,
+};
+use crate::support::loaded;
 
 #[tokio::test(start_paused = true)]
 async fn a_page_with_any_status_ends_nothing() {
@@ -28,7 +31,7 @@ async fn a_page_with_any_status_ends_nothing() {
             assert!(token.is_ok(), "{fault:?}: {token:?}");
         }
         assert_eq!(cluster.counts(), Counts::exchanges(3), "{fault:?}");
-        let record = cluster.store.json(&cluster.key()).await;
+        let record = cluster.json().await;
         assert_eq!(record["state"]["is"], "active");
         assert!(events.iter_mut().all(|events| ends(events).is_empty()));
     }
@@ -36,8 +39,7 @@ async fn a_page_with_any_status_ends_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_page_at_the_first_call_is_an_error_at_once_that_quotes_it_and_ends_nothing() {
-    let cluster = Cluster::strict();
-    let node = cluster.warm_node().await;
+    let (cluster, node) = Cluster::warm().await;
     let mut events = node.subscribe();
     cluster.expire().await;
     cluster.server.fail_next(page(404));
@@ -60,22 +62,16 @@ async fn a_page_at_the_first_call_is_an_error_at_once_that_quotes_it_and_ends_no
 #[tokio::test(start_paused = true)]
 async fn a_client_that_is_refused_after_a_first_success_waits_until_it_is_accepted_again() {
     for code in ["invalid_client", "unauthorized_client", "invalid_request"] {
-        let cluster = Cluster::strict();
-        let node = cluster.begun_node().await;
+        let (cluster, node) = Cluster::begun().await;
         let mut events = node.subscribe();
         cluster.expire().await;
         cluster.server.fail_always(Some(refusal(401, code)));
         let waiting = callers(&node, 20);
         cluster.clock.advance(seconds(20)).await;
         let failure = node.status().failure.unwrap();
-        assert!(
-            matches!(failure.endpoint(), Some(EndpointError::Refused { quote, .. }) if quote.code.as_deref() == Some(code)),
-            "{failure:?}"
-        );
+        assert!(is_refused(&failure, code), "{failure:?}");
         cluster.server.fail_always(None);
-        for caller in waiting {
-            caller.await.unwrap().unwrap();
-        }
+        served(waiting).await;
         // The requests are sent at 0, 2, 6, 14 and 30 s.
         cluster.assert_exchanges(6);
         assert_eq!(ends(&mut events), []);
@@ -84,8 +80,7 @@ async fn a_client_that_is_refused_after_a_first_success_waits_until_it_is_accept
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_stays_refused_is_an_error_with_the_servers_words_at_the_deadline() {
-    let cluster = Cluster::strict();
-    let node = cluster.begun_node().await;
+    let (cluster, node) = Cluster::begun().await;
     cluster.expire().await;
     cluster
         .server
@@ -93,10 +88,7 @@ async fn a_client_that_stays_refused_is_an_error_with_the_servers_words_at_the_d
     let start = tokio::time::Instant::now();
     let error = node.token().await.unwrap_err();
     assert!(start.elapsed() <= seconds(35));
-    assert!(
-        matches!(error.endpoint(), Some(EndpointError::Refused { quote, .. }) if quote.code.as_deref() == Some("invalid_client")),
-        "{error:?}"
-    );
+    assert!(is_refused(&error, "invalid_client"), "{error:?}");
     assert!(!error.needs_sign_in());
 }
 
@@ -104,8 +96,7 @@ async fn a_client_that_stays_refused_is_an_error_with_the_servers_words_at_the_d
 async fn a_wrong_secret_at_the_first_call_is_an_error_at_once() {
     let cluster = Cluster::ruled(|server| server.client("importer", "secret"));
     let wrong = cluster.endpoint().with_client("importer", "wrong");
-    let node = cluster.node_builder_at(wrong).build().unwrap();
-    node.token().await.unwrap();
+    let node = loaded(cluster.node_builder_at(wrong)).await;
     cluster.expire().await;
     let start = tokio::time::Instant::now();
     for _ in 0..20 {
@@ -126,8 +117,7 @@ async fn a_wrong_secret_at_the_first_call_is_an_error_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_needs_the_user_is_an_error_at_once_and_is_asked_again_once_a_minute() {
     for code in ["interaction_required", "consent_required", "login_required"] {
-        let cluster = Cluster::strict();
-        let node = cluster.begun_node().await;
+        let (cluster, node) = Cluster::begun().await;
         let mut events = node.subscribe();
         cluster.expire().await;
         cluster.server.fail_always(Some(refusal(400, code)));
@@ -150,8 +140,7 @@ async fn a_server_that_needs_the_user_is_an_error_at_once_and_is_asked_again_onc
 
 #[tokio::test(start_paused = true)]
 async fn an_end_carries_the_servers_words_to_every_instance_and_process() {
-    let cluster = Cluster::strict();
-    let (one, two) = (cluster.begun_node().await, cluster.warm_node().await);
+    let (cluster, one, two) = Cluster::two().await;
     cluster.expire().await;
     let body =
         r#"{"error":"invalid_grant","error_description":"the session was ended"}"#.to_owned();

@@ -3,10 +3,14 @@
 use evertoken::testing::AccessCheck;
 use evertoken::{OnRequest, RefreshToken, TokenPair};
 
-use crate::support::{SECOND, World, rotate};
+use crate::support::{SECOND, World, built, rotate, served};
 
-fn refresh_alone(pair: &TokenPair) -> TokenPair {
-    TokenPair::from_refresh_token(pair.refresh.clone().unwrap())
+/// The first pair, or its refresh token alone.
+fn first(world: &World, alone: bool) -> TokenPair {
+    match alone {
+        true => TokenPair::from_refresh_token(world.first.refresh.clone().unwrap()),
+        false => world.first.clone(),
+    }
 }
 
 /// A pair that a job rotates at once is the job's own after one exchange.
@@ -14,16 +18,11 @@ fn refresh_alone(pair: &TokenPair) -> TokenPair {
 async fn i12_a_pair_that_is_rotated_at_once_is_the_jobs_own_after_one_exchange() {
     for alone in [false, true] {
         let world = World::new(600 * SECOND);
-        let seed = if alone {
-            refresh_alone(&world.first)
-        } else {
-            world.first.clone()
-        };
-        let tokens = world
-            .builder(OnRequest::default())
-            .seed(seed)
-            .build()
-            .unwrap();
+        let tokens = built(
+            world
+                .builder(OnRequest::default())
+                .seed(first(&world, alone)),
+        );
         let own = tokens.rotate().await.unwrap();
         assert_ne!(own.expose(), world.first.access.as_ref().unwrap().expose());
         assert!(world.is_live(&own));
@@ -40,19 +39,14 @@ async fn i12_a_pair_that_is_rotated_at_once_is_the_jobs_own_after_one_exchange()
 async fn i12_many_callers_that_rotate_the_first_pair_share_one_exchange() {
     for alone in [false, true] {
         let world = World::with(|server| server.latency(SECOND));
-        let seed = if alone {
-            refresh_alone(&world.first)
-        } else {
-            world.first.clone()
-        };
-        let tokens = world
-            .builder(OnRequest::default())
-            .seed(seed)
-            .build()
-            .unwrap();
+        let tokens = built(
+            world
+                .builder(OnRequest::default())
+                .seed(first(&world, alone)),
+        );
         let callers: Vec<_> = (0..64).map(|_| rotate(&tokens)).collect();
-        for caller in callers {
-            assert_eq!(caller.await.unwrap().unwrap().pair_id().version, 2);
+        for token in served(callers).await {
+            assert_eq!(token.pair_id().version, 2);
         }
         world.assert_exchanges(1);
     }
@@ -65,16 +59,11 @@ async fn i12_a_restart_rotates_the_stored_pair_once() {
         let world = World::new(600 * SECOND);
         let mut versions = Vec::new();
         for start in 1..=4 {
-            let seed = if alone {
-                refresh_alone(&world.first)
-            } else {
-                world.first.clone()
-            };
-            let tokens = world
-                .shared(OnRequest::default())
-                .seed(seed)
-                .build()
-                .unwrap();
+            let tokens = built(
+                world
+                    .shared(OnRequest::default())
+                    .seed(first(&world, alone)),
+            );
             let token = tokens.rotate().await.unwrap();
             assert!(world.is_live(&token));
             versions.push(token.pair_id().version);

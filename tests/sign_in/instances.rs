@@ -4,10 +4,12 @@ use evertoken::clock::Clock;
 use evertoken::testing::Fault;
 use evertoken::{
     BackgroundTimer, EndReason, Error, Event, OnRequest, OptimisticEarly, RefreshStrategy,
-    TokenManager, TokenPair,
+    TokenPair,
 };
 
-use crate::support::{HOUR, SECOND, World, callers, drain, ended, failed, loaded, refusal, settle};
+use crate::support::{
+    HOUR, SECOND, World, built, callers, drain, ended, failed, loaded, refusal, served, settle,
+};
 
 /// A world whose endpoint signs in, and whose server takes a second.
 fn world() -> World {
@@ -17,25 +19,21 @@ fn world() -> World {
 #[tokio::test(start_paused = true)]
 async fn many_instances_on_one_store_sign_in_once() {
     let world = world();
-    let nodes: Vec<_> = (0..20)
-        .map(|_| world.unseeded(OnRequest::default()).build().unwrap())
-        .collect();
+    let nodes: [_; 20] = std::array::from_fn(|_| built(world.unseeded(OnRequest::default())));
     let callers: Vec<_> = nodes.iter().flat_map(|node| callers(node, 5)).collect();
-    let mut pair_ids = Vec::new();
-    for caller in callers {
-        pair_ids.push(caller.await.unwrap().unwrap().pair_id());
-    }
-    pair_ids.dedup();
-    assert_eq!(pair_ids.len(), 1);
+    let tokens = served(callers).await;
+    assert!(
+        tokens
+            .windows(2)
+            .all(|two| two[0].pair_id() == two[1].pair_id())
+    );
     assert_eq!(world.server.sign_ins(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn many_instances_sign_in_once_after_a_logout() {
     let world = world();
-    let nodes: Vec<_> = (0..5)
-        .map(|_| world.unseeded(OnRequest::default()).build().unwrap())
-        .collect();
+    let nodes: [_; 5] = std::array::from_fn(|_| built(world.unseeded(OnRequest::default())));
     for node in &nodes {
         node.token().await.unwrap();
     }
@@ -94,10 +92,8 @@ async fn a_refused_sign_in_in_place_of_a_session_that_ended_is_not_repeated_by_a
 #[tokio::test(start_paused = true)]
 async fn a_session_that_was_logged_out_is_not_replaced_before_a_sign_in() {
     let world = world();
-    let (here, there) = (
-        loaded(world.unseeded(BackgroundTimer::default())).await,
-        loaded(world.unseeded(BackgroundTimer::default())).await,
-    );
+    let builder = || world.unseeded(BackgroundTimer::default());
+    let (here, there) = (loaded(builder()).await, loaded(builder()).await);
     here.logout().await;
     for _ in 0..100 {
         world.clock.advance(60 * SECOND).await;
@@ -162,9 +158,7 @@ async fn a_sign_in_whose_answer_was_lost_is_reported_and_done_again_after_a_paus
     assert!(error.is_retryable(), "{error:?}");
     assert!(!error.needs_sign_in());
     assert_eq!(error.to_string(), "the sign-in failed");
-    for caller in callers {
-        assert!(world.is_live(&caller.await.unwrap().unwrap()));
-    }
+    world.assert_all_live(callers).await;
     assert_eq!(world.server.sign_ins(), 2);
     let events = drain(&mut events);
     assert!(
@@ -197,12 +191,7 @@ async fn fm27_a_job_with_a_sign_in_of_its_own_survives_the_logout_of_the_user() 
     let world = world();
     let key = world.unseeded(OnRequest::default()).build().unwrap();
     let key = key.key().clone();
-    let user = loaded(
-        world
-            .unseeded(OnRequest::default())
-            .seed(world.first.clone()),
-    )
-    .await;
+    let user = loaded(world.shared(OnRequest::default())).await;
     let job = loaded(world.unseeded(OnRequest::default()).key(key.label("job"))).await;
     let mut failures = 0;
     for minute in 0..120 {
@@ -241,10 +230,8 @@ async fn fm27_a_one_shot_access_token_is_replaced_by_signing_in_anew() {
 #[tokio::test(start_paused = true)]
 async fn a_rotation_of_another_instance_wins_over_a_session_believed_lost() {
     let world = world();
-    let (here, there) = (
-        loaded(world.unseeded(OnRequest::default())).await,
-        loaded(world.unseeded(OnRequest::default())).await,
-    );
+    let builder = || world.unseeded(OnRequest::default());
+    let (here, there) = (loaded(builder()).await, loaded(builder()).await);
     world.clock.advance(600 * SECOND).await;
     let token = here.token().await.unwrap();
     assert_eq!(there.token().await.unwrap().pair_id(), token.pair_id());
@@ -256,10 +243,7 @@ async fn a_rotation_of_another_instance_wins_over_a_session_believed_lost() {
 #[tokio::test(start_paused = true)]
 async fn a_missing_session_without_credentials_is_a_typed_error_and_sends_nothing() {
     let world = World::new(600 * SECOND);
-    let tokens = TokenManager::builder(world.server.endpoint())
-        .clock(world.clock.clone())
-        .build()
-        .unwrap();
+    let tokens = built(world.unseeded(OnRequest::default()));
     let error = tokens.token().await.unwrap_err();
     assert!(matches!(error, Error::NoSession), "{error}");
     assert!(error.needs_sign_in());

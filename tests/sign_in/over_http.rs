@@ -1,10 +1,10 @@
 //! The grants of RFC 6749 without a browser, over HTTP.
 
-use evertoken::testing::AuthorizationServer;
+use evertoken::testing::{AccessCheck, AuthorizationServer};
 use evertoken::{EndpointError, Error, Event, MemoryStore, OAuth2, TokenManager};
 
 use crate::raw_server::{RawServer, Step, ok};
-use crate::support::{SECOND, World, drain};
+use crate::support::{SECOND, World, built, drain, loaded};
 
 const PAIR: &str = r#"{"access_token":"a1","refresh_token":"r1","expires_in":600}"#;
 
@@ -13,21 +13,26 @@ fn status(line: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {line}\r\nContent-Length: {length}\r\n\r\n{body}").into()
 }
 
+fn client(url: &str) -> OAuth2 {
+    OAuth2::new(url, "importer").unwrap()
+}
+
 fn with_password(server: &RawServer) -> OAuth2 {
-    OAuth2::new(server.url("/token"), "importer")
-        .unwrap()
-        .sign_in_with_password("jürgen", "open sesame&+%")
+    client(&server.url("/token")).sign_in_with_password("jürgen", "open sesame&+%")
+}
+
+/// A server that answers one request with each of these bodies.
+async fn answering(bodies: &[&str]) -> RawServer {
+    let answers = bodies.iter().map(|body| Step::AnswerAndClose(ok(body)));
+    RawServer::start(answers).await
 }
 
 #[tokio::test]
 async fn client_credentials_are_one_form_without_a_user() {
-    let server = RawServer::start([Step::AnswerAndClose(ok(PAIR))]).await;
-    let endpoint = OAuth2::new(server.url("/token"), "importer")
-        .unwrap()
-        .client_secret("sesame")
-        .scope("records")
-        .sign_in_as_client();
-    let tokens = TokenManager::builder(endpoint).build().unwrap();
+    let server = answering(&[PAIR]).await;
+    let endpoint = client(&server.url("/token")).client_secret("sesame");
+    let endpoint = endpoint.scope("records").sign_in_as_client();
+    let tokens = built(TokenManager::builder(endpoint));
     assert_eq!(tokens.token().await.unwrap().expose(), "a1");
     let requests = server.requests().await;
     let [request] = requests.as_slice() else {
@@ -46,14 +51,8 @@ async fn client_credentials_are_one_form_without_a_user() {
 #[tokio::test]
 async fn a_password_is_one_form_and_its_pair_is_refreshed_without_it() {
     let second = r#"{"access_token":"a2","refresh_token":"r2","expires_in":600}"#;
-    let server = RawServer::start([
-        Step::AnswerAndClose(ok(PAIR)),
-        Step::AnswerAndClose(ok(second)),
-    ])
-    .await;
-    let tokens = TokenManager::builder(with_password(&server))
-        .build()
-        .unwrap();
+    let server = answering(&[PAIR, second]).await;
+    let tokens = built(TokenManager::builder(with_password(&server)));
     assert_eq!(tokens.token().await.unwrap().expose(), "a1");
     assert_eq!(tokens.rotate().await.unwrap().expose(), "a2");
     let requests = server.requests().await;
@@ -69,21 +68,12 @@ async fn a_password_is_one_form_and_its_pair_is_refreshed_without_it() {
 
 #[tokio::test]
 async fn two_users_of_one_client_are_two_sessions() {
-    let server = RawServer::start([
-        Step::AnswerAndClose(ok(PAIR)),
-        Step::AnswerAndClose(ok(&PAIR.replace("a1", "b1"))),
-    ])
-    .await;
+    let server = answering(&[PAIR, &PAIR.replace("a1", "b1")]).await;
     let store = MemoryStore::new();
     let mut seen = Vec::new();
     for user in ["ada", "bob", "ada"] {
-        let endpoint = OAuth2::new(server.url("/token"), "importer")
-            .unwrap()
-            .sign_in_with_password(user, "sesame");
-        let tokens = TokenManager::builder(endpoint)
-            .store(store.clone())
-            .build()
-            .unwrap();
+        let endpoint = client(&server.url("/token")).sign_in_with_password(user, "sesame");
+        let tokens = built(TokenManager::builder(endpoint).store(store.clone()));
         seen.push(tokens.token().await.unwrap().expose().to_owned());
     }
     assert_eq!(seen, ["a1", "b1", "a1"]);
@@ -97,10 +87,7 @@ async fn a_wrong_password_is_reported_and_not_tried_again_by_itself() {
     let refused = || Step::AnswerAndClose(status("400 Bad Request", body));
     let server = RawServer::start((0..10).map(|_| refused())).await;
     let builder = TokenManager::builder(with_password(&server)).clock(world.clock.clone());
-    let tokens = builder
-        .strategy(evertoken::BackgroundTimer::default())
-        .build()
-        .unwrap();
+    let tokens = built(builder.strategy(evertoken::BackgroundTimer::default()));
     let mut events = tokens.subscribe();
     let error = tokens.token().await.unwrap_err();
     assert!(matches!(error, Error::SignInRefused { .. }), "{error:?}");
@@ -125,9 +112,8 @@ async fn a_wrong_password_is_reported_and_not_tried_again_by_itself() {
 async fn callers_do_not_hammer_the_server_with_a_wrong_password() {
     let world = World::new(600 * SECOND);
     let body = r#"{"error":"invalid_grant"}"#;
-    let server =
-        RawServer::start((0..100).map(|_| Step::AnswerAndClose(status("400 Bad Request", body))))
-            .await;
+    let refused = || Step::AnswerAndClose(status("400 Bad Request", body));
+    let server = RawServer::start((0..100).map(|_| refused())).await;
     let builder = TokenManager::builder(with_password(&server)).clock(world.clock.clone());
     let tokens = builder.build().unwrap();
     let mut refused = 0;
@@ -149,18 +135,16 @@ async fn a_sign_in_over_http_is_the_servers_own_and_is_revoked_at_a_logout() {
         .sign_in(true)
         .build();
     let http = server.listen().await.unwrap();
-    let endpoint = OAuth2::new(http.url(), "importer")
-        .unwrap()
+    let endpoint = client(&http.url())
         .client_secret("sesame")
-        .sign_in_as_client()
-        .revocation_url(format!("{}/revoke", http.origin()))
-        .unwrap();
+        .sign_in_as_client();
+    let revocation_url = format!("{}/revoke", http.origin());
+    let endpoint = endpoint.revocation_url(revocation_url).unwrap();
     let tokens = TokenManager::builder(endpoint).build().unwrap();
     let first = tokens.token().await.unwrap();
     let second = tokens.rotate().await.unwrap();
     assert_eq!(first.pair_id().family, second.pair_id().family);
     assert!(tokens.logout().await.is_complete());
-    use evertoken::testing::AccessCheck;
     assert_eq!(server.check(second.expose()), AccessCheck::Revoked);
     assert!(tokens.token().await.unwrap_err().needs_sign_in());
     let third = tokens.sign_in().await.unwrap();
@@ -175,11 +159,8 @@ async fn a_sign_in_over_http_is_the_servers_own_and_is_revoked_at_a_logout() {
 async fn a_logout_without_a_revocation_url_is_local_and_reports_that() {
     let server = AuthorizationServer::builder().sign_in(true).build();
     let http = server.listen().await.unwrap();
-    let endpoint = OAuth2::new(http.url(), "importer")
-        .unwrap()
-        .sign_in_as_client();
-    let tokens = TokenManager::builder(endpoint).build().unwrap();
-    tokens.token().await.unwrap();
+    let endpoint = client(&http.url()).sign_in_as_client();
+    let tokens = loaded(TokenManager::builder(endpoint)).await;
     let logout = tokens.logout().await;
     assert!(logout.stored.is_ok());
     assert!(matches!(logout.revoked, Err(EndpointError::Refused { .. })));
@@ -194,6 +175,6 @@ async fn the_endpoints_debug_holds_no_password() {
     let told = format!("{endpoint:?}");
     assert!(!told.contains("open"), "{told}");
     let builder = TokenManager::builder(endpoint);
-    let told = format!("{builder:?} {:?}", builder);
+    let told = format!("{builder:?} {builder:#?}");
     assert!(!told.contains("open"), "{told}");
 }

@@ -14,8 +14,7 @@ fn access(pair: &TokenPair) -> &str {
 }
 
 async fn r4_with(strategy: impl RefreshStrategy) {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(strategy).await;
+    let (world, tokens) = World::managed(strategy).await;
     let (hold, caller) = world.rotate_in_flight(&tokens).await;
     let second = world.server.issue();
     let start = world.clock.now();
@@ -45,8 +44,7 @@ async fn r4_a_new_sign_in_does_not_wait_for_a_rotation_in_flight() {
 /// The timer follows the new pair while an old rotation hangs.
 #[tokio::test(start_paused = true)]
 async fn r4_the_timer_goes_on_with_the_new_pair_while_an_old_rotation_hangs() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(BackgroundTimer::default()).await;
+    let (world, tokens) = World::managed(BackgroundTimer::default()).await;
     let hold = world.server.hold();
     world.clock.advance(480 * SECOND).await;
     world.server.arrived(1).await;
@@ -76,8 +74,7 @@ async fn r4_shutdown_waits_for_the_rotation_that_was_replaced() {
 #[tokio::test(start_paused = true)]
 async fn a_new_pair_replaces_an_ended_session_and_clears_the_pause() {
     for logout in [false, true] {
-        let world = World::new(600 * SECOND);
-        let tokens = world.manager(OnRequest::default()).await;
+        let (world, tokens) = World::managed(OnRequest::default()).await;
         if logout {
             tokens.logout().await;
         } else {
@@ -103,8 +100,7 @@ async fn a_new_pair_replaces_an_ended_session_and_clears_the_pause() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_was_spent_is_refused_and_changes_nothing() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     let current = tokens.rotate().await.unwrap();
     let error = tokens.replace(world.first.clone()).await.unwrap_err();
     assert!(matches!(error, Error::AlreadyUsed), "{error}");
@@ -116,8 +112,7 @@ async fn a_pair_that_was_spent_is_refused_and_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn the_current_pair_may_be_given_again() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     let before = tokens.token().await.unwrap();
     tokens.replace(world.first.clone()).await.unwrap();
     assert_eq!(tokens.token().await.unwrap().pair_id(), before.pair_id());
@@ -143,8 +138,7 @@ async fn a_pair_that_could_not_be_stored_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn the_times_of_a_replacement_count_from_the_call_and_those_of_a_jwt_from_its_claims() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     world.clock.advance(5 * HOUR).await;
     tokens.replace(world.server.issue()).await.unwrap();
     assert!(tokens.status().access_expires_in.unwrap() > 598 * SECOND);
@@ -181,8 +175,7 @@ async fn a_new_pair_is_stored_and_rotated_by_the_timer_when_the_future_is_droppe
 #[tokio::test(start_paused = true)]
 async fn other_instances_adopt_a_new_sign_in_at_their_next_load() {
     let world = World::new(600 * SECOND);
-    let builder = || world.shared(OnRequest::default());
-    let (here, there) = (loaded(builder()).await, loaded(builder()).await);
+    let (here, there) = world.two_managers(OnRequest::default()).await;
     world.server.revoke_all();
     world.clock.advance(600 * SECOND).await;
     assert!(there.token().await.unwrap_err().needs_sign_in());
@@ -197,8 +190,7 @@ async fn other_instances_adopt_a_new_sign_in_at_their_next_load() {
 
 #[tokio::test(start_paused = true)]
 async fn sign_in_at_an_endpoint_that_cannot_sign_in_is_an_error_and_changes_nothing() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     let error = tokens.sign_in().await.unwrap_err();
     assert!(matches!(error, Error::NotRotatable), "{error}");
     assert!(tokens.token().await.is_ok());

@@ -2,18 +2,18 @@
 
 use evertoken::testing::{AuthorizationServer, ImportApi, TestClock};
 use evertoken::{
-    BackgroundTimer, EndReason, Error, MemoryStore, OptimisticEarly, Rejection, StaticToken,
-    TokenManager, Validity,
+    BackgroundTimer, Builder, EndReason, Error, MemoryStore, OptimisticEarly, Rejection,
+    StaticToken, TokenManager, Validity,
 };
 
-use crate::support::{HOUR, SECOND, drain};
+use crate::support::{HOUR, SECOND, built, drain};
+
+fn builder(token: &str, clock: &TestClock) -> Builder {
+    TokenManager::builder(StaticToken::new(token)).clock(clock.clone())
+}
 
 fn manager(token: &str, clock: &TestClock) -> TokenManager {
-    TokenManager::builder(StaticToken::new(token))
-        .clock(clock.clone())
-        .strategy(BackgroundTimer::default())
-        .build()
-        .unwrap()
+    built(builder(token, clock).strategy(BackgroundTimer::default()))
 }
 
 /// A static token has no timer and no rotation.
@@ -46,11 +46,7 @@ async fn i11_a_401_for_a_static_token_is_returned_each_time_and_rotates_nothing(
     let server = AuthorizationServer::builder().clock(clock.clone()).build();
     let api = ImportApi::builder(&server).build();
     let http = api.listen().await.unwrap();
-    let tokens = TokenManager::builder(StaticToken::new("nobody's"))
-        .clock(clock.clone())
-        .origin(http.origin())
-        .build()
-        .unwrap();
+    let tokens = built(builder("nobody's", &clock).origin(http.origin()));
     let client = reqwest::Client::new();
     for _ in 0..5 {
         let request = client.post(http.url()).body("record");
@@ -69,29 +65,18 @@ async fn i11_a_static_jwt_is_served_to_its_end_and_then_a_sign_in_is_needed() {
     let clock = TestClock::new();
     // The claims are {"exp":1700000600,"iat":1700000000}: the token expires 600 s after the start of the clock.
     let jwt = "e30.eyJleHAiOjE3MDAwMDA2MDAsImlhdCI6MTcwMDAwMDAwMH0.x";
-    for early in [false, true] {
-        let clock = clock.clone();
-        let builder = TokenManager::builder(StaticToken::new(jwt)).clock(clock.clone());
-        let builder = if early {
-            builder.strategy(OptimisticEarly::default())
-        } else {
-            builder.strategy(BackgroundTimer::default())
-        };
-        let tokens = builder.build().unwrap();
-        if early {
-            // The token has expired before the manager starts.
-            let error = tokens.token().await.unwrap_err();
-            assert!(error.needs_sign_in(), "{error}");
-            continue;
-        }
-        assert_eq!(tokens.token().await.unwrap().expose(), jwt);
-        clock.advance(599 * SECOND).await;
-        assert_eq!(tokens.token().await.unwrap().expose(), jwt);
-        clock.advance(SECOND).await;
-        let error = tokens.token().await.unwrap_err();
-        assert!(error.needs_sign_in(), "{error}");
-        assert_eq!(tokens.status().end, Some(EndReason::Expired));
-    }
+    let tokens = manager(jwt, &clock);
+    assert_eq!(tokens.token().await.unwrap().expose(), jwt);
+    clock.advance(599 * SECOND).await;
+    assert_eq!(tokens.token().await.unwrap().expose(), jwt);
+    clock.advance(SECOND).await;
+    let error = tokens.token().await.unwrap_err();
+    assert!(error.needs_sign_in(), "{error}");
+    assert_eq!(tokens.status().end, Some(EndReason::Expired));
+    // A token that has expired before the manager starts.
+    let tokens = built(builder(jwt, &clock).strategy(OptimisticEarly::default()));
+    let error = tokens.token().await.unwrap_err();
+    assert!(error.needs_sign_in(), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,11 +84,7 @@ async fn another_token_on_the_same_store_is_another_session() {
     let clock = TestClock::new();
     let store = MemoryStore::with_clock(clock.clone());
     for token in ["one", "two", "one"] {
-        let tokens = TokenManager::builder(StaticToken::new(token))
-            .clock(clock.clone())
-            .store(store.clone())
-            .build()
-            .unwrap();
+        let tokens = built(builder(token, &clock).store(store.clone()));
         assert_eq!(tokens.token().await.unwrap().expose(), token);
         assert!(!format!("{tokens:?} {:?}", tokens.key()).contains(token));
     }

@@ -73,16 +73,14 @@ impl Before {
                     .filter(|_| is_same && !self.is_rejected);
                 if patience.is_some_and(|patience| took > patience + SLACK) {
                     let took = took.as_secs_f64();
-                    world
-                        .observer
-                        .violation(format!("O7 {id} waited {took} s with a valid token"));
+                    world.violation(format!("O7 {id} waited {took} s with a valid token"));
                 }
             }
             Err(error) => {
                 let left = seconds(world.scenario.wait).saturating_sub(took);
                 let next = error.retry_after().unwrap_or(Duration::MAX);
                 if self.passes(world, error) && next + SLACK < left {
-                    world.observer.violation(format!(
+                    world.violation(format!(
                         "O7 {id} is refused ({error}) although the next attempt is in {} s",
                         next.as_secs_f64()
                     ));
@@ -156,15 +154,13 @@ async fn act(world: &World, node: &Node, action: Action) {
     }
     let id = node.id;
     let took = began.elapsed();
-    world.observer.note(|| match &result {
+    world.note(|| match &result {
         Ok(token) => format!("{id} {action:?} v{}", token.pair_id().version),
         Err(error) => format!("{id} {action:?} fails: {error}"),
     });
     if took > seconds(world.scenario.wait) * waits + SLACK {
         let took = took.as_secs_f64();
-        world
-            .observer
-            .violation(format!("O7 {id} waited {took} s for {action:?}"));
+        world.violation(format!("O7 {id} waited {took} s for {action:?}"));
     }
     if action == Action::Token {
         before.judge(world, node, &result, took);
@@ -180,9 +176,7 @@ async fn act(world: &World, node: &Node, action: Action) {
             let is_excused = log.is_stray || is_lost;
             drop(log);
             if is_left && !is_excused {
-                world
-                    .observer
-                    .violation(format!("O6 {id} serves after its logout"));
+                world.violation(format!("O6 {id} serves after its logout"));
             }
         }
         Err(error) => {
@@ -190,13 +184,13 @@ async fn act(world: &World, node: &Node, action: Action) {
             let errors = [Some(error), failure.as_ref()];
             let mut lacking = errors.into_iter().flatten().filter_map(reasons::lacking);
             if let Some(lacking) = lacking.next() {
-                world.observer.violation(format!("O9 {id}: {lacking}"));
+                world.violation(format!("O9 {id}: {lacking}"));
             }
             if matches!(
                 error,
                 Error::TaskDied { .. } | Error::RuntimeGone | Error::Reentrant
             ) {
-                world.observer.violation(format!("O7 {id}: {error}"));
+                world.violation(format!("O7 {id}: {error}"));
             }
             if matches!(action, Action::Token | Action::TryToken | Action::Reject) {
                 refused(world, node, error);
@@ -207,7 +201,7 @@ async fn act(world: &World, node: &Node, action: Action) {
 
 fn reject(world: &World, node: &Node, token: &Token) {
     let rejection = node.manager.reject(token);
-    world.observer.note(|| {
+    world.note(|| {
         format!(
             "{} rejects v{}: {rejection:?}",
             node.id,
@@ -225,22 +219,18 @@ pub(crate) fn served(world: &World, node: &Node, token: &Token) {
     // A token that arrives after its expiry is served for a while. Otherwise the manager would ask the server without
     // end.
     if world.observer.overdue(token.expose()) > 2 * LONGEST_PAUSE {
-        world
-            .observer
-            .violation(format!("O4 {id} serves a token that expired long ago"));
+        world.violation(format!("O4 {id} serves a token that expired long ago"));
     }
     match world.server.check(token.expose()) {
         AccessCheck::Live | AccessCheck::Revoked => {}
-        AccessCheck::Unknown => world.observer.violation(format!(
+        AccessCheck::Unknown => world.violation(format!(
             "O4 {id} serves a token that the server did not issue"
         )),
         AccessCheck::Expired => {
             let left = node.manager.status().access_expires_in;
             let is_repeated = world.observer.is_repeated(token.expose());
             if left.is_some_and(|left| !left.is_zero()) && !is_repeated {
-                world
-                    .observer
-                    .violation(format!("O4 {id} serves an expired token"));
+                world.violation(format!("O4 {id} serves an expired token"));
             }
         }
     }
@@ -253,7 +243,7 @@ fn refused(world: &World, node: &Node, error: &Error) {
     let is_held = status.access_expires_in.is_some_and(|left| !left.is_zero());
     let is_over = matches!(error, Error::ShutDown) || node.left.lock().is_some();
     if is_held && !is_over && status.pair_id.is_some() && status.pair_id != rejected {
-        world.observer.violation(format!(
+        world.violation(format!(
             "O4 {} refuses ({error}) although it holds a valid token",
             node.id
         ));

@@ -20,6 +20,9 @@ pub(crate) enum Mode {
     Gone,
 }
 
+/// The action of the user, or the fate of the instance, comes before the instance goes on.
+const AT_ONCE: Duration = Duration::from_millis(1);
+
 /// The instance has died.
 #[derive(Debug)]
 pub(crate) struct Gone;
@@ -65,8 +68,8 @@ impl Gate {
     /// The library calls user code here, and the user code may panic instead of returning.
     pub(crate) fn may_panic(&self, what: &'static str) {
         if self.panics.swap(false, Ordering::Relaxed) {
-            self.observer
-                .note(|| format!("{}'s {what} panics", self.id));
+            let id = self.id;
+            self.observer.note(|| format!("{id}'s {what} panics"));
             // `resume_unwind` skips the panic hook, so this panic is not printed.
             std::panic::resume_unwind(Box::new(what));
         }
@@ -100,26 +103,21 @@ impl Gate {
                 .map(|next| ambushes.remove(next).1)
         };
         if let Some(what) = ambush {
+            let id = self.id;
             self.observer
-                .note(|| format!("{} at {point:?}: {what:?}", self.id));
-            match what {
-                Ambush::Hang(span) => tokio::time::sleep(seconds(span)).await,
-                what => {
-                    let span = match what {
-                        Ambush::Overtake(span) => seconds(span),
-                        // The user's action at this point comes first.
-                        _ => Duration::from_millis(1),
-                    };
-                    match what {
-                        Ambush::Crash(_) => self.set(Mode::Dead),
-                        Ambush::Pause(_) => self.set(Mode::Paused),
-                        _ => {}
-                    }
-                    let node = self.id.node;
-                    let _ = self.strikes.send(Strike { node, what });
-                    tokio::time::sleep(span).await;
-                }
+                .note(|| format!("{id} at {point:?}: {what:?}"));
+            let (mode, span) = match what {
+                Ambush::Hang(span) | Ambush::Overtake(span) => (None, seconds(span)),
+                Ambush::Crash(_) => (Some(Mode::Dead), AT_ONCE),
+                Ambush::Pause(_) => (Some(Mode::Paused), AT_ONCE),
+                Ambush::Logout | Ambush::Replace => (None, AT_ONCE),
+            };
+            mode.into_iter().for_each(|mode| self.set(mode));
+            if !matches!(what, Ambush::Hang(_)) {
+                let node = self.id.node;
+                let _ = self.strikes.send(Strike { node, what });
             }
+            tokio::time::sleep(span).await;
         }
         let mut mode = self.mode.subscribe();
         let runs = mode.wait_for(|mode| matches!(mode, Mode::Runs | Mode::Gone));

@@ -46,9 +46,7 @@ async fn ask_all(world: &World) -> Vec<(Node, Last)> {
             world.observer.asked(node.id.node);
             let answer = node.manager.token().await;
             let said = said(world, &node, &answer);
-            world
-                .observer
-                .note(|| format!("{} in the end: {said:?}", node.id));
+            world.note(|| format!("{} in the end: {said:?}", node.id));
             last.push((node, said));
         }
         let is_final = |(_, said): &(Node, Last)| !matches!(said, Last::Else(_));

@@ -13,8 +13,6 @@
 )]
 
 mod callers;
-mod corpus;
-mod draw;
 mod endpoint;
 mod gate;
 mod judge;
@@ -34,19 +32,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::corpus::Stored;
 use crate::run::run;
-use crate::scenario::{Scenario, drawn};
+use crate::scenario::{Scenario, Stored, drawn, stored, written};
 
 /// How many seeds run by default. `.ci/run` asks for ten times as many.
 const SEEDS: u64 = 1_000;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{name} is not a number: {text}")),
-    )
+    let number = text.parse();
+    Some(number.unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
 }
 
 #[test]
@@ -108,7 +103,7 @@ fn every_seed_keeps_the_rules() {
 /// Runs one scenario and prints everything that happens.
 fn report(name: &str, scenario: &Scenario) {
     let outcome = run(scenario, true);
-    println!("{}", corpus::written(name, scenario));
+    println!("{}", written(name, scenario));
     for line in &outcome.history {
         println!("{line}");
     }
@@ -122,7 +117,7 @@ fn report(name: &str, scenario: &Scenario) {
 #[test]
 fn every_scenario_that_broke_a_rule_once_keeps_the_rules() {
     let mut failed = Vec::new();
-    for stored in corpus::stored() {
+    for stored in stored() {
         let violations = run(&stored.scenario, false).violations;
         if let Some(violation) = violations.first() {
             println!("scenario {}: {violation}", stored.name);
@@ -135,17 +130,13 @@ fn every_scenario_that_broke_a_rule_once_keeps_the_rules() {
 #[cfg(tokio_unstable)]
 #[test]
 fn a_scenario_that_runs_twice_has_the_same_history() {
-    let stored = corpus::stored().into_iter();
-    let stored = stored.map(|stored| (stored.name, stored.scenario));
+    let stored = stored().into_iter().map(|it| (it.name, it.scenario));
     let seeds = (0..50).map(|seed| (format!("seed {seed}"), drawn(seed)));
     for (name, scenario) in seeds.chain(stored) {
         let (once, again) = (run(&scenario, true).history, run(&scenario, true).history);
         assert!(!once.is_empty());
-        let differs = once
-            .iter()
-            .zip(&again)
-            .position(|(one, other)| one != other);
-        if let Some(at) = differs {
+        let mut lines = once.iter().zip(&again);
+        if let Some(at) = lines.position(|(one, other)| one != other) {
             panic!("{name} differs at {at}: {} and {}", once[at], again[at]);
         }
         assert_eq!(once.len(), again.len(), "{name}");

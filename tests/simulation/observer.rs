@@ -414,17 +414,15 @@ impl Log {
     /// does not count.
     pub(crate) fn live_after_logout(&self, is_live: impl Fn(&str) -> bool) -> Vec<usize> {
         let is_known = |left: &&Left| !(self.failed_over_since(left.at) && self.is_dead(left.by));
-        let families: Vec<_> = self
-            .left
-            .iter()
-            .filter(is_known)
-            .map(|left| left.family)
-            .collect();
-        let tokens = self.tokens.iter().enumerate();
-        tokens
-            .filter(|(_, it)| families.contains(&it.family) && is_live(&it.text))
-            .map(|(name, _)| name)
-            .collect()
+        let was_left = |it: &Minted| {
+            let mut left = self.left.iter().filter(is_known);
+            left.any(|left| left.family == it.family)
+        };
+        let is_left_live = |name: &usize| {
+            let it = &self.tokens[*name];
+            was_left(it) && is_live(&it.text)
+        };
+        (0..self.tokens.len()).filter(is_left_live).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle};
 use tokio::time::{sleep, sleep_until};
 
-use crate::scenario::{Scenario, seconds};
+use crate::scenario::{Caller, Scenario, seconds};
 use crate::world::World;
 use crate::{callers, judge, script};
 
@@ -43,11 +43,8 @@ async fn live(scenario: &Scenario, with_history: bool) -> Outcome {
             }
         }
     });
-    let callers: Vec<_> = scenario
-        .callers
-        .iter()
-        .map(|caller| tokio::spawn(callers::run(world.clone(), caller.clone())))
-        .collect();
+    let start = |caller: &Caller| tokio::spawn(callers::run(world.clone(), caller.clone()));
+    let callers: Vec<_> = scenario.callers.iter().map(start).collect();
     for (at, fault) in &scenario.faults {
         sleep_until(world.began + Duration::from_millis(*at)).await;
         script::happen(&world, *fault).await;
@@ -55,7 +52,7 @@ async fn live(scenario: &Scenario, with_history: bool) -> Outcome {
     sleep_until(world.began + seconds(scenario.length)).await;
     for caller in callers {
         if caller.await.is_err() {
-            world.observer.violation("O7 a caller panicked".to_owned());
+            world.violation("O7 a caller panicked".to_owned());
         }
     }
     judge::judge(&world).await;
@@ -79,9 +76,7 @@ async fn close(world: &Arc<World>) {
             && !may_take_long
         {
             let id = node.id;
-            world
-                .observer
-                .violation(format!("O7 {id} does not shut down: {error}"));
+            world.violation(format!("O7 {id} does not shut down: {error}"));
         }
     }
     world.close();
@@ -91,8 +86,6 @@ async fn close(world: &Arc<World>) {
     let left = Handle::current().metrics().num_alive_tasks();
     // The remaining task is the one that waits for strikes.
     if left > 1 {
-        world
-            .observer
-            .violation(format!("O7 {} tasks are left", left - 1));
+        world.violation(format!("O7 {} tasks are left", left - 1));
     }
 }

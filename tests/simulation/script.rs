@@ -22,7 +22,7 @@ pub(crate) async fn strike(world: &Arc<World>, strike: Strike) {
 }
 
 pub(crate) async fn happen(world: &Arc<World>, fault: Fault) {
-    world.observer.note(|| format!("{fault:?}"));
+    world.note(|| format!("{fault:?}"));
     match fault {
         Fault::Answer(answer) => world.line.answers.lock().push_back(answer),
         Fault::Write(node, write) => world.spoil(node, write),
@@ -96,14 +96,12 @@ fn log_out(world: &Arc<World>, node: usize) {
         return;
     };
     tokio::spawn(async move {
-        world.observer.note(|| format!("{} logs out", node.id));
+        world.note(|| format!("{} logs out", node.id));
         // The first poll requests the logout, so the count is taken here.
         *node.left.lock() = Some(world.observer.log().begins);
         world.observer.leaves(node.id);
         let logout = node.manager.logout().await;
-        world
-            .observer
-            .note(|| format!("{} is logged out: {}", node.id, logout.is_complete()));
+        world.note(|| format!("{} is logged out: {}", node.id, logout.is_complete()));
     });
 }
 
@@ -114,14 +112,12 @@ fn replace(world: &Arc<World>, node: usize) {
     tokio::spawn(async move {
         let pair = world.server.issue();
         world.observer.issued(&pair);
-        world.observer.note(|| format!("{} replaces", node.id));
+        world.note(|| format!("{} replaces", node.id));
         begin(&world);
         *node.left.lock() = None;
         let replaced = node.manager.replace(pair).await;
         begun(&world, &replaced);
-        world
-            .observer
-            .note(|| format!("{} has replaced: {replaced:?}", node.id));
+        world.note(|| format!("{} has replaced: {replaced:?}", node.id));
     });
 }
 
@@ -130,15 +126,13 @@ fn sign_in(world: &Arc<World>, node: usize) {
         return;
     };
     tokio::spawn(async move {
-        world.observer.note(|| format!("{} signs in anew", node.id));
+        world.note(|| format!("{} signs in anew", node.id));
         begin(&world);
         world.observer.asked(node.id.node);
         *node.left.lock() = None;
         let signed_in = node.manager.sign_in().await.map(drop);
         begun(&world, &signed_in);
-        world
-            .observer
-            .note(|| format!("{} has signed in: {signed_in:?}", node.id));
+        world.note(|| format!("{} has signed in: {signed_in:?}", node.id));
     });
 }
 

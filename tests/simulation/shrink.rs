@@ -1,8 +1,7 @@
 //! Shrinks a failing scenario while it fails in the same way, and prints the result in the format of the corpus.
 
-use crate::corpus;
 use crate::run::run;
-use crate::scenario::{Fault, Scenario, Strategy};
+use crate::scenario::{Fault, Scenario, Strategy, written};
 
 /// The largest number of runs for one scenario.
 const RUNS: usize = 600;
@@ -32,7 +31,7 @@ pub(crate) fn shrink(name: &str, failing: &Scenario) {
         println!("{line}");
     }
     println!("{name}, made smaller in {runs} runs, as a file of tests/simulation/corpus/:\n");
-    println!("{}", corpus::written(&rule, &smallest));
+    println!("{}", written(&rule, &smallest));
 }
 
 /// The rule that the scenario breaks first, without the time and the instance.

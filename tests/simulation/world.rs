@@ -32,6 +32,7 @@ pub(crate) struct Node {
     pub(crate) left: Arc<Mutex<Option<u32>>>,
 }
 
+#[derive(Default)]
 struct Slot {
     node: Mutex<Option<Node>>,
     lives: Mutex<usize>,
@@ -83,21 +84,13 @@ impl World {
         }
         let latency = Duration::from_millis(scenario.store_latency_ms);
         let storage = Storage::new(store_clock.clone(), observer.clone(), latency);
-        let slot = |_| Slot {
-            node: Mutex::default(),
-            lives: Mutex::default(),
-            clock: TestClock::new(),
-            ambushes: Arc::default(),
-            writes: Arc::default(),
-            commits: Arc::default(),
-        };
         let (strikes, struck) = mpsc::unbounded_channel();
         let world = Self {
             scenario: scenario.clone(),
             began: Instant::now(),
             storage: Arc::new(storage),
             line: Arc::default(),
-            slots: scenario.nodes.iter().map(slot).collect(),
+            slots: scenario.nodes.iter().map(|_| Slot::default()).collect(),
             gates: Mutex::default(),
             observer,
             server,
@@ -106,9 +99,17 @@ impl World {
             key,
             first,
             strikes,
-            is_closed: Mutex::new(false),
+            is_closed: Mutex::default(),
         };
         (Arc::new(world), struck)
+    }
+
+    pub(crate) fn note(&self, what: impl FnOnce() -> String) {
+        self.observer.note(what);
+    }
+
+    pub(crate) fn violation(&self, what: String) {
+        self.observer.violation(what);
     }
 
     pub(crate) fn node(&self, node: usize) -> Option<Node> {
@@ -116,10 +117,8 @@ impl World {
     }
 
     pub(crate) fn nodes(&self) -> Vec<Node> {
-        self.slots
-            .iter()
-            .filter_map(|slot| slot.node.lock().clone())
-            .collect()
+        let nodes = self.slots.iter().map(|slot| slot.node.lock().clone());
+        nodes.flatten().collect()
     }
 
     /// Starts an instance that does not run.
@@ -134,16 +133,11 @@ impl World {
             *lives - 1
         };
         let id = NodeId { node, life };
-        let gate = Gate::new(
-            id,
-            slot.ambushes.clone(),
-            self.strikes.clone(),
-            self.observer.clone(),
-        );
-        let gate = Arc::new(gate);
+        let (ambushes, strikes) = (slot.ambushes.clone(), self.strikes.clone());
+        let gate = Arc::new(Gate::new(id, ambushes, strikes, self.observer.clone()));
         self.gates.lock().push(gate.clone());
         let manager = self.builder(node, &gate).build().expect("valid settings");
-        self.observer.note(|| format!("{id} starts"));
+        self.note(|| format!("{id} starts"));
         tokio::spawn(listen(manager.clone(), gate.clone()));
         *slot.node.lock() = Some(Node {
             id,
@@ -217,14 +211,12 @@ impl World {
         let Some(paused) = self.node(node) else {
             return;
         };
-        self.observer.note(|| format!("{} stands still", paused.id));
+        self.note(|| format!("{} stands still", paused.id));
         paused.gate.set(Mode::Paused);
+        let world = self.clone();
         tokio::spawn(async move {
             sleep(seconds(span)).await;
-            paused
-                .gate
-                .observer
-                .note(|| format!("{} goes on", paused.id));
+            world.note(|| format!("{} goes on", paused.id));
             paused.gate.set(Mode::Runs);
         });
     }
@@ -234,11 +226,10 @@ impl World {
         let Some(last) = self.slots[node].node.lock().take() else {
             return;
         };
-        self.observer.note(|| format!("{} is shut down", last.id));
+        self.note(|| format!("{} is shut down", last.id));
         let result = last.manager.shutdown().await;
         let id = last.id;
-        self.observer
-            .note(|| format!("{id} was shut down: {result:?}"));
+        self.note(|| format!("{id} was shut down: {result:?}"));
         // Whatever the shutdown could not store is lost with its process.
         if result.is_err() {
             self.observer.died(id);
@@ -282,7 +273,7 @@ impl World {
 
     /// Heals all faults, and starts every instance that is down.
     pub(crate) fn heal(&self) {
-        self.observer.note(|| "everything heals".to_owned());
+        self.note(|| "everything heals".to_owned());
         *self.storage.is_down.lock() = false;
         *self.storage.latency.lock() = Duration::from_millis(self.scenario.store_latency_ms);
         self.storage.cut_off.send_replace(Vec::new());
@@ -316,23 +307,20 @@ impl World {
 /// Checks that an instance reports an end once.
 async fn listen(manager: TokenManager, gate: Arc<Gate>) {
     let mut events = manager.subscribe();
+    let (id, observer) = (gate.id, &gate.observer);
     drop(manager);
     let mut ended = None;
     let mut begun = 0;
     while let Some(event) = events.recv().await {
         if let Some(lacking) = reasons::lacking_in_event(&event) {
-            gate.observer
-                .violation(format!("O9 {}: {lacking}", gate.id));
+            observer.violation(format!("O9 {id}: {lacking}"));
         }
         match event {
             Event::Ended { reason, .. } => {
-                let id = gate.id;
-                gate.observer
-                    .note(|| format!("{id} reports the end: {reason}"));
-                let begins = gate.observer.log().begins;
+                observer.note(|| format!("{id} reports the end: {reason}"));
+                let begins = observer.log().begins;
                 if ended.as_ref() == Some(&reason) && begins == begun {
-                    gate.observer
-                        .violation(format!("O5 {id} reports an end twice: {reason}"));
+                    observer.violation(format!("O5 {id} reports an end twice: {reason}"));
                 }
                 (ended, begun) = (Some(reason), begins);
             }

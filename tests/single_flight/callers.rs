@@ -1,17 +1,16 @@
 //! Many callers share one exchange, and a caller that leaves does not stop the exchange.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use evertoken::clock::Clock;
 use evertoken::testing::{CallFault, EndpointCall, Fault, FaultyEndpoint, FaultyStore, StoreCall};
-use evertoken::{
-    BackgroundTimer, Coordination, Error, OldPair, OnRequest, ServerProfile, TokenManager,
-};
+use evertoken::{BackgroundTimer, Coordination, Error, OldPair, OnRequest, Token, TokenManager};
 
 use crate::support::{
-    HOUR, SECOND, World, call, callers, drain, loaded, rotate, rotated, settle, text,
+    Caller, HOUR, SECOND, World, built, call, callers, drain, loaded, rotate, rotated, served,
+    settle, text,
 };
 
 pub(crate) async fn expired(world: &World) -> TokenManager {
@@ -23,7 +22,7 @@ pub(crate) async fn expired(world: &World) -> TokenManager {
 /// Two tasks with one expired pair make one call, and both get pair 2.
 #[tokio::test(start_paused = true)]
 async fn n1_two_tasks_with_one_expired_pair_make_one_call_and_both_get_pair_2() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(2 * SECOND));
+    let world = World::with(|server| server.latency(2 * SECOND));
     let tokens = expired(&world).await;
     let (one, two) = tokio::join!(tokens.token(), tokens.token());
     assert_eq!(text(&one), text(&two));
@@ -31,37 +30,33 @@ async fn n1_two_tasks_with_one_expired_pair_make_one_call_and_both_get_pair_2() 
     world.assert_exchanges(1);
 }
 
+/// Checks that all callers get the same token.
+async fn assert_all_same(callers: Vec<Caller>) {
+    let tokens = served(callers).await;
+    let texts: HashSet<_> = tokens.iter().map(Token::expose).collect();
+    assert_eq!(texts.len(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_tasks_on_an_expired_token_make_one_exchange_and_all_wake() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(2 * SECOND));
+    let world = World::with(|server| server.latency(2 * SECOND));
     let tokens = expired(&world).await;
     let callers = callers(&tokens, 10_000);
     let start = world.clock.now();
-    let mut texts = HashMap::new();
-    for caller in callers {
-        let token = caller.await.unwrap();
-        *texts.entry(text(&token).to_owned()).or_insert(0) += 1;
-    }
-    assert_eq!(texts.into_values().collect::<Vec<_>>(), [10_000]);
+    assert_all_same(callers).await;
     assert_eq!(world.clock.now().since(start), 2 * SECOND);
     world.assert_exchanges(1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ten_thousand_tasks_on_several_threads_make_one_exchange_and_all_wake() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     let hold = world.server.hold();
     world.clock.suspend(HOUR);
     let callers = callers(&tokens, 10_000);
     world.server.arrived(1).await;
     drop(hold);
-    let mut texts = HashMap::new();
-    for caller in callers {
-        let token = caller.await.unwrap();
-        *texts.entry(text(&token).to_owned()).or_insert(0) += 1;
-    }
-    assert_eq!(texts.into_values().collect::<Vec<_>>(), [10_000]);
+    assert_all_same(callers).await;
     world.assert_exchanges(1);
 }
 
@@ -95,7 +90,7 @@ async fn n12_callers_that_queue_during_a_rotation_do_not_start_another() {
 /// 64 workers that cross the expiry cause one refresh, without a failure.
 #[tokio::test(start_paused = true)]
 async fn i10_64_workers_that_cross_the_expiry_cause_one_refresh_and_have_no_failure() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(3 * SECOND));
+    let world = World::with(|server| server.latency(3 * SECOND));
     let tokens = Arc::new(world.manager(OnRequest::default()).await);
     let world = Arc::new(world);
     world.clock.advance(580 * SECOND).await;
@@ -118,11 +113,7 @@ async fn i10_64_workers_that_cross_the_expiry_cause_one_refresh_and_have_no_fail
     world.assert_exchanges(1);
 }
 
-/// A store whose calls take 4 s each once they are delayed. With 25 s for the server, a rotation takes 37 s.
-fn slow(world: &World) -> FaultyStore {
-    FaultyStore::new(world.store.clone())
-}
-
+/// Each call of the store takes 4 s from now on. With 25 s for the server, a rotation takes 37 s.
 fn delay(store: &FaultyStore) {
     store.fail_always(StoreCall::Load, Some(CallFault::DelayAfter(4 * SECOND)));
     store.fail_always(StoreCall::Swap, Some(CallFault::DelayBefore(4 * SECOND)));
@@ -131,16 +122,10 @@ fn delay(store: &FaultyStore) {
 /// A waiter whose deadline passes gets a typed error, and the rotation goes on.
 #[tokio::test(start_paused = true)]
 async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_goes_on() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(25 * SECOND));
-    let store = slow(&world);
-    let tokens = loaded(
-        world
-            .builder(OnRequest::default())
-            .store(store.clone())
-            .wait(31 * SECOND),
-    )
-    .await;
-    delay(&store);
+    let world = World::with(|server| server.latency(25 * SECOND));
+    let world = world.with_store(FaultyStore::new);
+    let tokens = loaded(world.shared(OnRequest::default()).wait(31 * SECOND)).await;
+    delay(&world.store);
     world.clock.advance(600 * SECOND).await;
     let start = world.clock.now();
     let leader = call(&tokens);
@@ -159,21 +144,14 @@ async fn n6_a_waiter_whose_deadline_passes_gets_a_typed_error_and_the_rotation_g
 /// A waiter whose deadline passes gets the token that is still valid.
 #[tokio::test(start_paused = true)]
 async fn n6_a_waiter_whose_deadline_passes_gets_the_token_that_is_still_valid() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(25 * SECOND));
-    let store = slow(&world);
+    let world = World::with(|server| server.latency(25 * SECOND));
+    let mut world = world.with_store(FaultyStore::new);
     // The profile says that the old token dies with the rotation, so callers wait for a newer token until their
     // deadline.
-    let profile = ServerProfile::strict().old_pair(OldPair::AccessDiesAtRotation);
-    let endpoint = world.server.endpoint().with_profile(profile);
-    let tokens = loaded(
-        world
-            .builder_at(endpoint, BackgroundTimer::default())
-            .store(store.clone())
-            .wait(31 * SECOND),
-    )
-    .await;
+    world.profile = world.profile.old_pair(OldPair::AccessDiesAtRotation);
+    let tokens = loaded(world.shared(BackgroundTimer::default()).wait(31 * SECOND)).await;
     let first = tokens.token().await.unwrap();
-    delay(&store);
+    delay(&world.store);
     world.clock.advance(480 * SECOND).await;
     let start = world.clock.now();
     let answer = tokens.token().await;
@@ -214,10 +192,10 @@ async fn fm12_a_rotation_commits_although_every_caller_has_gone() {
 async fn fm12_a_caller_that_leaves_at_any_moment_does_not_stop_the_rotation() {
     // Each step of the rotation takes a time of its own; the caller leaves in each of the steps.
     for leaves_at in 0..12 {
-        let world = World::with(|server| server.access_ttl(600 * SECOND).latency(4 * SECOND));
-        let store = slow(&world);
-        let tokens = loaded(world.builder(OnRequest::default()).store(store.clone())).await;
-        delay(&store);
+        let world = World::with(|server| server.latency(4 * SECOND));
+        let world = world.with_store(FaultyStore::new);
+        let tokens = loaded(world.shared(OnRequest::default())).await;
+        delay(&world.store);
         world.clock.advance(600 * SECOND).await;
         let answer = tokio::time::timeout(leaves_at * SECOND, tokens.token()).await;
         assert!(answer.is_err());
@@ -256,8 +234,8 @@ async fn rotate_called_by_many_at_once_is_one_exchange_and_one_after_the_other_i
         let builder = world.builder_at(endpoint.clone(), OnRequest::default());
         let tokens = loaded(builder.coordination(coordination)).await;
         let at_once: Vec<_> = (0..100).map(|_| rotate(&tokens)).collect();
-        for caller in at_once {
-            assert_eq!(caller.await.unwrap().unwrap().pair_id().version, 2);
+        for token in served(at_once).await {
+            assert_eq!(token.pair_id().version, 2);
         }
         world.assert_exchanges(1);
         for version in 3..6 {
@@ -270,21 +248,18 @@ async fn rotate_called_by_many_at_once_is_one_exchange_and_one_after_the_other_i
 
 #[tokio::test(start_paused = true)]
 async fn one_instance_without_leases_makes_one_exchange_for_all_its_callers() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(2 * SECOND));
+    let world = World::with(|server| server.latency(2 * SECOND));
     let builder = world.builder(OnRequest::default());
     let tokens = loaded(builder.coordination(Coordination::None)).await;
     world.clock.advance(600 * SECOND).await;
-    for caller in callers(&tokens, 1_000) {
-        assert!(world.is_live(&caller.await.unwrap().unwrap()));
-    }
+    world.assert_all_live(callers(&tokens, 1_000)).await;
     world.assert_exchanges(1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_wall_clock_that_jumps_during_a_rotation_lets_no_other_instance_spend_the_token() {
     let world = World::new(600 * SECOND);
-    let build = || world.shared(OnRequest::default());
-    let (one, two) = (loaded(build()).await, loaded(build()).await);
+    let (one, two) = world.two_managers(OnRequest::default()).await;
     world.clock.advance(600 * SECOND).await;
     let (hold, one) = world.call_in_flight(&one).await;
     world.clock.step_wall(Duration::from_secs(300));
@@ -300,8 +275,7 @@ async fn a_wall_clock_that_jumps_during_a_rotation_lets_no_other_instance_spend_
 #[tokio::test(start_paused = true)]
 async fn n6_a_caller_in_the_leeway_gets_the_valid_token_when_the_rotation_is_slow() {
     // The token is in its leeway and the endpoint hangs: the token is valid for 8 s more, and the rotation takes 20 s.
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     let first = tokens.token().await.unwrap();
     world.server.fail_next(Fault::Delay(20 * SECOND));
     world.clock.advance(592 * SECOND).await;
@@ -321,11 +295,11 @@ async fn n6_a_caller_in_the_leeway_gets_the_valid_token_when_the_rotation_is_slo
 #[tokio::test(start_paused = true)]
 async fn rotate_during_the_first_load_brings_a_newer_pair_than_the_seed() {
     let world = World::new(600 * SECOND);
-    let store = FaultyStore::new(world.store.clone());
+    let world = world.with_store(FaultyStore::new);
+    let store = &world.store;
     store.work_next(StoreCall::Load, 1);
     store.fail_next(StoreCall::Load, 1, CallFault::HangBefore);
-    let builder = world.builder(OnRequest::default());
-    let tokens = builder.store(store.clone()).build().unwrap();
+    let tokens = built(world.shared(OnRequest::default()));
     let first = call(&tokens);
     settle().await;
     let rotated = rotate(&tokens);

@@ -6,7 +6,8 @@ use evertoken::{Error, OnRequest, OptimisticEarly, Rejection};
 
 use crate::callers::expired;
 use crate::support::{
-    HOUR, MINUTE, SECOND, World, callers, drain, ended, failed, later, refusal, settle, text,
+    HOUR, MINUTE, SECOND, World, callers, drain, ended, failed, failures, later, refusal, served,
+    settle, text,
 };
 
 /// One failed call is the answer for 100 callers, and for all that come during the pause.
@@ -19,8 +20,7 @@ async fn fm25_one_failed_call_is_the_answer_for_100_callers_and_all_later_ones_i
     world
         .server
         .fail_always(Some(refusal(401, "invalid_client")));
-    for caller in callers(&tokens, 100) {
-        let error = caller.await.unwrap().unwrap_err();
+    for error in failures(callers(&tokens, 100)).await {
         assert!(matches!(error, Error::Endpoint { .. }), "{error}");
         assert!(!error.needs_sign_in());
     }
@@ -51,8 +51,7 @@ async fn fm25_one_failed_call_is_the_answer_for_100_callers_and_all_later_ones_i
 #[tokio::test(start_paused = true)]
 async fn fm25_callers_wait_through_a_failure_that_passes_and_one_call_a_pause_is_made_for_all() {
     for fault in [later(None), refusal(401, "invalid_client")] {
-        let world = World::new(600 * SECOND);
-        let tokens = world.manager(OnRequest::default()).await;
+        let (world, tokens) = World::managed(OnRequest::default()).await;
         tokens.rotate().await.unwrap();
         world.clock.advance(600 * SECOND).await;
         let mut events = tokens.subscribe();
@@ -72,9 +71,7 @@ async fn fm25_callers_wait_through_a_failure_that_passes_and_one_call_a_pause_is
         assert_eq!(failed(&drain(&mut events)), 1);
         assert!(waiting.iter().all(|caller| !caller.is_finished()));
         world.server.fail_always(None);
-        for caller in waiting {
-            assert!(world.is_live(&caller.await.unwrap().unwrap()));
-        }
+        world.assert_all_live(waiting).await;
         world.assert_exchanges(1 + 2);
         assert_eq!(
             (failed(&drain(&mut events)), tokens.status().end),
@@ -86,7 +83,7 @@ async fn fm25_callers_wait_through_a_failure_that_passes_and_one_call_a_pause_is
 /// Rejections of one token that come one after the other cost one rotation.
 #[tokio::test(start_paused = true)]
 async fn fm13_fm33_staggered_rejections_of_one_token_cost_one_rotation() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(2 * SECOND));
+    let world = World::with(|server| server.latency(2 * SECOND));
     let tokens = world.manager(OnRequest::default()).await;
     let first = tokens.token().await.unwrap();
     let mut seen = Vec::new();
@@ -110,13 +107,13 @@ async fn fm13_fm33_staggered_rejections_of_one_token_cost_one_rotation() {
 /// A rejected token is not served again, and every caller waits for the next.
 #[tokio::test(start_paused = true)]
 async fn fm13_a_rejected_token_is_not_served_again_and_every_caller_waits_for_the_next() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(2 * SECOND));
+    let world = World::with(|server| server.latency(2 * SECOND));
     let tokens = world.manager(OptimisticEarly::default()).await;
     let first = tokens.token().await.unwrap();
     assert_eq!(tokens.reject(&first), Rejection::Rotating);
     assert!(matches!(tokens.try_token(), Err(Error::Pending)));
-    for caller in callers(&tokens, 10) {
-        assert_eq!(caller.await.unwrap().unwrap().pair_id().version, 2);
+    for token in served(callers(&tokens, 10)).await {
+        assert_eq!(token.pair_id().version, 2);
     }
     world.assert_exchanges(1);
 }
@@ -137,8 +134,7 @@ async fn fm14_a_valid_token_is_served_to_its_end_whatever_an_early_rotation_meet
         None,
     ];
     for fault in faults {
-        let world = World::new(600 * SECOND);
-        let tokens = world.manager(OptimisticEarly::default()).await;
+        let (world, tokens) = World::managed(OptimisticEarly::default()).await;
         let first = tokens.token().await.unwrap();
         world.clock.advance(540 * SECOND).await;
         if fault.is_none() {

@@ -6,4 +6,5 @@ mod callers;
 mod failures;
 #[path = "../support/mod.rs"]
 mod support;
+mod waiters;
 mod whole_pairs;

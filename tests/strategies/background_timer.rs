@@ -7,8 +7,8 @@ use evertoken::testing::Fault;
 use evertoken::{BackgroundTimer, OnRequest, RefreshExpiry};
 
 use crate::support::{
-    HOUR, MINUTE, SECOND, World, call, callers, drain, ended, failed, later, loaded, reason,
-    rotated, settle, text,
+    HOUR, MINUTE, SECOND, World, call, callers, drain, ended, failed, failures, later, loaded,
+    reason, rotated, served, settle, text,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -31,8 +31,7 @@ async fn rotations_within(world: &World, span: Duration) -> Vec<u64> {
 /// Tokens of 600 s are renewed every 480 s without a request.
 #[tokio::test(start_paused = true)]
 async fn r1_tokens_of_600_s_are_renewed_every_480_s_without_any_request() {
-    let world = World::new(600 * SECOND);
-    let _tokens = world.manager(BackgroundTimer::default()).await;
+    let (world, _tokens) = World::managed(BackgroundTimer::default()).await;
     let at = rotations_within(&world, 2_000 * SECOND).await;
     assert_eq!(at, [480, 960, 1_440, 1_920]);
     world.assert_exchanges(4);
@@ -59,7 +58,6 @@ async fn r5_the_last_token_of_a_fixed_session_is_not_rotated() {
     // The session lasts 700 s: the second access token has the remaining 220 s, as much as its refresh token.
     let world = World::with(|server| {
         server
-            .access_ttl(600 * SECOND)
             .refresh_ttl(700 * SECOND)
             .refresh_expiry(RefreshExpiry::Absolute)
     });
@@ -85,8 +83,7 @@ async fn r1_jitter_moves_a_rotation_earlier_by_its_share_at_most_and_never_later
 /// A request during a rotation waits, and carries the new token.
 #[tokio::test(start_paused = true)]
 async fn r2_a_request_during_a_rotation_waits_and_carries_the_new_token() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(BackgroundTimer::default()).await;
+    let (world, tokens) = World::managed(BackgroundTimer::default()).await;
     let first = tokens.token().await.unwrap();
     let hold = world.server.hold();
     world.clock.advance(481 * SECOND).await;
@@ -104,7 +101,7 @@ async fn r2_a_request_during_a_rotation_waits_and_carries_the_new_token() {
 /// A request without a rotation in flight is sent at once.
 #[tokio::test(start_paused = true)]
 async fn r3_a_request_without_a_rotation_in_flight_is_sent_at_once() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(SECOND));
+    let world = World::with(|server| server.latency(SECOND));
     let tokens = world.manager(BackgroundTimer::default()).await;
     let begin = world.clock.now();
     let mut waited = 0;
@@ -130,7 +127,6 @@ async fn r5_a_fixed_session_that_ends_with_its_access_token_is_not_rotated() {
     for refresh_ttl in [300, 600] {
         let world = World::with(|server| {
             server
-                .access_ttl(600 * SECOND)
                 .refresh_ttl(refresh_ttl * SECOND)
                 .refresh_expiry(RefreshExpiry::Absolute)
         });
@@ -149,7 +145,6 @@ async fn r5_a_fixed_session_that_ends_with_its_access_token_is_not_rotated() {
 async fn r5_a_sliding_session_whose_tokens_end_together_is_rotated() {
     let world = World::with(|server| {
         server
-            .access_ttl(600 * SECOND)
             .refresh_ttl(600 * SECOND)
             .refresh_expiry(RefreshExpiry::Sliding)
     });
@@ -162,8 +157,7 @@ async fn r5_a_sliding_session_whose_tokens_end_together_is_rotated() {
 /// A final refusal is one event, an error for every waiter, and the end of the timer.
 #[tokio::test(start_paused = true)]
 async fn r7_a_final_verdict_is_one_event_an_error_for_every_waiter_and_no_further_timer() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(BackgroundTimer::default()).await;
+    let (world, tokens) = World::managed(BackgroundTimer::default()).await;
     let mut events = tokens.subscribe();
     world.server.revoke_all();
     let hold = world.server.hold();
@@ -174,8 +168,7 @@ async fn r7_a_final_verdict_is_one_event_an_error_for_every_waiter_and_no_furthe
     let waiters = callers(&tokens, 100);
     settle().await;
     drop(hold);
-    for waiter in waiters {
-        let error = waiter.await.unwrap().unwrap_err();
+    for error in failures(waiters).await {
         assert!(error.needs_sign_in(), "{error}");
         assert!(reason(&error).is_some_and(|reason| reason.is_rejected()));
     }
@@ -188,8 +181,7 @@ async fn r7_a_final_verdict_is_one_event_an_error_for_every_waiter_and_no_furthe
 /// After a final refusal a valid access token is served to its end.
 #[tokio::test(start_paused = true)]
 async fn r7_after_a_final_verdict_a_valid_token_is_served_to_its_end() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(BackgroundTimer::default()).await;
+    let (world, tokens) = World::managed(BackgroundTimer::default()).await;
     let mut events = tokens.subscribe();
     world.server.revoke_all();
     world.clock.advance(480 * SECOND).await;
@@ -207,8 +199,7 @@ async fn r7_after_a_final_verdict_a_valid_token_is_served_to_its_end() {
 /// After a transient failure the timer backs off and goes on.
 #[tokio::test(start_paused = true)]
 async fn r7_a_transient_failure_backs_off_and_the_chain_goes_on() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(BackgroundTimer::default()).await;
+    let (world, tokens) = World::managed(BackgroundTimer::default()).await;
     let first = tokens.token().await.unwrap();
     let mut events = tokens.subscribe();
     for _ in 0..3 {
@@ -228,8 +219,7 @@ async fn r7_a_transient_failure_backs_off_and_the_chain_goes_on() {
 /// A server that is unreachable for hours does not end the timer.
 #[tokio::test(start_paused = true)]
 async fn r7_a_server_that_cannot_be_reached_for_hours_does_not_end_the_chain() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(BackgroundTimer::default()).await;
+    let (world, tokens) = World::managed(BackgroundTimer::default()).await;
     let mut events = tokens.subscribe();
     world.server.set_reachable(false);
     world.clock.advance(5 * HOUR).await;
@@ -249,8 +239,7 @@ async fn r7_a_server_that_cannot_be_reached_for_hours_does_not_end_the_chain() {
 /// All waiters wake after a rotation and see the new token.
 #[tokio::test(start_paused = true)]
 async fn r8_all_waiters_wake_after_success_and_see_the_new_state() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(BackgroundTimer::default()).await;
+    let (world, tokens) = World::managed(BackgroundTimer::default()).await;
     let first = tokens.token().await.unwrap();
     let hold = world.server.hold();
     world.clock.advance(480 * SECOND).await;
@@ -269,8 +258,7 @@ async fn r8_all_waiters_wake_after_success_and_see_the_new_state() {
     settle().await;
     assert!(waiters.iter().all(|waiter| !waiter.is_finished()));
     drop(hold);
-    for waiter in waiters {
-        let token = waiter.await.unwrap().unwrap();
+    for token in served(waiters).await {
         assert_eq!(token.pair_id().version, first.pair_id().version + 1);
     }
     world.assert_exchanges(1);
@@ -295,7 +283,7 @@ async fn r9_a_rotation_of_another_instance_is_adopted_and_the_timer_follows_its_
 /// The timer keeps a session alive that is idle for hours.
 #[tokio::test(start_paused = true)]
 async fn r10_a_session_that_is_idle_for_hours_stays_alive() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(1_200 * SECOND));
+    let world = World::with(|server| server.refresh_ttl(1_200 * SECOND));
     let tokens = world.manager(BackgroundTimer::default()).await;
     world.clock.advance(12 * HOUR).await;
     // One rotation each 480 s in 43,200 s; the 90th comes in the last moment.
@@ -308,8 +296,7 @@ async fn r10_a_session_that_is_idle_for_hours_stays_alive() {
 /// A machine that slept past the expiry rotates within 5 s of waking.
 #[tokio::test(start_paused = true)]
 async fn r11_a_machine_that_slept_past_expiry_rotates_within_5_s_of_waking() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(BackgroundTimer::default()).await;
+    let (world, tokens) = World::managed(BackgroundTimer::default()).await;
     world.clock.advance(100 * SECOND).await;
     world.clock.suspend(8 * HOUR);
     world.clock.advance(5 * SECOND).await;
@@ -325,8 +312,7 @@ async fn r11_a_machine_that_slept_past_expiry_rotates_within_5_s_of_waking() {
 /// A request right after the sleep does not get the expired token.
 #[tokio::test(start_paused = true)]
 async fn r11_a_request_right_after_the_sleep_does_not_get_the_expired_token() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(BackgroundTimer::default()).await;
+    let (world, tokens) = World::managed(BackgroundTimer::default()).await;
     tokens.token().await.unwrap();
     world.clock.suspend(8 * HOUR);
     assert!(world.is_live(&tokens.token().await.unwrap()));
@@ -336,8 +322,7 @@ async fn r11_a_request_right_after_the_sleep_does_not_get_the_expired_token() {
 /// A sleep that ends before the expiry counts as time that passed.
 #[tokio::test(start_paused = true)]
 async fn r11_a_sleep_that_ends_before_expiry_counts_as_time_that_passed() {
-    let world = World::new(600 * SECOND);
-    let _tokens = world.manager(BackgroundTimer::default()).await;
+    let (world, _tokens) = World::managed(BackgroundTimer::default()).await;
     world.clock.suspend(400 * SECOND);
     world.clock.advance(79 * SECOND).await;
     world.assert_exchanges(0);
@@ -348,8 +333,7 @@ async fn r11_a_sleep_that_ends_before_expiry_counts_as_time_that_passed() {
 /// A jump of the wall clock past the expiry causes a rotation within 5 s.
 #[tokio::test(start_paused = true)]
 async fn r11_a_wall_clock_that_jumps_past_expiry_rotates_within_5_s() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(BackgroundTimer::default()).await;
+    let (world, tokens) = World::managed(BackgroundTimer::default()).await;
     world.clock.step_wall(HOUR);
     world.clock.advance(5 * SECOND).await;
     world.assert_exchanges(1);
@@ -362,8 +346,7 @@ async fn r11_a_wall_clock_that_jumps_past_expiry_rotates_within_5_s() {
 /// When the jump of the wall clock was wrong and the rotation fails, the valid token is served.
 #[tokio::test(start_paused = true)]
 async fn r11_after_a_wrong_clock_jump_and_a_failed_rotation_the_valid_token_is_served() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(BackgroundTimer::default()).await;
+    let (world, tokens) = World::managed(BackgroundTimer::default()).await;
     let first = tokens.token().await.unwrap();
     world.server.set_reachable(false);
     world.clock.step_wall(HOUR);
@@ -378,8 +361,7 @@ async fn r11_after_a_wrong_clock_jump_and_a_failed_rotation_the_valid_token_is_s
 /// A refresh that takes 15 s is one exchange, whatever callers ask meanwhile.
 #[tokio::test(start_paused = true)]
 async fn r12_callers_during_a_refresh_of_15_s_cause_no_second_refresh() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(BackgroundTimer::default()).await;
+    let (world, tokens) = World::managed(BackgroundTimer::default()).await;
     world.server.fail_next(Fault::Delay(15 * SECOND));
     world.clock.advance(480 * SECOND).await;
     let mut callers = Vec::new();
@@ -387,9 +369,7 @@ async fn r12_callers_during_a_refresh_of_15_s_cause_no_second_refresh() {
         callers.push(call(&tokens));
         world.clock.advance(SECOND).await;
     }
-    for caller in callers {
-        assert!(world.is_live(&caller.await.unwrap().unwrap()));
-    }
+    world.assert_all_live(callers).await;
     world.assert_exchanges(1);
     // This still holds after the old token has expired.
     world.clock.advance(300 * SECOND).await;

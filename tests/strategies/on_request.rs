@@ -8,7 +8,7 @@ use crate::support::{HOUR, MINUTE, SECOND, World, callers, drain, ended, reason,
 /// A valid token is served without a refresh and without waiting.
 #[tokio::test(start_paused = true)]
 async fn q1_a_valid_token_is_sent_without_a_refresh_or_any_waiting() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(5 * SECOND));
+    let world = World::with(|server| server.latency(5 * SECOND));
     let tokens = world.builder(OnRequest::default()).build().unwrap();
     let first = tokens.token().await.unwrap();
     let start = world.clock.now();
@@ -27,8 +27,7 @@ async fn q1_a_valid_token_is_sent_without_a_refresh_or_any_waiting() {
 /// An expired token takes exactly one refresh, and then the new token is served.
 #[tokio::test(start_paused = true)]
 async fn q2_an_expired_token_takes_exactly_one_refresh_and_then_the_new_token_is_sent() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     let first = tokens.token().await.unwrap();
     let mut events = tokens.subscribe();
     world.clock.advance(600 * SECOND).await;
@@ -48,7 +47,7 @@ async fn q2_an_expired_token_takes_exactly_one_refresh_and_then_the_new_token_is
 /// Inside the leeway a request waits, and carries the new token.
 #[tokio::test(start_paused = true)]
 async fn q2_inside_the_leeway_a_request_waits_and_carries_the_new_token() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(4 * SECOND));
+    let world = World::with(|server| server.latency(4 * SECOND));
     let tokens = world.manager(OnRequest::default()).await;
     let first = tokens.token().await.unwrap();
     world.clock.advance(590 * SECOND).await;
@@ -62,7 +61,7 @@ async fn q2_inside_the_leeway_a_request_waits_and_carries_the_new_token() {
 /// A session whose tokens have both expired ends once, with a typed reason, without a call.
 #[tokio::test(start_paused = true)]
 async fn q3_a_session_whose_tokens_have_both_expired_ends_once_and_typed_without_a_call() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(HOUR));
+    let world = World::with(|server| server.refresh_ttl(HOUR));
     let tokens = world.manager(OnRequest::default()).await;
     let mut events = tokens.subscribe();
     world.clock.advance(HOUR).await;
@@ -101,7 +100,7 @@ async fn q3_a_session_whose_tokens_have_both_expired_ends_once_and_typed_without
 /// Callers that find the session over together get the same error, and one event is sent.
 #[tokio::test(start_paused = true)]
 async fn q3_waiters_that_come_together_get_the_same_end_and_one_event() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).refresh_ttl(HOUR));
+    let world = World::with(|server| server.refresh_ttl(HOUR));
     let tokens = world.manager(OnRequest::default()).await;
     let mut events = tokens.subscribe();
     world.clock.advance(HOUR).await;
@@ -116,8 +115,7 @@ async fn q3_waiters_that_come_together_get_the_same_end_and_one_event() {
 /// Ten idle lifetimes cost no exchange, and the next request costs one.
 #[tokio::test(start_paused = true)]
 async fn q4_ten_idle_lifetimes_cost_nothing_and_the_next_request_costs_one() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default()).await;
+    let (world, tokens) = World::managed(OnRequest::default()).await;
     world.clock.advance(10 * 600 * SECOND).await;
     world.assert_exchanges(0);
     assert!(world.is_live(&tokens.token().await.unwrap()));
@@ -127,7 +125,7 @@ async fn q4_ten_idle_lifetimes_cost_nothing_and_the_next_request_costs_one() {
 /// At a fraction of 0.8 a request at 480 s renews a token of 600 s without waiting.
 #[tokio::test(start_paused = true)]
 async fn q5_at_a_fraction_of_0_8_a_token_of_600_s_is_renewed_at_480_s_without_waiting() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(5 * SECOND));
+    let world = World::with(|server| server.latency(5 * SECOND));
     let tokens = world.manager(OnRequest::default().at_fraction(0.8)).await;
     let first = tokens.token().await.unwrap();
     world.clock.advance(479 * SECOND).await;
@@ -161,8 +159,7 @@ async fn q5_at_a_fraction_of_0_8_a_token_of_600_s_is_renewed_at_480_s_without_wa
 /// A fraction without a request causes no exchange.
 #[tokio::test(start_paused = true)]
 async fn q5_a_fraction_of_the_lifetime_passes_without_an_exchange_if_there_is_no_request() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(OnRequest::default().at_fraction(0.8)).await;
+    let (world, tokens) = World::managed(OnRequest::default().at_fraction(0.8)).await;
     world.clock.advance(10 * HOUR).await;
     world.assert_exchanges(0);
     tokens.token().await.unwrap();

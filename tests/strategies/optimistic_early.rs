@@ -19,12 +19,7 @@ fn early() -> OptimisticEarly {
 
 /// Access and refresh tokens of 600 s, and a server that refuses a used refresh token without ending the session.
 fn lenient() -> World {
-    World::with(|server| {
-        server
-            .access_ttl(600 * SECOND)
-            .refresh_ttl(600 * SECOND)
-            .reuse(Reuse::Refuse)
-    })
+    World::with(|server| server.refresh_ttl(600 * SECOND).reuse(Reuse::Refuse))
 }
 
 /// Another client of the same session, at the same server but with its own store. The store holds the pair with which
@@ -108,8 +103,7 @@ async fn n7_a_caller_keeps_its_valid_token_when_another_client_spent_the_refresh
 #[tokio::test(start_paused = true)]
 async fn n7_with_leases_two_instances_never_send_the_same_token() {
     let world = lenient();
-    let build = || world.shared(early());
-    let (one, two) = (loaded(build()).await, loaded(build()).await);
+    let (one, two) = world.two_managers(early()).await;
     world.clock.advance(541 * SECOND).await;
     let hold = world.server.hold();
     one.token().await.unwrap();
@@ -124,8 +118,7 @@ async fn n7_with_leases_two_instances_never_send_the_same_token() {
 /// A failed early renewal is not an error until the token expires.
 #[tokio::test(start_paused = true)]
 async fn n8_an_early_failure_is_not_an_error_until_the_token_expires() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(early()).await;
+    let (world, tokens) = World::managed(early()).await;
     let first = tokens.token().await.unwrap();
     world.clock.advance(541 * SECOND).await;
     world.server.set_reachable(false);
@@ -148,8 +141,7 @@ async fn n8_an_early_failure_is_not_an_error_until_the_token_expires() {
 /// With `OnExpiry::End` a session that is idle past the lifetime ends without a late refresh.
 #[tokio::test(start_paused = true)]
 async fn n9_a_session_that_is_idle_past_the_lifetime_ends_without_a_late_refresh() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(early().on_expiry(OnExpiry::End)).await;
+    let (world, tokens) = World::managed(early().on_expiry(OnExpiry::End)).await;
     let mut events = tokens.subscribe();
     world.clock.advance(601 * SECOND).await;
     for pause in [0, 1, 10, 3_600] {
@@ -179,8 +171,7 @@ async fn n9_a_session_that_is_idle_past_the_lifetime_ends_without_a_late_refresh
 /// A request inside the window keeps the session.
 #[tokio::test(start_paused = true)]
 async fn n9_a_request_inside_the_window_keeps_the_session() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(early().on_expiry(OnExpiry::End)).await;
+    let (world, tokens) = World::managed(early().on_expiry(OnExpiry::End)).await;
     for _ in 0..20 {
         world.clock.advance(545 * SECOND).await;
         tokens.token().await.unwrap();
@@ -192,7 +183,7 @@ async fn n9_a_request_inside_the_window_keeps_the_session() {
 /// An early rotation adds nothing to the latency of a caller.
 #[tokio::test(start_paused = true)]
 async fn n10_an_early_rotation_adds_nothing_to_the_latency_of_a_caller() {
-    let world = World::with(|server| server.access_ttl(600 * SECOND).latency(5 * SECOND));
+    let world = World::with(|server| server.latency(5 * SECOND));
     let tokens = world.manager(early()).await;
     let first = tokens.token().await.unwrap();
     world.clock.advance(539 * SECOND).await;
@@ -237,8 +228,7 @@ async fn exchanges_at(
 /// A failed early renewal is tried again after 4 s, then 8 s, then 16 s.
 #[tokio::test(start_paused = true)]
 async fn n11_a_failed_early_renewal_is_tried_again_after_4_s_then_8_then_16() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(early()).await;
+    let (world, tokens) = World::managed(early()).await;
     world.server.fail_always(Some(later(None)));
     world.clock.advance(540 * SECOND).await;
     let at = exchanges_at(&world.clock, &world.server, &tokens, 49 * SECOND).await;
@@ -252,8 +242,7 @@ async fn n11_a_failed_early_renewal_is_tried_again_after_4_s_then_8_then_16() {
 /// A failed renewal of an expired token is tried again after 2 s, doubling to 60 s.
 #[tokio::test(start_paused = true)]
 async fn n11_a_failed_renewal_of_an_expired_token_is_tried_again_after_2_s_and_doubling_to_60() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(early()).await;
+    let (world, tokens) = World::managed(early()).await;
     world.server.fail_always(Some(later(None)));
     world.clock.advance(600 * SECOND).await;
     let at = exchanges_at(&world.clock, &world.server, &tokens, 185 * SECOND).await;
@@ -265,8 +254,7 @@ async fn n11_a_failed_renewal_of_an_expired_token_is_tried_again_after_2_s_and_d
 #[tokio::test(start_paused = true)]
 async fn n11_a_caller_whose_deadline_is_before_the_next_attempt_gets_the_failure_and_how_long_to_wait()
  {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(early()).await;
+    let (world, tokens) = World::managed(early()).await;
     world.server.fail_next(later(Some(40 * SECOND)));
     world.clock.advance(600 * SECOND).await;
     assert_eq!(
@@ -286,8 +274,7 @@ async fn n11_a_caller_whose_deadline_is_before_the_next_attempt_gets_the_failure
 #[tokio::test(start_paused = true)]
 async fn n11_retry_after_is_honoured_while_the_token_is_valid_and_after() {
     for (begin, after) in [(540, 30), (540, 300), (600, 30), (600, 300)] {
-        let world = World::new(600 * SECOND);
-        let tokens = world.manager(early()).await;
+        let (world, tokens) = World::managed(early()).await;
         world.clock.advance(begin * SECOND).await;
         world.server.fail_next(later(Some(after * SECOND)));
         let at = exchanges_at(&world.clock, &world.server, &tokens, (after + 10) * SECOND).await;
@@ -300,8 +287,7 @@ async fn n11_retry_after_is_honoured_while_the_token_is_valid_and_after() {
 /// A `Retry-After` of a day counts as an hour.
 #[tokio::test(start_paused = true)]
 async fn n11_a_retry_after_of_a_day_counts_as_an_hour() {
-    let world = World::new(600 * SECOND);
-    let tokens = world.manager(early()).await;
+    let (world, tokens) = World::managed(early()).await;
     world.clock.advance(600 * SECOND).await;
     world.server.fail_next(later(Some(24 * HOUR)));
     assert!(tokens.token().await.is_err());

@@ -341,3 +341,65 @@ pub fn later(after: Option<Duration>) -> Fault {
         retry_after: after,
     }
 }
+
+impl World {
+    /// A world whose access tokens live for 600 s, and a manager with its own store, used once.
+    pub async fn managed(strategy: impl RefreshStrategy) -> (Self, TokenManager) {
+        let world = Self::new(TTL);
+        let tokens = world.manager(strategy).await;
+        (world, tokens)
+    }
+}
+
+impl<S: TokenStore + Clone> World<S> {
+    /// Checks that each caller gets a token that is live.
+    pub async fn assert_all_live(&self, callers: impl IntoIterator<Item = Caller>) {
+        for token in served(callers).await {
+            assert!(self.is_live(&token), "{}", token.pair_id());
+        }
+    }
+
+    /// Asks for a token every second, and checks that it is live.
+    pub async fn assert_live_for(&self, tokens: &TokenManager, span: Duration) {
+        for _ in 0..span.as_secs() {
+            assert!(self.is_live(&tokens.token().await.unwrap()));
+            self.clock.advance(SECOND).await;
+        }
+    }
+}
+
+/// The tokens that the callers get.
+pub async fn served(callers: impl IntoIterator<Item = Caller>) -> Vec<Token> {
+    let answers = futures_util::future::join_all(callers).await;
+    let answers = answers.into_iter().map(Result::unwrap);
+    answers.map(Result::unwrap).collect()
+}
+
+/// The errors that the callers get.
+pub async fn failures(callers: impl IntoIterator<Item = Caller>) -> Vec<Error> {
+    let answers = futures_util::future::join_all(callers).await;
+    let answers = answers.into_iter().map(Result::unwrap);
+    answers.map(Result::unwrap_err).collect()
+}
+
+pub fn built(builder: Builder) -> TokenManager {
+    builder.build().unwrap()
+}
+
+/// The reason of the end that this answer reports.
+#[track_caller]
+pub fn end_of<T: std::fmt::Debug>(answer: Result<T, Error>) -> EndReason {
+    let error = answer.unwrap_err();
+    reason(&error).unwrap_or_else(|| panic!("no end: {error:?}"))
+}
+
+impl<S: TokenStore + Clone> World<S> {
+    /// Two managers on the shared store, each used once.
+    pub async fn two_managers(
+        &self,
+        strategy: impl RefreshStrategy + Clone,
+    ) -> (TokenManager, TokenManager) {
+        let one = loaded(self.shared(strategy.clone())).await;
+        (one, loaded(self.shared(strategy)).await)
+    }
+}

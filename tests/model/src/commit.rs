@@ -11,45 +11,21 @@ use crate::turn::{Outcome, Swap, Turn};
 impl Turn<'_> {
     /// `Rotation::commit`, up to the first attempt to store.
     pub(crate) fn commit(&mut self, leased: Leased, token: u8) {
-        let row = &leased.record;
-        let held = Held {
-            family: row.family,
-            version: row.version + 1,
-            token,
-            number: leased.name.number,
-            sign_ins: row.sign_ins,
-        };
-        self.go(Phase::Commit(Unstored {
-            held,
-            name: leased.name,
-            base: row.pair_id(),
-            predecessor: leased.token(),
-            seen: Some(*row),
+        let unstored = Unstored {
             fresh: leased.fresh,
-            published: false,
-            spare: false,
-        }));
+            ..unstored(&leased, leased.record, leased.token(), token)
+        };
+        self.go(Phase::Commit(unstored));
     }
 
     /// `commit_spare`, up to the first attempt to store.
     pub(crate) fn commit_spare(&mut self, leased: Leased, row: Row, spare: Held) {
-        let held = Held {
-            family: row.family,
-            version: row.version + 1,
-            token: spare.token,
-            number: leased.name.number,
-            sign_ins: row.sign_ins,
-        };
-        self.go(Phase::Commit(Unstored {
-            held,
-            name: leased.name,
-            base: row.pair_id(),
-            predecessor: row.token.expect("a refused pair"),
-            seen: Some(row),
-            fresh: true,
-            published: false,
+        let refused = row.token.expect("a refused pair");
+        let unstored = Unstored {
             spare: true,
-        }));
+            ..unstored(&leased, row, refused, spare.token)
+        };
+        self.go(Phase::Commit(unstored));
     }
 
     /// One attempt of `persist`, and `apply_outcome` or the next iteration of the loop in `store`.
@@ -79,13 +55,8 @@ impl Turn<'_> {
         let write = self.write(&next, unstored.fresh);
         match self.swap(write) {
             Swap::Swapped => self.committed(unstored, write.next.pair_id()),
-            Swap::Lost => {
-                unstored.seen = self.world.store;
-                unstored.fresh = true;
-                self.go(Phase::Commit(unstored));
-            }
-            Swap::Error => {
-                if self.config.serves_unstored && !unstored.published {
+            lost => {
+                if lost == Swap::Error && self.config.serves_unstored && !unstored.published {
                     self.publish(unstored.held);
                     unstored.published = true;
                 }
@@ -150,6 +121,25 @@ impl Turn<'_> {
     /// `Session::publish`.
     fn publish(&mut self, held: Held) -> bool {
         !self.rotation().orphan && self.hold(held)
+    }
+}
+
+/// A pair that this lease brought, on top of this record.
+fn unstored(leased: &Leased, row: Row, predecessor: u8, token: u8) -> Unstored {
+    let held = Held {
+        version: row.version + 1,
+        number: leased.name.number,
+        ..Held::of(&row, token)
+    };
+    Unstored {
+        held,
+        name: leased.name,
+        base: row.pair_id(),
+        predecessor,
+        seen: Some(row),
+        fresh: true,
+        published: false,
+        spare: false,
     }
 }
 

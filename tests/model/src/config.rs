@@ -1,4 +1,4 @@
-//! The size of a world, and the faults that may occur in it.
+//! The worlds to explore, from `worlds.toml`: the size of a world, and the faults that may occur in it.
 
 use serde::Deserialize;
 
@@ -108,4 +108,25 @@ impl Config {
     pub(crate) fn longest(&self) -> u8 {
         self.lease_durations.into_iter().max().unwrap_or(0)
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Worlds {
+    small: Vec<Config>,
+    large: Vec<Config>,
+}
+
+fn all() -> Worlds {
+    toml::from_str(include_str!("../worlds.toml")).expect("worlds.toml describes worlds")
+}
+
+/// Worlds that take seconds to explore.
+pub fn small() -> Vec<Config> {
+    all().small
+}
+
+/// Worlds that take minutes to explore.
+pub fn large() -> Vec<Config> {
+    all().large
 }

@@ -7,7 +7,7 @@ use crate::commit::is_live;
 use crate::config::Config;
 use crate::instance::{Instance, Phase, Rotation};
 use crate::notes::Cause;
-use crate::row::{Mark, Status};
+use crate::row::{Mark, Row, Status};
 use crate::world::World;
 
 /// An event that must be possible in a world. A world without it is too small to show anything.
@@ -25,7 +25,7 @@ pub enum Goal {
     /// An instance waits for the end of another instance's pause.
     Paused,
     /// The holder releases a lease whose request has ended.
-    LetGo,
+    Released,
     /// A late request loses the session.
     LateLoses,
     OutcomeUnknown,
@@ -39,103 +39,84 @@ pub enum Goal {
 
 impl Goal {
     pub(crate) fn property(self) -> Property<Config> {
-        match self {
-            Self::Repeated => {
-                Property::sometimes("the server answers again", |_, world: &World| {
-                    let is_stored = child_is_stored(world, |truth| truth.again);
-                    let parent = world
-                        .token()
-                        .and_then(|token| world.truths[usize::from(token)].parent);
-                    let siblings = world.truths.iter().filter(|it| it.parent == parent);
-                    is_stored && siblings.count() > 1
-                })
-            }
-            Self::AgainSaves => {
-                Property::sometimes("a second sending saves the session", |_, world: &World| {
-                    child_is_stored(world, |truth| truth.again)
-                })
-            }
-            Self::AgainLoses => {
-                Property::sometimes("a second sending loses the session", |_, world: &World| {
-                    world.knows(Cause::Again) && is_lost(world)
-                })
-            }
-            Self::LateLoses => {
-                Property::sometimes("a late request loses the session", |_, world: &World| {
-                    world.knows(Cause::Late) && is_lost(world)
-                })
-            }
-            Self::HolderAgain => Property::sometimes("a holder sends again", |_, world: &World| {
+        let (name, is_reached): (_, fn(&Config, &World) -> bool) = match self {
+            Self::Repeated => ("the server answers a token again", |_, world| {
+                let parent = world.token().and_then(|token| world.truth(token).parent);
+                let siblings = world.truths.iter().filter(|it| it.parent == parent);
+                child_is_stored(world) && siblings.count() > 1
+            }),
+            Self::AgainSaves => ("a second sending saves the session", |_, world| {
+                child_is_stored(world)
+            }),
+            Self::AgainLoses => ("a second sending loses the session", |_, world| {
+                world.knows(Cause::Again) && is_lost(world)
+            }),
+            Self::LateLoses => ("a late request loses the session", |_, world| {
+                world.knows(Cause::Late) && is_lost(world)
+            }),
+            Self::HolderAgain => ("the holder of a lease sends again", |_, world| {
                 leases(world).any(|(old, _)| {
                     let is_its_own =
                         |it: &Instance| it.unclear.is_some_and(|unclear| unclear.name == old.name);
                     !old.released && world.instances.iter().any(is_its_own)
                 })
             }),
-            Self::Paused => Property::sometimes(
-                "an instance waits for another's pause",
-                |_, world: &World| {
-                    let is_pausing = |it: &Rotation| matches!(it.phase, Phase::Pause { .. });
-                    world.instances.iter().any(|instance| {
-                        instance.unclear.is_none() && instance.rotations.iter().any(is_pausing)
-                    })
+            Self::Paused => ("an instance waits for another's pause", |_, world| {
+                let is_pausing = |it: &Rotation| matches!(it.phase, Phase::Pause { .. });
+                world.instances.iter().any(|instance| {
+                    instance.unclear.is_none() && instance.rotations.iter().any(is_pausing)
+                })
+            }),
+            Self::Released => (
+                "a holder releases a lease whose request has ended",
+                |_, world| {
+                    let lease = world.store.and_then(|row| row.lease);
+                    lease.is_some_and(|lease| lease.released)
                 },
             ),
-            Self::LetGo => Property::sometimes("a lease is let go", |_, world: &World| {
-                let lease = world.store.and_then(|row| row.lease);
-                lease.is_some_and(|lease| lease.released)
+            Self::OutcomeUnknown => ("an outcome stays unknown", |_, world| {
+                let is_unknown = |row: Row| matches!(row.state, Status::OutcomeUnknown(_));
+                world.store.is_some_and(is_unknown)
             }),
-            Self::OutcomeUnknown => {
-                Property::sometimes("an outcome stays unknown", |_, world: &World| {
-                    world
-                        .store
-                        .is_some_and(|row| matches!(row.state, Status::OutcomeUnknown(_)))
-                })
-            }
-            Self::Spare => Property::sometimes("a pair is outrun and kept", |_, world: &World| {
-                world
-                    .instances
-                    .iter()
-                    .any(|instance| instance.spare.is_some())
-            }),
-            Self::Forward => {
-                Property::sometimes("what the store lost is brought back", |_, world: &World| {
-                    world.knows(Cause::Failover)
-                        && world.instances.iter().any(|it: &Instance| {
-                            it.rotations.iter().any(|rotation| match rotation.phase {
-                                Phase::Bring(write) => write.next.token > world.token(),
-                                _ => false,
-                            })
-                        })
-                })
-            }
-            Self::Retaken => Property::sometimes(
-                "a doubtful lease is found to be ours",
-                |_, world: &World| {
+            Self::Spare => (
+                "an instance keeps a pair that another one outran",
+                |_, world| world.instances.iter().any(|it| it.spare.is_some()),
+            ),
+            Self::Forward => (
+                "an instance writes a pair that the store lost",
+                |_, world| {
+                    let writes_newer = |it: &Rotation| match it.phase {
+                        Phase::Bring(write) => write.next.token > world.token(),
+                        _ => false,
+                    };
+                    let mut rotations = world.instances.iter().flat_map(|it| &it.rotations);
+                    world.knows(Cause::Failover) && rotations.any(writes_newer)
+                },
+            ),
+            Self::Retaken => (
+                "an instance finds that a doubtful lease is its own",
+                |_, world| {
                     leases(world).any(|(old, new)| {
                         let is_unsent = |it: &Instance| it.unsent.contains(&old.name);
                         old.doubtful && world.instances.iter().any(is_unsent) && new.doubtful
                     })
                 },
             ),
-            Self::LoggedOut => Property::sometimes("the user is logged out", |_, world: &World| {
+            Self::LoggedOut => ("the user is logged out", |_, world| {
                 world
                     .store
                     .is_some_and(|row| row.state == Status::LoggedOut)
             }),
-            Self::SignedIn => {
-                Property::sometimes("the user is signed in anew", |_, world: &World| {
-                    world.store.is_some_and(|row| row.family > 0)
-                })
-            }
-            Self::SecondPair => {
-                Property::sometimes("two rotations follow each other", |_, world: &World| {
-                    world
-                        .store
-                        .is_some_and(|row| row.version > 2 && row.family == 0)
-                })
-            }
-        }
+            Self::SignedIn => ("the user is signed in anew", |_, world| {
+                world.store.is_some_and(|row| row.family > 0)
+            }),
+            Self::SecondPair => ("two rotations follow each other", |_, world| {
+                world
+                    .store
+                    .is_some_and(|row| row.version > 2 && row.family == 0)
+            }),
+        };
+        Property::sometimes(name, is_reached)
     }
 }
 
@@ -161,12 +142,11 @@ fn leases(world: &World) -> impl Iterator<Item = (Mark, Mark)> {
     })
 }
 
-fn child_is_stored(world: &World, is_parent: impl Fn(&crate::server::Truth) -> bool) -> bool {
-    world
-        .store
-        .filter(|row| row.state == Status::Active)
-        .and_then(|row| row.token)
-        .filter(|token| is_live(&world.truths, *token))
-        .and_then(|token| world.truths[usize::from(token)].parent)
-        .is_some_and(|parent| is_parent(&world.truths[usize::from(parent)]))
+/// Whether the store holds a live pair that was issued for a token that was sent again.
+fn child_is_stored(world: &World) -> bool {
+    let row = world.store.filter(|row| row.state == Status::Active);
+    let token = row.and_then(|row| row.token);
+    let token = token.filter(|token| is_live(&world.truths, *token));
+    let parent = token.and_then(|token| world.truth(token).parent);
+    parent.is_some_and(|parent| world.truth(parent).again)
 }

@@ -88,10 +88,6 @@ impl Leased {
         self.record.token.expect("a pair was leased")
     }
 
-    fn tick(&mut self, window: u8) {
-        self.age = (self.age + 1).min(window);
-    }
-
     pub fn lease(&self) -> &Mark {
         self.record.lease.as_ref().expect("the lease was written")
     }
@@ -275,13 +271,8 @@ impl Instance {
         for rotation in &mut self.rotations {
             rotation.phase.store_changed();
         }
-        for chore in &mut self.chores {
-            match chore {
-                Chore::LeaveSwap { write, .. }
-                | Chore::Clear(write)
-                | Chore::ReplaceSwap { write, .. } => write.fresh = false,
-                Chore::Leave { .. } | Chore::Replace { .. } => {}
-            }
+        for write in self.chores.iter_mut().filter_map(Chore::write) {
+            write.fresh = false;
         }
     }
 
@@ -297,63 +288,76 @@ impl Instance {
     }
 }
 
+impl Chore {
+    /// The swap that the task makes next.
+    pub(crate) fn write(&mut self) -> Option<&mut Write> {
+        match self {
+            Self::LeaveSwap { write, .. }
+            | Self::Clear(write)
+            | Self::ReplaceSwap { write, .. } => Some(write),
+            Self::Leave { .. } | Self::Replace { .. } => None,
+        }
+    }
+}
+
 impl Phase {
-    fn store_changed(&mut self) {
+    /// The swap that the rotation makes next.
+    pub(crate) fn write(&mut self) -> Option<&mut Write> {
         match self {
             Self::Bring(write)
             | Self::Lease { write, .. }
             | Self::Yield(_, write)
             | Self::ReleaseUnclearSwap(_, write)
-            | Self::Clear(write) => write.fresh = false,
-            Self::Wait { fresh, .. }
-            | Self::Pause { fresh, .. }
-            | Self::RefusedWait { fresh, .. } => *fresh = false,
-            Self::Send(leased) | Self::Sent(leased, _) | Self::Release { leased, .. } => {
-                leased.fresh = false;
-            }
-            Self::Doubt(leased, write) | Self::Reject(leased, write) => {
-                leased.fresh = false;
-                write.fresh = false;
-            }
-            Self::Commit(unstored) => unstored.fresh = false,
-            Self::Reconciled | Self::Refused(_) | Self::ReleaseUnclear => {}
+            | Self::Clear(write)
+            | Self::Doubt(_, write)
+            | Self::Reject(_, write) => Some(write),
+            _ => None,
         }
-        self.forget();
     }
 
-    /// Merges states that differ only in values without an effect.
-    fn forget(&mut self) {
-        if let Self::Wait { fresh: false, left }
-        | Self::Pause { fresh: false, left }
-        | Self::RefusedWait {
-            fresh: false, left, ..
-        } = self
-        {
-            *left = 0;
+    /// The token that the rotation may send or has sent.
+    pub(crate) fn leased(&mut self) -> Option<&mut Leased> {
+        match self {
+            Self::Send(leased)
+            | Self::Sent(leased, _)
+            | Self::Doubt(leased, _)
+            | Self::Refused(leased)
+            | Self::RefusedWait { leased, .. }
+            | Self::Reject(leased, _)
+            | Self::Release { leased, .. } => Some(leased),
+            _ => None,
+        }
+    }
+
+    fn store_changed(&mut self) {
+        if let Some(write) = self.write() {
+            write.fresh = false;
+        }
+        match self {
+            // Without an effect from here on, the time that was left would only tell states apart.
+            Self::Wait { fresh, left }
+            | Self::Pause { fresh, left }
+            | Self::RefusedWait { fresh, left, .. } => (*fresh, *left) = (false, 0),
+            Self::Commit(unstored) => unstored.fresh = false,
+            Self::Refused(_) => {}
+            _ => {
+                if let Some(leased) = self.leased() {
+                    leased.fresh = false;
+                }
+            }
         }
     }
 
     fn tick(&mut self, window: u8) {
         match self {
             Self::Lease { age, .. } => *age = (*age + 1).min(window),
-            Self::Wait { left, .. } | Self::Pause { left, .. } => *left = left.saturating_sub(1),
-            Self::Send(leased)
-            | Self::Sent(leased, _)
-            | Self::Doubt(leased, _)
-            | Self::Refused(leased)
-            | Self::Reject(leased, _)
-            | Self::Release { leased, .. } => leased.tick(window),
-            Self::RefusedWait { leased, left, .. } => {
-                leased.tick(window);
+            Self::Wait { left, .. } | Self::Pause { left, .. } | Self::RefusedWait { left, .. } => {
                 *left = left.saturating_sub(1);
             }
-            Self::Reconciled
-            | Self::Bring(_)
-            | Self::Yield(..)
-            | Self::Commit(_)
-            | Self::ReleaseUnclear
-            | Self::ReleaseUnclearSwap(..)
-            | Self::Clear(_) => {}
+            _ => {}
+        }
+        if let Some(leased) = self.leased() {
+            leased.age = (leased.age + 1).min(window);
         }
     }
 }

@@ -5,13 +5,13 @@
 //! - [`row`]: a record in a few bytes, and back
 //! - [`server`]: the authorization server and the truth about every token
 //! - [`instance`]: the state of one process
-//! - [`reconcile`], [`pause`], [`lease`], [`spend`], [`unclear`], [`commit`], [`user`]: the steps of an instance, as in
+//! - [`reconcile`], [`lease`], [`spend`], [`unclear`], [`commit`], [`user`]: the steps of an instance, as in
 //!   `src/rotation/`
 //! - [`world`]: the state of the model
 //! - [`turn`], [`transitions`]: one call of one instance; what can happen next, and which world results
 //! - [`notes`], [`property`], [`goal`]: what is noted as it happens; what must hold; what must be possible
 //! - [`symmetry`]: which worlds are one state
-//! - [`worlds`]: the worlds to explore
+//! - [`config`]: the worlds to explore
 
 mod commit;
 pub mod config;
@@ -19,7 +19,6 @@ pub mod goal;
 pub mod instance;
 mod lease;
 pub mod notes;
-mod pause;
 pub mod property;
 mod reconcile;
 pub mod row;
@@ -31,7 +30,6 @@ pub mod turn;
 mod unclear;
 mod user;
 pub mod world;
-pub mod worlds;
 
 /// The crate's pure modules, compiled from its own sources because they are not public.
 #[allow(dead_code, unreachable_pub, unused_imports)]

@@ -7,9 +7,8 @@
 
 use std::time::{Duration, Instant};
 
-use evertoken_model::config::Config;
+use evertoken_model::config::{self, Config};
 use evertoken_model::world::World;
-use evertoken_model::worlds;
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
 fn main() {
@@ -19,7 +18,7 @@ fn main() {
         Duration::from_secs(seconds.expect("--limit is followed by seconds"))
     });
     let is_named = |name: &str| names.iter().any(|it| it == name);
-    let (small, large) = (worlds::small(), worlds::large());
+    let (small, large) = (config::small(), config::large());
     let small = small
         .into_iter()
         .filter(|world| names.is_empty() || is_named(&world.name));

@@ -20,24 +20,24 @@ macro_rules! never {
 pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
     let mut all = never![
         "no token is spent twice": DoubleSpend,
-        "sent again only as the profile permits": Unpermitted,
-        "one instance at a time sends it": AtATime,
+        "a token is sent again only as the profile permits": Unpermitted,
+        "one instance at a time sends a token": AtATime,
         "no token is sent after its answer": Answered,
         "no newer pair is overwritten": Overwritten,
         "a logout is not undone": LogoutUndone,
         "lease numbers never restart": NumberRestarted,
-        "a doubt is never wiped": DoubtWiped,
+        "a token that may be spent has a doubtful lease": DoubtWiped,
         "no instance goes back to an older pair": Backwards,
-        "no newer sign-in gives way": RevokedNewer,
-        "what was left is not taken again": LeftAdopted,
-        "no session is lost without cause": LostWithoutCause,
+        "no pair of a later sign-in is revoked for an earlier one": RevokedNewer,
+        "no instance adopts a session that it has logged out": LeftAdopted,
+        "no session is lost without a cause": LostWithoutCause,
     ];
     all.extend([
-        Property::<Config>::always("no instance waits for good", |config, world| {
+        Property::<Config>::always("no instance waits for ever", |config, world| {
             !config.is_stuck(world)
         }),
         Property::<Config>::always(
-            "what was read is stored in the end",
+            "a pair that was read is stored in the end",
             |config, world: &World| {
                 // A token that is sent again may kill a pair that another instance has committed or is about to commit.
                 let kills = matches!(config.server.reuse, Reuse::KillsFamily | Reuse::LastWins);
@@ -53,7 +53,7 @@ pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
             is_excused || world.store.is_none_or(|row| is_revoked(world, &row))
         }),
         Property::<Config>::always(
-            "nothing is sent again before a fault",
+            "no token is sent again before a fault",
             |config, world: &World| config.faults != world.faults || is_untroubled(world),
         ),
         Property::<Config>::sometimes("a pair is committed", |_, world: &World| {

@@ -51,15 +51,8 @@ impl Turn<'_> {
     /// `Session::adopt`.
     fn adopt(&mut self, row: &Row) -> bool {
         let Some(token) = row.token else { return true };
-        let held = Held {
-            family: row.family,
-            version: row.version,
-            token,
-            number: row.committed_number,
-            sign_ins: row.sign_ins,
-        };
         self.me().saw(row);
-        self.hold(held)
+        self.hold(Held::of(row, token))
     }
 
     /// `Rotation::judge`. The model has no access tokens: a caller that asks for a newer pair has none.

@@ -176,6 +176,17 @@ fn small(number: u64) -> u8 {
 }
 
 impl Held {
+    /// The pair of this token, as an instance takes it from a record.
+    pub(crate) fn of(row: &Row, token: Token) -> Self {
+        Self {
+            family: row.family,
+            version: row.version,
+            token,
+            number: row.committed_number,
+            sign_ins: row.sign_ins,
+        }
+    }
+
     pub(crate) fn summary(self) -> reconcile::Summary {
         reconcile::Summary {
             pair_id: PairId {
@@ -311,10 +322,7 @@ impl Row {
         let row = Self {
             family: place(&names.families, &record.family),
             version: small(record.version),
-            token: record
-                .pair
-                .as_ref()
-                .map(|pair| token(&pair.pair.digest(&names.key))),
+            token: (record.pair.as_ref()).map(|pair| token(&pair.pair.digest(&names.key))),
             state: match record.state {
                 RecordState::Active => Status::Active,
                 RecordState::Rejected { digest, .. } => Status::Rejected(token(&digest)),

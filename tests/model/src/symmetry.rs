@@ -33,12 +33,7 @@ impl World {
 
     /// Visits every lease that is named in the world.
     pub(crate) fn each_name(&mut self, change: &mut impl FnMut(&mut Name)) {
-        let rows = self
-            .store
-            .iter_mut()
-            .chain(&mut self.past)
-            .chain(&mut self.late);
-        rows.for_each(|row| row.each_name(change));
+        self.rows_mut().for_each(|row| row.each_name(change));
         for instance in &mut self.instances {
             instance.each_name(change);
         }
@@ -48,12 +43,7 @@ impl World {
     pub(crate) fn forget(&mut self) {
         let mut shown = Vec::new();
         let mut note = |row: &mut Row| shown.extend(row.lease.map(|lease| lease.name));
-        let rows = self
-            .store
-            .iter_mut()
-            .chain(&mut self.past)
-            .chain(&mut self.late);
-        rows.for_each(&mut note);
+        self.rows_mut().for_each(&mut note);
         for instance in &mut self.instances {
             instance.each_row(&mut note);
         }
@@ -126,22 +116,12 @@ impl Instance {
             .for_each(&mut *change);
         for rotation in &mut self.rotations {
             match &mut rotation.phase {
-                Phase::Send(leased)
-                | Phase::Sent(leased, _)
-                | Phase::Doubt(leased, _)
-                | Phase::Refused(leased)
-                | Phase::RefusedWait { leased, .. }
-                | Phase::Reject(leased, _)
-                | Phase::Release { leased, .. } => change(&mut leased.name),
                 Phase::Yield(name, _) | Phase::ReleaseUnclearSwap(name, _) => change(name),
                 Phase::Commit(unstored) => change(&mut unstored.name),
-                Phase::Reconciled
-                | Phase::Bring(_)
-                | Phase::Wait { .. }
-                | Phase::Pause { .. }
-                | Phase::Lease { .. }
-                | Phase::ReleaseUnclear
-                | Phase::Clear(_) => {}
+                phase => phase
+                    .leased()
+                    .into_iter()
+                    .for_each(|leased| change(&mut leased.name)),
             }
         }
     }
@@ -149,35 +129,19 @@ impl Instance {
     /// Visits every record in the memory of the instance.
     pub(crate) fn each_row(&mut self, change: &mut impl FnMut(&mut Row)) {
         for rotation in &mut self.rotations {
-            match &mut rotation.phase {
-                Phase::Reconciled
-                | Phase::Wait { .. }
-                | Phase::Pause { .. }
-                | Phase::ReleaseUnclear => {}
-                Phase::Bring(write)
-                | Phase::Clear(write)
-                | Phase::Lease { write, .. }
-                | Phase::Yield(_, write)
-                | Phase::ReleaseUnclearSwap(_, write) => change(&mut write.next),
-                Phase::Send(leased)
-                | Phase::Sent(leased, _)
-                | Phase::Refused(leased)
-                | Phase::RefusedWait { leased, .. }
-                | Phase::Release { leased, .. } => change(&mut leased.record),
-                Phase::Doubt(leased, write) | Phase::Reject(leased, write) => {
-                    change(&mut leased.record);
-                    change(&mut write.next);
-                }
-                Phase::Commit(unstored) => unstored.seen.iter_mut().for_each(&mut *change),
+            let phase = &mut rotation.phase;
+            if let Phase::Commit(unstored) = phase {
+                unstored.seen.iter_mut().for_each(&mut *change);
+            }
+            if let Some(leased) = phase.leased() {
+                change(&mut leased.record);
+            }
+            if let Some(write) = phase.write() {
+                change(&mut write.next);
             }
         }
-        for chore in &mut self.chores {
-            match chore {
-                Chore::LeaveSwap { write, .. }
-                | Chore::Clear(write)
-                | Chore::ReplaceSwap { write, .. } => change(&mut write.next),
-                Chore::Leave { .. } | Chore::Replace { .. } => {}
-            }
+        for write in self.chores.iter_mut().filter_map(Chore::write) {
+            change(&mut write.next);
         }
     }
 }

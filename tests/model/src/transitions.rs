@@ -83,21 +83,17 @@ impl World {
         if self.faults.store == 0 {
             return;
         }
-        const ALL: [Outcome; 3] = [Outcome::Failed, Outcome::Ambiguous, Outcome::Late];
         for (at, instance) in self.instances.iter().enumerate() {
             if instance.life.is_none() {
                 continue;
             }
             for (number, rotation) in instance.rotations.iter().enumerate() {
-                for outcome in outcomes(&rotation.phase)
-                    .iter()
-                    .flat_map(|count| &ALL[..*count])
-                {
+                for outcome in outcomes(rotation.phase) {
                     actions.push(Action::Step(at, number, *outcome));
                 }
             }
-            if let Some(chore) = instance.chores.first() {
-                for outcome in &ALL[..crate::user::outcomes(chore)] {
+            if let Some(mut chore) = instance.chores.first().copied() {
+                for outcome in failures(chore.write().is_some_and(|write| write.fresh)) {
                     actions.push(Action::Chore(at, *outcome));
                 }
             }
@@ -105,24 +101,24 @@ impl World {
     }
 }
 
-/// How many of the store's failures matter for the call: none, plain failure, or all.
-fn outcomes(phase: &Phase) -> Option<usize> {
-    let swap = |fresh: bool| Some(if fresh { 3 } else { 1 });
-    match phase {
-        Phase::Reconciled | Phase::Refused(_) | Phase::ReleaseUnclear => Some(1),
-        Phase::Bring(write)
-        | Phase::Lease { write, .. }
-        | Phase::Yield(_, write)
-        | Phase::ReleaseUnclearSwap(_, write)
-        | Phase::Clear(write) => swap(write.fresh),
-        Phase::Doubt(_, write) | Phase::Reject(_, write) => swap(write.fresh),
-        Phase::Release { leased, .. } => swap(leased.fresh),
-        Phase::Commit(unstored) => swap(unstored.fresh),
-        Phase::Wait { .. }
-        | Phase::Pause { .. }
-        | Phase::RefusedWait { .. }
-        | Phase::Send(_)
-        | Phase::Sent(..) => None,
+/// The failures of the store that matter for the call: none of them, the plain failure, or all.
+fn outcomes(mut phase: Phase) -> &'static [Outcome] {
+    if let Some(write) = phase.write() {
+        return failures(write.fresh);
+    }
+    let is_fresh = match phase {
+        Phase::Release { leased, .. } => leased.fresh,
+        Phase::Commit(unstored) => unstored.fresh,
+        Phase::Reconciled | Phase::Refused(_) | Phase::ReleaseUnclear => false,
+        _ => return &[],
+    };
+    failures(is_fresh)
+}
+
+fn failures(is_fresh: bool) -> &'static [Outcome] {
+    match is_fresh {
+        true => &[Outcome::Failed, Outcome::Ambiguous, Outcome::Late],
+        false => &[Outcome::Failed],
     }
 }
 
@@ -239,14 +235,17 @@ impl Model for Config {
                 self.turn(&mut world, at, number, Outcome::Good).deliver()
             }
             Action::Read(at, number) => self.turn(&mut world, at, number, Outcome::Good).read(),
-            Action::Unread(at, number) => {
-                world.faults.unread -= 1;
-                let mut turn = self.turn(&mut world, at, number, Outcome::Good);
-                notes::unread(&mut turn);
-                turn.unclear(By::Silence);
-            }
-            Action::Undelivered(at, number) => {
-                world.faults.undelivered -= 1;
+            Action::Unread(at, number)
+            | Action::Undelivered(at, number)
+            | Action::GiveUp(at, number) => {
+                match action {
+                    Action::Unread(..) => world.faults.unread -= 1,
+                    Action::Undelivered(..) => world.faults.undelivered -= 1,
+                    _ => {
+                        world.faults.late -= 1;
+                        world.leave_pending(at);
+                    }
+                }
                 let mut turn = self.turn(&mut world, at, number, Outcome::Good);
                 notes::unread(&mut turn);
                 turn.unclear(By::Silence);
@@ -254,13 +253,6 @@ impl Model for Config {
             Action::NotSent(at, number) => {
                 world.faults.not_sent -= 1;
                 self.turn(&mut world, at, number, Outcome::Good).not_sent();
-            }
-            Action::GiveUp(at, number) => {
-                world.faults.late -= 1;
-                world.leave_pending(at);
-                let mut turn = self.turn(&mut world, at, number, Outcome::Good);
-                notes::unread(&mut turn);
-                turn.unclear(By::Silence);
             }
             Action::Arrive(at) => {
                 let token = world.pending.remove(at);

@@ -9,20 +9,6 @@ use crate::turn::{Swap, Turn};
 /// The family of a logout that found no session.
 const NOBODYS: u8 = 15;
 
-/// How many of the store's failures matter for the call.
-pub(crate) fn outcomes(chore: &Chore) -> usize {
-    match chore {
-        Chore::Leave { .. } | Chore::Replace { .. } => 1,
-        Chore::LeaveSwap { write, .. } | Chore::Clear(write) | Chore::ReplaceSwap { write, .. } => {
-            if write.fresh {
-                3
-            } else {
-                1
-            }
-        }
-    }
-}
-
 impl Instance {
     /// `State::log_out`.
     pub(crate) fn log_out(&mut self) {
@@ -181,13 +167,7 @@ impl Turn<'_> {
             return;
         }
         let row = write.next;
-        let held = Held {
-            family: row.family,
-            version: row.version,
-            token,
-            number: row.committed_number,
-            sign_ins: row.sign_ins,
-        };
+        let held = Held::of(&row, token);
         self.notice_held(held);
         let me = self.me();
         me.saw(&row);

@@ -4,7 +4,7 @@ use crate::config::{Config, Faults};
 use crate::instance::{Instance, Phase, Rotation};
 use crate::notes::{self, Flaw};
 use crate::row::{Held, Row, Status, Token};
-use crate::server::{Truths, issue};
+use crate::server::{Truth, Truths, issue};
 use crate::symmetry::LIVES;
 
 /// A state of the model.
@@ -87,15 +87,8 @@ impl World {
             committed_number: 0,
             retired: 0,
         };
-        let held = Held {
-            family: 0,
-            version: 1,
-            token,
-            number: 0,
-            sign_ins: 0,
-        };
-        let mut instances =
-            vec![Instance::new(Some(held), config.rotations); config.instances.into()];
+        let first = Instance::new(Some(Held::of(&row, token)), config.rotations);
+        let mut instances = vec![first; config.instances.into()];
         if config.clones {
             instances[1] = Instance {
                 life: None,
@@ -122,15 +115,11 @@ impl World {
 
     /// The instance no longer waits for its requests, and the server may yet handle them.
     pub(crate) fn leave_pending(&mut self, at: usize) {
-        let sent =
-            self.instances[at]
-                .rotations
-                .iter()
-                .filter_map(|rotation| match rotation.phase {
-                    Phase::Sent(leased, None) => Some(leased.token()),
-                    _ => None,
-                });
-        self.pending.extend(sent);
+        for rotation in &self.instances[at].rotations {
+            if let Phase::Sent(leased, None) = rotation.phase {
+                self.pending.push(leased.token());
+            }
+        }
         self.pending.sort_unstable();
     }
 
@@ -176,14 +165,7 @@ impl World {
     pub(crate) fn ticked(&self, config: &Config) -> Self {
         let mut next = self.clone();
         let age = |row: &mut Row| config.older(row);
-        for row in next
-            .store
-            .iter_mut()
-            .chain(&mut next.past)
-            .chain(&mut next.late)
-        {
-            age(row);
-        }
+        next.rows_mut().for_each(age);
         for (instance, window) in next.instances.iter_mut().zip(config.send_windows) {
             instance.tick(&age, window);
         }
@@ -193,10 +175,22 @@ impl World {
         next
     }
 
+    /// The record in the store, and those that it may hold later.
+    pub(crate) fn rows_mut(&mut self) -> impl Iterator<Item = &mut Row> {
+        self.store
+            .iter_mut()
+            .chain(&mut self.past)
+            .chain(&mut self.late)
+    }
+
     /// The position of the family among the sign-ins that the store has held.
     pub fn nth(&self, family: u8) -> usize {
         let at = self.order.iter().position(|it| *it == family);
         at.unwrap_or(self.order.len())
+    }
+
+    pub fn truth(&self, token: Token) -> &Truth {
+        &self.truths[usize::from(token)]
     }
 
     pub fn token(&self) -> Option<Token> {

@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use evertoken_model::config::Config;
+use evertoken_model::config::{self, Config};
 use evertoken_model::world::World;
-use evertoken_model::worlds;
 use stateright::{Checker, Model};
 
 #[test]
 fn every_property_holds_in_every_small_world() {
-    for world in worlds::small() {
+    for world in config::small() {
         let checker = world.checker().threads(2).spawn_bfs().join();
         checker.assert_properties();
     }
@@ -20,7 +19,7 @@ fn every_property_holds_in_every_small_world() {
 /// instance that waits for a time that never comes, every waiter gets an answer.
 #[test]
 fn no_small_world_returns_to_an_earlier_state() {
-    for world in worlds::small() {
+    for world in config::small() {
         assert!(!has_cycle(&world), "{}", world.name);
     }
 }

@@ -1,7 +1,10 @@
+//! The scenario that a seed draws.
+
+use std::ops::Range;
+
 use super::{
     Action, Ambush, Answer, Caller, Fault, Point, Resend, Scenario, Server, Strategy, Write, later,
 };
-use crate::draw::Draw;
 
 /// The scenario that a seed draws.
 pub(crate) fn drawn(seed: u64) -> Scenario {
@@ -19,19 +22,17 @@ fn first(seed: u64) -> Scenario {
     let count = draw.within(1..6);
     let (timeout, lease_duration, wait) = draw.one(&[(30, 60, 35), (30, 60, 35), (5, 21, 12)]);
     let sign_in = draw.chance(15);
-    let workers = if draw.chance(25) {
-        draw.index(3) + 1
-    } else {
-        0
+    let workers = match draw.chance(25) {
+        true => draw.index(3) + 1,
+        false => 0,
     };
     let mut scenario = Scenario {
         seed,
         server,
         is_known: draw.chance(80),
-        resend: if draw.chance(85) {
-            Resend::Always
-        } else {
-            Resend::Never
+        resend: match draw.chance(85) {
+            true => Resend::Always,
+            false => Resend::Never,
         },
         sign_in,
         seeded: !sign_in || draw.chance(50),
@@ -194,12 +195,53 @@ fn ambush(draw: &mut Draw, span: u64) -> Ambush {
     }
 }
 
+/// Random numbers that depend on a seed alone, by SplitMix64: small, and good enough.
+#[derive(Debug, Clone)]
+pub(super) struct Draw(u64);
+
+impl Draw {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A stream of its own, from the seed and a name. A draw from one stream shifts no other stream.
+    pub(super) fn named(seed: u64, name: &str) -> Self {
+        let mix = |seed, byte| Self(seed ^ u64::from(byte)).bits();
+        Self(name.bytes().fold(seed, mix))
+    }
+
+    pub(super) fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^ (bits >> 31)
+    }
+
+    pub(super) fn within(&mut self, range: Range<u64>) -> u64 {
+        range.start + self.bits() % (range.end - range.start)
+    }
+
+    pub(super) fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.within(0..len as u64)).unwrap()
+    }
+
+    pub(super) fn one<T: Clone>(&mut self, of: &[T]) -> T {
+        of[self.index(of.len())].clone()
+    }
+
+    /// True in `percent` of all cases.
+    pub(super) fn chance(&mut self, percent: u64) -> bool {
+        self.within(0..100) < percent
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
-    use crate::corpus::written;
+    use crate::scenario::written;
 
     #[test]
     fn the_first_stream_of_a_seed_still_draws_the_same_scenario() {
@@ -207,27 +249,18 @@ mod tests {
         for seed in (0..1_000).chain([153_079, 199_999]) {
             sum.update(written("a seed", &first(seed)));
         }
-        let sum: String = sum
-            .finalize()
-            .iter()
-            .map(|it| format!("{it:02x}"))
-            .collect();
-        assert_eq!(
-            sum,
-            "dec448293821794d53b27f200aad8fb8ad80153ab3cec9f47c891b03e61d4b71"
-        );
+        let sum = sum.finalize();
+        let sum: String = sum.iter().map(|it| format!("{it:02x}")).collect();
+        let known = "dec448293821794d53b27f200aad8fb8ad80153ab3cec9f47c891b03e61d4b71";
+        assert_eq!(sum, known);
     }
 
     #[test]
     fn a_later_kind_of_fault_only_adds_to_the_scenario_of_a_seed() {
         for seed in 0..1_000 {
             let (first, mut drawn) = (first(seed), drawn(seed));
-            assert!(
-                first
-                    .faults
-                    .iter()
-                    .all(|fault| drawn.faults.contains(fault))
-            );
+            let mut faults = first.faults.iter();
+            assert!(faults.all(|fault| drawn.faults.contains(fault)));
             assert!(drawn.callers.starts_with(&first.callers));
             // Settings that were added later.
             assert!(drawn.resend == first.resend || drawn.resend == Resend::WhenUnavailable);

@@ -2,9 +2,8 @@
 //! only adds to a scenario, so that a seed keeps its meaning. The first stream is closed: a new kind of fault belongs
 //! here.
 
-use super::drawn::moment;
+use super::drawn::{Draw, moment};
 use super::{Action, Ambush, Answer, Caller, Fault, Point, Resend, Scenario, Write};
-use crate::draw::Draw;
 
 type Kind = (&'static str, fn(&mut Draw, &mut Scenario));
 
@@ -86,11 +85,8 @@ fn unnoticed(draw: &mut Draw, scenario: &mut Scenario) {
     rotates(scenario, node, &[at + 1]);
     // The first rotation may find only that pair.
     rotates(scenario, other, &[at + 8_000, at + 16_000]);
-    refused(
-        scenario,
-        node,
-        at + (stands_still + draw.within(10..30)) * 1_000,
-    );
+    let then = stands_still + draw.within(10..30);
+    refused(scenario, node, at + then * 1_000);
 }
 
 fn panic(draw: &mut Draw, scenario: &mut Scenario) {
@@ -121,9 +117,8 @@ fn late(draw: &mut Draw, scenario: &mut Scenario) {
     if draw.chance(20) {
         let after = draw.one(&[1, 2, 3, 4, 8, 40]);
         let answer = Answer::SlowBefore(scenario.timeout + after);
-        scenario
-            .faults
-            .push((moment(draw, scenario), Fault::Answer(answer)));
+        let at = moment(draw, scenario);
+        scenario.faults.push((at, Fault::Answer(answer)));
     }
 }
 
@@ -137,10 +132,9 @@ fn pages(draw: &mut Draw, scenario: &mut Scenario) {
     let at = moment(draw, scenario);
     for _ in 0..draw.one(&[1, 1, 2, 3, 5]) {
         let status = draw.one(&STATUSES);
-        let answer = if draw.chance(30) {
-            Answer::StatusAfter(status)
-        } else {
-            Answer::Status(status)
+        let answer = match draw.chance(30) {
+            true => Answer::StatusAfter(status),
+            false => Answer::Status(status),
         };
         scenario.faults.push((at, Fault::Answer(answer)));
     }
@@ -157,18 +151,16 @@ fn outage(draw: &mut Draw, scenario: &mut Scenario) {
             _ => Answer::Status(draw.one(&STATUSES)),
         };
         let span = draw.one(&[10, 40, 130, 400]);
-        scenario
-            .faults
-            .push((moment(draw, scenario), Fault::Outage(answer, span)));
+        let at = moment(draw, scenario);
+        scenario.faults.push((at, Fault::Outage(answer, span)));
     }
 }
 
 fn client(draw: &mut Draw, scenario: &mut Scenario) {
     if draw.chance(8) {
         let answer = draw.one(&[Answer::Misconfigured, Answer::UserNeeded]);
-        scenario
-            .faults
-            .push((moment(draw, scenario), Fault::Answer(answer)));
+        let at = moment(draw, scenario);
+        scenario.faults.push((at, Fault::Answer(answer)));
     }
 }
 
@@ -179,17 +171,14 @@ fn set_back(draw: &mut Draw, scenario: &mut Scenario) {
     }
     let node = draw.index(scenario.nodes.len());
     let at = moment(draw, scenario);
-    let leaves = draw.chance(50);
-    let what = if leaves {
-        Fault::Logout(node)
-    } else {
-        Fault::Replace(node)
+    let what = match draw.chance(50) {
+        true => Fault::Logout(node),
+        false => Fault::Replace(node),
     };
     let back_at = at + draw.within(1..20) * 1_000;
     let writes = draw.index(4) + 1;
-    scenario
-        .faults
-        .extend([(at, what), (back_at, Fault::Failover(writes))]);
+    let faults = [(at, what), (back_at, Fault::Failover(writes))];
+    scenario.faults.extend(faults);
     let other = draw.index(scenario.nodes.len());
     rotates(scenario, other, &[back_at + draw.within(1..5_000)]);
 }

@@ -1,7 +1,5 @@
 //! Callers wait on several threads while the rotation reports its progress.
 
-#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,6 +9,9 @@ use evertoken::testing::{
     AuthorizationServer, CallFault, EndpointCall, FaultyEndpoint, FaultyStore, StoreCall,
 };
 use evertoken::{EndpointError, MemoryStore, TokenManager, TokenPair, TokenStore};
+use futures_util::future::join_all;
+
+use crate::support::{built, callers};
 
 /// A waiter that reads the held token while the rotation reports its progress must not
 /// have either wait for the other.
@@ -22,23 +23,17 @@ fn waiters_and_the_rotation_do_not_lock_each_other_out() {
     let store = FaultyStore::new(memory.clone());
     let counted = store.clone();
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(4)
-            .enable_all()
-            .build()
-            .unwrap();
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(4).enable_all().build().unwrap();
         runtime.block_on(async {
             // `changed` returns at once, whether anything changed or not.
             store.fail_always(StoreCall::Changed, Some(CallFault::Fail));
             let later = CallFault::Error(|| EndpointError::later(None));
             let endpoint = FaultyEndpoint::new(AuthorizationServer::builder().build().endpoint());
             endpoint.fail_always(EndpointCall::Refresh, Some(later));
-            let tokens = TokenManager::builder(endpoint)
-                .store(store.clone())
-                .seed(TokenPair::from_refresh_token("r1"))
-                .wait(Duration::from_secs(31))
-                .build()
-                .unwrap();
+            let seed = TokenPair::from_refresh_token("r1");
+            let builder = TokenManager::builder(endpoint).store(store.clone());
+            let tokens = built(builder.seed(seed).wait(Duration::from_secs(31)));
             // The first failure is in the record; then another instance leases the token.
             tokens.try_token().unwrap_err();
             let key = tokens.key().clone();
@@ -60,17 +55,8 @@ fn waiters_and_the_rotation_do_not_lock_each_other_out() {
             let leased: Record = serde_json::from_value(json).unwrap();
             memory.swap(&key, Some(revision), &leased).await.unwrap();
             tokio::time::sleep(Duration::from_millis(2_500)).await;
-            let waiters: Vec<_> = (0..64)
-                .map(|_| {
-                    let tokens = tokens.clone();
-                    tokio::spawn(async move {
-                        let _ = tokio::time::timeout(Duration::from_secs(4), tokens.token()).await;
-                    })
-                })
-                .collect();
-            for waiter in waiters {
-                waiter.await.unwrap();
-            }
+            let waiters = join_all(callers(&tokens, 64));
+            let _ = tokio::time::timeout(Duration::from_secs(4), waiters).await;
         });
         finished.store(true, Ordering::SeqCst);
         runtime.shutdown_background();
@@ -78,10 +64,7 @@ fn waiters_and_the_rotation_do_not_lock_each_other_out() {
     for _ in 0..150 {
         if done.load(Ordering::SeqCst) {
             let loads = counted.calls(StoreCall::Load);
-            assert!(
-                loads < 500,
-                "the store was asked {loads} times in four seconds"
-            );
+            assert!(loads < 500, "{loads} loads in four seconds");
             return;
         }
         std::thread::sleep(Duration::from_millis(100));
