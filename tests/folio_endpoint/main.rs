@@ -13,7 +13,7 @@ mod channels;
 #[path = "../support/raw_server.rs"]
 #[allow(dead_code)]
 mod raw_server;
-#[path = "../send/recorder.rs"]
+#[path = "../support/recorder.rs"]
 #[allow(dead_code)]
 mod recorder;
 mod requests;

@@ -101,12 +101,8 @@ impl Recorder {
         answer: impl Fn() -> Reply + Clone + Send + Sync + 'static,
     ) -> Self {
         Self::start(move |request: Arrived| {
-            let reply = if request.path == path {
-                answer()
-            } else {
-                reply(200, &[])
-            };
-            std::future::ready(reply)
+            let is_it = request.path == path;
+            std::future::ready(if is_it { answer() } else { reply(200, &[]) })
         })
         .await
     }
