@@ -7,7 +7,7 @@ use crate::world::{World, access};
 
 /// A proxy that passes nothing on, and a builder of clients that use the proxy for every request.
 async fn proxied() -> (Recorder, impl Fn() -> ClientBuilder) {
-    let proxy = Recorder::start(|_| std::future::ready(reply(502, &[]))).await;
+    let proxy = Recorder::always(|| reply(502, &[])).await;
     let url = proxy.origin().to_owned();
     (proxy, move || {
         Client::builder().proxy(Proxy::all(&url).unwrap())

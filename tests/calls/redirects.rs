@@ -49,7 +49,7 @@ fn to(status: u16, url: impl Into<String>) -> Answer {
 /// A server that redirects every request back to the API, to this path.
 async fn boomerang(world: &World, path: &str) -> Recorder {
     let back = world.url(path);
-    Recorder::start(move |_: Arrived| std::future::ready(reply(302, &[("location", &back)]))).await
+    Recorder::always(move || reply(302, &[("location", &back)])).await
 }
 
 async fn a_redirect_within_the_origin_keeps_the_token<W: Way>() {

@@ -95,6 +95,11 @@ impl Recorder {
         }
     }
 
+    /// Answers every request in the same way.
+    pub(crate) async fn always(answer: impl Fn() -> Reply + Clone + Send + Sync + 'static) -> Self {
+        Self::start(move |_| std::future::ready(answer())).await
+    }
+
     /// Answers every request of `path` like `reply`, and any other with an empty 200.
     pub(crate) async fn with(
         path: &'static str,
