@@ -210,10 +210,8 @@ mod tests {
         quarters.note(Duration::from_secs(15), sample(MIB, 50, 40));
         quarters.note(Duration::from_secs(35), sample(MIB, 52, 43));
         let judgement = quarters.judged().unwrap();
-        assert!(
-            judgement.tasks.flat && !judgement.descriptors.flat,
-            "{judgement:?}"
-        );
+        assert!(judgement.tasks.flat, "{judgement:?}");
+        assert!(!judgement.descriptors.flat, "{judgement:?}");
     }
 
     #[test]

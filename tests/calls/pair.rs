@@ -13,10 +13,8 @@ async fn a_returned_pair_holds_its_remaining_lifetimes() {
     assert_eq!(tokens.pair().await.unwrap(), first);
     world.clock.advance(200 * SECOND).await;
     let pair = tokens.pair().await.unwrap();
-    assert_eq!(
-        (&pair.access, &pair.refresh),
-        (&first.access, &first.refresh)
-    );
+    assert_eq!(pair.access, first.access);
+    assert_eq!(pair.refresh, first.refresh);
     assert_eq!(pair.lifetime.access.total(), Some(400 * SECOND));
     assert_eq!(pair.lifetime.refresh.total(), Some(800 * SECOND));
     // The call changes nothing.
@@ -47,11 +45,8 @@ async fn a_pair_with_an_expired_token_is_rotated_before_it_is_returned() {
     world.clock.advance(ACCESS_TTL).await;
     let pair = world.tokens.pair().await.unwrap();
     assert_eq!(world.server.check(access(&pair)), AccessCheck::Live);
-    assert!(
-        world
-            .server
-            .is_live_refresh(pair.refresh.as_ref().unwrap().expose())
-    );
+    let refresh = pair.refresh.as_ref().unwrap().expose();
+    assert!(world.server.is_live_refresh(refresh));
     assert_eq!(pair.lifetime.access.total(), Some(ACCESS_TTL));
     assert_eq!(world.server.exchanges(), 1);
 }

@@ -57,11 +57,8 @@ async fn a_redirect_within_the_origin_keeps_the_token<W: Way>() {
     let way = W::new(&world.tokens);
     for status in [301, 302, 303, 307, 308] {
         world.api.answer_path("/moved", to(status, "/records"));
-        assert_eq!(
-            way.status(Call::get(world.url("/moved"))).await,
-            200,
-            "{status}"
-        );
+        let answer = way.status(Call::get(world.url("/moved"))).await;
+        assert_eq!(answer, 200, "{status}");
     }
     assert!(world.api.seen().iter().all(|seen| seen.bearer));
     assert_eq!(world.counts(), (10, 0, 0));

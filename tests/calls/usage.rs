@@ -19,10 +19,8 @@ async fn every_method_is_replayed_after_a_rejection() {
         assert_eq!(response.status(), 200, "{method}");
         assert_eq!(world.counts(), (2, 1, 1));
         let seen = world.api.seen();
-        assert!(
-            seen.iter()
-                .all(|seen| seen.method == method && seen.body == 6)
-        );
+        let is_whole = seen.iter().all(|it| it.method == method && it.body == 6);
+        assert!(is_whole, "{seen:?}");
     }
 }
 

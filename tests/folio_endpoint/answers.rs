@@ -160,10 +160,8 @@ async fn a7_a_tenant_without_expiries_issues_a_token_that_never_expires() {
     let requests = server.requests().await;
     let lines = [0, 1].map(|number: usize| requests[number].line());
     let paths = ["login-with-expiry", "login"];
-    assert_eq!(
-        lines,
-        paths.map(|path| format!("POST /okapi/authn/{path} HTTP/1.1"))
-    );
+    let expected = paths.map(|path| format!("POST /okapi/authn/{path} HTTP/1.1"));
+    assert_eq!(lines, expected);
     assert_eq!(requests[0].body(), requests[1].body());
 }
 

@@ -276,11 +276,9 @@ async fn a_page_is_quoted_by_status_type_and_first_words() {
     let body = "<!DOCTYPE html>\n<html>\n <title>Blocked</title>";
     let headers = ["Content-Type: text/html; charset=utf-8"];
     let error = exchange(answer(403, &headers, body)).await;
-    assert_eq!(
-        error.unwrap_err().to_string(),
-        "the token endpoint answered with a page: 403, text/html; charset=utf-8, \
-         \"<!DOCTYPE html> <html> <title>Blocked</title>\""
-    );
+    let page = r#"403, text/html; charset=utf-8, "<!DOCTYPE html> <html> <title>Blocked</title>""#;
+    let said = format!("the token endpoint answered with a page: {page}");
+    assert_eq!(error.unwrap_err().to_string(), said);
 }
 
 #[tokio::test]

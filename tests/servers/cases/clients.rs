@@ -46,10 +46,8 @@ async fn a_wrong_secret_is_an_error_and_the_session_continues_with_the_right_sec
     assert_eq!(answer.code(), Some("invalid_client"));
     assert!(!error.needs_sign_in(), "{error:?}");
     assert!(world.server.is_live_refresh(token).await);
-    assert_eq!(
-        wrong.token().await.unwrap().expose(),
-        world.first.access_token
-    );
+    let served = wrong.token().await.unwrap();
+    assert_eq!(served.expose(), world.first.access_token);
 
     // No instance sends a request before the pause ends, and no instance ends the session.
     tokio::time::sleep(error.retry_after().unwrap()).await;
