@@ -52,9 +52,8 @@ async fn main() {
     let postgres = Postgres::durable().expect("PostgreSQL");
     let file = FileStore::new(directory.path().join("session")).expect("a directory of ours");
     let redis = RedisStore::connect(&redis.url()).await.expect("Redis");
-    let pairs = PostgresStore::connect(&postgres.url())
-        .await
-        .expect("PostgreSQL");
+    let pairs = PostgresStore::connect(&postgres.url()).await;
+    let pairs = pairs.expect("PostgreSQL");
     let stores: [(&str, Store); 4] = [
         ("memory", Arc::new(MemoryStore::new())),
         ("file", Arc::new(file)),
@@ -150,8 +149,8 @@ async fn through_or_behind(store: &Store) {
         for coordination in [Coordination::Lease, Coordination::None] {
             for pace in [None, Some(PACE)] {
                 let persistences = [Persistence::write_through(), Persistence::write_behind(8)];
-                let [through, behind] =
-                    compared(store, count, coordination, pace, persistences).await;
+                let both = compared(store, count, coordination, pace, persistences);
+                let [through, behind] = both.await;
                 let mut row = vec![
                     count.to_string(),
                     format!("{coordination:?}").to_lowercase(),

@@ -323,16 +323,12 @@ mod tests {
     #[test]
     fn each_outage_is_a_band_with_its_name() {
         let mut outcome = outcome(Strategy::OnRequest, 0, &[2, 6]);
-        outcome
-            .counts
-            .timeline
-            .outage_begins("404", Duration::from_secs(2));
+        let timeline = &mut outcome.counts.timeline;
+        timeline.outage_begins("404", Duration::from_secs(2));
         outcome.counts.timeline.outage_ends(Duration::from_secs(4));
         // The second outage lasts beyond the end of the import.
-        outcome
-            .counts
-            .timeline
-            .outage_begins("reset", Duration::from_secs(6));
+        let timeline = &mut outcome.counts.timeline;
+        timeline.outage_begins("reset", Duration::from_secs(6));
         let svg = drawn(&[outcome]);
         let bands = || svg.lines().filter(|line| line.contains("class=\"outage\""));
         assert_eq!(bands().count(), 2);

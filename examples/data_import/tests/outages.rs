@@ -109,10 +109,8 @@ async fn an_interrupt_ends_an_import_that_waits_for_a_token() {
     let interrupt = until(|| place.server.exchanges() >= 2);
     let arguments = "--records 1000000 --workers 4 --strategy on-request --json";
     let ran = place.ran_until(arguments, interrupt);
-    let ran = timeout(Duration::from_secs(30), ran)
-        .await
-        .unwrap()
-        .unwrap();
+    let ran = timeout(Duration::from_secs(30), ran).await.unwrap();
+    let ran = ran.unwrap();
     assert_eq!(ran.status, INTERRUPTED);
     let line = &ran.lines()[0];
     assert_eq!(number(line, "failed"), 0);
