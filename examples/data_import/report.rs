@@ -198,12 +198,9 @@ pub(crate) fn nothing_left(
         });
         return command::json_line(out, &line);
     }
-    writeln!(
-        out,
-        "This import is complete: {} records were imported and {} rejected. Nothing was sent.",
-        count(checkpoint.imported),
-        count(checkpoint.rejected),
-    )
+    let (imported, rejected) = (count(checkpoint.imported), count(checkpoint.rejected));
+    let done = format!("{imported} records were imported and {rejected} rejected");
+    writeln!(out, "This import is complete: {done}. Nothing was sent.")
 }
 
 /// Names the file of the records that failed.
@@ -265,13 +262,9 @@ pub(crate) fn broken_input(out: &mut impl Write, outcomes: &[Outcome]) -> io::Re
     };
     writeln!(out, "error: {error:#}")?;
     for outcome in outcomes.iter().filter(|outcome| outcome.records() > 0) {
-        writeln!(
-            out,
-            "{}: of the {} records before it, {} were imported",
-            outcome.strategy,
-            count(outcome.records()),
-            count(outcome.counts.ok),
-        )?;
+        let (records, ok) = (count(outcome.records()), count(outcome.counts.ok));
+        let before = format!("of the {records} records before it, {ok} were imported");
+        writeln!(out, "{}: {before}", outcome.strategy)?;
     }
     Ok(())
 }

@@ -204,12 +204,9 @@ pub(crate) struct Outage {
 }
 
 impl Timeline {
-    pub(crate) fn outage_begins(&mut self, name: &'static str, at: Duration) {
-        self.outages.push(Outage {
-            name,
-            start: at,
-            end: None,
-        });
+    pub(crate) fn outage_begins(&mut self, name: &'static str, start: Duration) {
+        let end = None;
+        self.outages.push(Outage { name, start, end });
     }
 
     pub(crate) fn outage_ends(&mut self, at: Duration) {

@@ -93,6 +93,7 @@ async fn allows_reports_whether_a_request_gets_the_token() {
 async fn q11_a_url_outside_the_origins_keeps_its_own_headers() {
     let elsewhere = Recorder::with("/none", || None).await;
     let world = World::new().await;
+    world.clock.advance(ACCESS_TTL).await;
     let get = world.client.get(elsewhere.url("/"));
     world
         .send(get.basic_auth("user", Some("own")).header("x-own", "1"))

@@ -136,6 +136,7 @@ async fn i8_a_503_with_a_wait_beyond_the_deadline_or_without_one_is_returned_at_
         world.api.answer_next(busy(after));
         let (answer, took, calls) = met::<BySend>(&world, Method::GET, Body::Empty).await;
         assert_eq!((answer.status, took, calls), expected, "{after}");
+        assert_eq!(world.server.exchanges(), 0, "{after}");
     }
 }
 

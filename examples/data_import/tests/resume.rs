@@ -319,7 +319,7 @@ async fn rejects_are_the_unchanged_records_and_can_be_imported() {
     assert_eq!(place.ran(&again).await.status, 0);
     assert_eq!((api.records(), api.distinct_records()), (210, 210));
     for record in records::generated(210) {
-        assert_eq!(api.times_taken(&record.unwrap()), 1);
+        assert_eq!(api.times_taken(record.unwrap()), 1);
     }
 }
 
