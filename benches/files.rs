@@ -87,10 +87,8 @@ async fn finding() {
     let store = open();
     for session in 0..SESSIONS {
         let record = record(session, 1);
-        store
-            .swap(record.key(), None, &record)
-            .await
-            .expect("it is written");
+        let swapped = store.swap(record.key(), None, &record).await;
+        swapped.expect("it is written");
     }
     let store = open();
     let written = record(SESSIONS / 2, 1);
@@ -101,10 +99,8 @@ async fn finding() {
     let loaded = store.load(record(7, 1).key()).await;
     let (_, revision) = loaded.expect("it is there").entry.expect("it is there");
     let next = record(7, 2);
-    open()
-        .swap(next.key(), Some(revision), &next)
-        .await
-        .expect("it is written");
+    let swapped = open().swap(next.key(), Some(revision), &next).await;
+    swapped.expect("it is written");
     let what = "one for a token that another store has just written";
     search(&store, what, &next.digest()).await;
 }

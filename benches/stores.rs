@@ -52,9 +52,8 @@ async fn main() {
     let postgres = Postgres::durable().expect("PostgreSQL");
     let file = FileStore::new(directory.path().join("session")).expect("a directory of ours");
     let redis = RedisStore::connect(&redis.url()).await.expect("Redis");
-    let pairs = PostgresStore::connect(&postgres.url())
-        .await
-        .expect("PostgreSQL");
+    let pairs = PostgresStore::connect(&postgres.url()).await;
+    let pairs = pairs.expect("PostgreSQL");
     let stores: [(&str, Store); 4] = [
         ("memory", Arc::new(MemoryStore::new())),
         ("file", Arc::new(file)),

@@ -35,10 +35,8 @@ async fn i1_a_token_of_a_minute_carries_an_import_of_an_hour() {
     world.clock.advance(SECOND).await;
     world.assert_exchanges(75);
     let events = drain(&mut events);
-    assert_eq!(
-        (rotated(&events), failed(&events), ended(&events)),
-        (75, 0, 0)
-    );
+    let counts = (rotated(&events), failed(&events), ended(&events));
+    assert_eq!(counts, (75, 0, 0));
 }
 
 /// Without a manager an import of an hour fails once the first token of 60 s is over.
@@ -46,13 +44,10 @@ async fn i1_a_token_of_a_minute_carries_an_import_of_an_hour() {
 async fn i1_an_import_of_an_hour_without_a_manager_fails_from_60_s_on() {
     let world = World::with(|server| server.access_ttl(MINUTE).refresh_ttl(HOUR));
     let fixed = world.first.access.clone().unwrap();
+    use AccessCheck::{Expired, Live};
     for second in 0..3_600 {
-        let expected = if second < 60 {
-            AccessCheck::Live
-        } else {
-            AccessCheck::Expired
-        };
-        assert_eq!(world.server.check(fixed.expose()), expected);
+        let expected = if second < 60 { Live } else { Expired };
+        assert_eq!(world.server.check(fixed.expose()), expected, "{second}");
         world.clock.advance(SECOND).await;
     }
 }
@@ -91,11 +86,8 @@ async fn i3_a_fixed_token_of_180_s_fails_from_180_s_on_and_a_managed_one_never_d
 /// An import with `OnRequest` has no failures.
 #[tokio::test(start_paused = true)]
 async fn i3_an_import_on_request_has_no_failures() {
-    let world = World::with(|server| {
-        server
-            .access_ttl(180 * SECOND)
-            .latency(Duration::from_millis(300))
-    });
+    let latency = Duration::from_millis(300);
+    let world = World::with(|server| server.access_ttl(180 * SECOND).latency(latency));
     let tokens = world.manager(OnRequest::default()).await;
     assert_eq!(import(&world, &tokens, 3_600).await, 0);
     // At 170 s of each token's life, where the leeway begins, and 0.3 s for each of them.

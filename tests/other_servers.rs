@@ -6,9 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use evertoken::testing::{
-    AccessCheck, AuthorizationServer, AuthorizationServerBuilder, Fault, InProcessEndpoint, Reuse,
-};
+use evertoken::testing::{AccessCheck, AuthorizationServer, Fault, InProcessEndpoint, Reuse};
 use evertoken::{
     CoolDown, EndReason, EndpointError, Error, Key, MemoryStore, OAuth2, OnRequest, Token,
     TokenManager,
@@ -17,10 +15,6 @@ use serde_json::{Value, json};
 use support::{HOUR, MINUTE, SECOND, World};
 
 const WINDOW: Duration = MINUTE;
-
-fn world(server: AuthorizationServerBuilder) -> World {
-    World::of(server)
-}
 
 /// A machine of its own with the first pair, that takes the server for one that answers nothing twice.
 fn machine(world: &World) -> TokenManager {
@@ -39,12 +33,20 @@ fn reason(rotated: Result<Token, Error>) -> EndReason {
     }
 }
 
+#[track_caller]
+fn assert_refused(error: &Error, code: &str) {
+    let answer = error.endpoint().expect("the server answers");
+    assert!(matches!(answer, EndpointError::Refused { .. }), "{error:?}");
+    assert_eq!(answer.code(), Some(code));
+    assert!(!error.needs_sign_in());
+}
+
 /// light-oauth2 with linked tokens answers a used token with the same pair inside the window, and refuses the token
 /// after.
 #[tokio::test(start_paused = true)]
 async fn n15_a_linked_token_brings_the_same_pair_inside_the_window_and_is_refused_after_it() {
     let linked = Reuse::Linked { window: WINDOW };
-    let world = world(AuthorizationServer::light_oauth2().reuse(linked));
+    let world = World::of(AuthorizationServer::light_oauth2().reuse(linked));
     let [one, two, late] = [(); 3].map(|()| machine(&world));
     let first = one.rotate().await.unwrap();
     world.clock.advance(WINDOW - SECOND).await;
@@ -62,7 +64,7 @@ async fn n15_a_linked_token_brings_the_same_pair_inside_the_window_and_is_refuse
 #[tokio::test(start_paused = true)]
 async fn n15_a_linked_token_two_generations_old_is_refused_inside_the_window() {
     let linked = Reuse::Linked { window: WINDOW };
-    let world = world(AuthorizationServer::light_oauth2().reuse(linked));
+    let world = World::of(AuthorizationServer::light_oauth2().reuse(linked));
     let [one, two] = [(); 2].map(|()| machine(&world));
     one.rotate().await.unwrap();
     // A manager leaves time between two rotations.
@@ -79,24 +81,17 @@ async fn n16_light_oauth2_burns_a_token_of_another_client_and_its_refusal_ends_n
     let server = AuthorizationServer::light_oauth2()
         .client("importer", "secret")
         .another_client("other", "secret");
-    let world = world(server);
+    let world = World::of(server);
     let node = |id: &str, secret: &str| {
         let endpoint = world.server.endpoint().with_client(id, secret);
         let builder = world.builder_at(endpoint, OnRequest::default());
         builder.store(world.store.clone()).build().unwrap()
     };
-    let (unknown, other, right) = (
-        node("importer", "typo"),
-        node("other", "secret"),
-        node("importer", "secret"),
-    );
+    let (unknown, other) = (node("importer", "typo"), node("other", "secret"));
+    let right = node("importer", "secret");
     for (node, code) in [(&unknown, "ERR12007"), (&other, "ERR12028")] {
         let error = node.rotate().await.unwrap_err();
-        let Some(EndpointError::Refused { quote, .. }) = error.endpoint() else {
-            panic!("{error:?}");
-        };
-        assert_eq!(quote.code.as_deref(), Some(code));
-        assert!(!error.needs_sign_in());
+        assert_refused(&error, code);
         assert!(right.token().await.is_ok(), "the session goes on");
         // No instance sends before that.
         world.clock.advance(error.retry_after().unwrap()).await;
@@ -108,10 +103,38 @@ async fn n16_light_oauth2_burns_a_token_of_another_client_and_its_refusal_ends_n
 /// light-oauth2 burns no token for a client whose secret is wrong.
 #[tokio::test(start_paused = true)]
 async fn n16_light_oauth2_burns_no_token_for_an_unknown_client() {
-    let world = world(AuthorizationServer::light_oauth2().client("importer", "secret"));
+    let world = World::of(AuthorizationServer::light_oauth2().client("importer", "secret"));
     let wrong = world.server.endpoint().with_client("importer", "typo");
     assert!(machine_at(&world, wrong).rotate().await.is_err());
     assert!(machine(&world).rotate().await.is_ok());
+}
+
+/// The first endpoint rotates, and the server refuses the second with this code. That burns the token, which the first one
+/// learns at its next rotation.
+async fn burns(
+    server: &AuthorizationServer,
+    endpoints: impl FnOnce(&str) -> [OAuth2; 2],
+    code: &str,
+) {
+    let http = server.listen().await.unwrap();
+    let first = server.issue();
+    let store = MemoryStore::new();
+    let [right, other] = endpoints(http.url()).map(|endpoint| {
+        TokenManager::builder(endpoint)
+            .store(store.clone())
+            .key(Key::new("light-oauth2", "importer"))
+            .cool_down(CoolDown::default().early(SECOND / 10))
+            .seed(first.clone())
+            .build()
+            .unwrap()
+    });
+    right.rotate().await.unwrap();
+    let error = other.rotate().await.unwrap_err();
+    assert_refused(&error, code);
+    assert!(right.token().await.is_ok(), "the session goes on");
+    tokio::time::sleep(error.retry_after().unwrap()).await;
+    assert!(reason(right.rotate().await).is_rejected());
+    assert_eq!((server.exchanges(), server.replays()), (3, 0));
 }
 
 /// Over HTTP the error codes of light-oauth2 are understood.
@@ -121,62 +144,20 @@ async fn n16_over_http_light_oauth2s_own_words_are_understood() {
         .client("importer", "secret")
         .another_client("other", "secret")
         .build();
-    let http = server.listen().await.unwrap();
-    let first = server.issue();
-    let store = MemoryStore::new();
-    let node = |id: &str| {
-        let endpoint = OAuth2::new(http.url(), id).unwrap();
-        TokenManager::builder(endpoint.client_secret("secret"))
-            .store(store.clone())
-            .key(Key::new("light-oauth2", "importer"))
-            .cool_down(CoolDown::default().early(SECOND / 10))
-            .seed(first.clone())
-            .build()
-            .unwrap()
+    let clients = |url: &str| {
+        ["importer", "other"].map(|id| OAuth2::new(url, id).unwrap().client_secret("secret"))
     };
-    let (right, other) = (node("importer"), node("other"));
-    right.rotate().await.unwrap();
-    let error = other.rotate().await.unwrap_err();
-    let Some(EndpointError::Refused { quote, .. }) = error.endpoint() else {
-        panic!("{error:?}");
-    };
-    assert_eq!(quote.code.as_deref(), Some("ERR12028"));
-    tokio::time::sleep(error.retry_after().unwrap()).await;
-    assert!(reason(right.rotate().await).is_rejected());
-    assert_eq!((server.exchanges(), server.replays()), (3, 0));
+    burns(&server, clients, "ERR12028").await;
 }
 
 /// A client that is configured for more than the session has burns its token with each refresh that it tries.
 #[tokio::test]
 async fn n16_light_oauth2_burns_what_is_presented_with_a_scope_that_it_has_not() {
-    let server = AuthorizationServer::light_oauth2()
-        .scope("records.read records.write")
-        .build();
-    let http = server.listen().await.unwrap();
-    let first = server.issue();
-    let store = MemoryStore::new();
-    let node = |scope: &str| {
-        let endpoint = OAuth2::new(http.url(), "importer").unwrap();
-        TokenManager::builder(endpoint.scope(scope))
-            .store(store.clone())
-            .key(Key::new("light-oauth2", "importer"))
-            .cool_down(CoolDown::default().early(SECOND / 10))
-            .seed(first.clone())
-            .build()
-            .unwrap()
-    };
-    let (narrower, wider) = (node("records.read"), node("records.read users.write"));
-    narrower.rotate().await.unwrap();
-    let error = wider.rotate().await.unwrap_err();
-    let Some(EndpointError::Refused { quote, .. }) = error.endpoint() else {
-        panic!("{error:?}");
-    };
-    assert_eq!(quote.code.as_deref(), Some("ERR12027"));
-    assert!(!error.needs_sign_in());
-    assert!(narrower.token().await.is_ok(), "the session goes on");
-    tokio::time::sleep(error.retry_after().unwrap()).await;
-    assert!(reason(narrower.rotate().await).is_rejected());
-    assert_eq!((server.exchanges(), server.replays()), (3, 0));
+    let scope = "records.read records.write";
+    let server = AuthorizationServer::light_oauth2().scope(scope).build();
+    let scopes = ["records.read", "records.read users.write"];
+    let scoped = |url: &str| scopes.map(|scope| OAuth2::new(url, "importer").unwrap().scope(scope));
+    burns(&server, scoped, "ERR12027").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,16 +177,15 @@ async fn light_oauth2_answers_as_light_4j_does() {
     let response = refresh().await.unwrap();
     assert_eq!(response.status(), 404);
     let body: Value = response.json().await.unwrap();
-    let message = "REFRESH_TOKEN_NOT_FOUND";
-    assert_eq!(
-        body,
-        json!({ "statusCode": 404, "code": "ERR12029", "message": message, "severity": "ERROR" })
-    );
+    let expected = json!({
+        "statusCode": 404, "code": "ERR12029", "message": "REFRESH_TOKEN_NOT_FOUND", "severity": "ERROR",
+    });
+    assert_eq!(body, expected);
 }
 
 #[tokio::test(start_paused = true)]
 async fn light_oauth2_refuses_a_used_token_and_revokes_nothing() {
-    let world = world(AuthorizationServer::light_oauth2());
+    let world = World::of(AuthorizationServer::light_oauth2());
     let [one, two] = [(); 2].map(|()| machine(&world));
     one.rotate().await.unwrap();
     assert!(reason(two.rotate().await).is_rejected());
@@ -217,7 +197,7 @@ async fn light_oauth2_refuses_a_used_token_and_revokes_nothing() {
 /// WSO2 answers a used token inside its grace with a new pair, and the first successor is dead.
 #[tokio::test(start_paused = true)]
 async fn w15_reuse_inside_the_grace_brings_a_new_pair_and_the_first_successor_is_dead() {
-    let world = world(AuthorizationServer::wso2());
+    let world = World::of(AuthorizationServer::wso2());
     let [one, two] = [(); 2].map(|()| machine(&world));
     let first = one.rotate().await.unwrap();
     world.clock.advance(29 * SECOND).await;
@@ -244,7 +224,7 @@ async fn w15_a_reuse_over_the_limit_or_late_is_refused_and_the_last_pair_lives_o
         // The window counts from the first use, not from the last.
         (5, 12 * SECOND, 3),
     ] {
-        let world = world(AuthorizationServer::wso2().reuse(renew(times)));
+        let world = World::of(AuthorizationServer::wso2().reuse(renew(times)));
         let mut last = None;
         for nth in 0..5 {
             let node = machine(&world);
@@ -267,7 +247,7 @@ async fn w15_a_reuse_over_the_limit_or_late_is_refused_and_the_last_pair_lives_o
 /// At WSO2 the use of the successor ends the grace.
 #[tokio::test(start_paused = true)]
 async fn w15_using_the_successor_ends_the_grace() {
-    let world = world(AuthorizationServer::wso2());
+    let world = World::of(AuthorizationServer::wso2());
     let [one, two] = [(); 2].map(|()| machine(&world));
     one.rotate().await.unwrap();
     world.clock.advance(10 * SECOND).await;
@@ -278,7 +258,7 @@ async fn w15_using_the_successor_ends_the_grace() {
 /// A lost answer of WSO2 is recovered inside the grace.
 #[tokio::test(start_paused = true)]
 async fn w15_a_lost_answer_is_recovered_inside_the_grace() {
-    let world = world(AuthorizationServer::wso2());
+    let world = World::of(AuthorizationServer::wso2());
     let node = machine(&world);
     node.token().await.unwrap();
     world.clock.advance(HOUR).await;

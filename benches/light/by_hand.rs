@@ -14,8 +14,8 @@ use tokio::sync::Mutex;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 pub(crate) fn header(token: &str) -> HeaderValue {
-    let mut header =
-        HeaderValue::from_maybe_shared(Bytes::from(format!("Bearer {token}"))).expect("ASCII");
+    let bytes = Bytes::from(format!("Bearer {token}"));
+    let mut header = HeaderValue::from_maybe_shared(bytes).expect("ASCII");
     header.set_sensitive(true);
     header
 }
@@ -38,15 +38,20 @@ struct Current {
     refresh: String,
 }
 
-impl Session {
-    pub(crate) fn new(access: &str, refresh: String) -> Arc<Self> {
-        let current = Current {
+impl Current {
+    fn new(access: &str, refresh: String) -> Self {
+        Self {
             header: header(access),
             limit: limit(),
             refresh,
-        };
+        }
+    }
+}
+
+impl Session {
+    pub(crate) fn new(access: &str, refresh: String) -> Arc<Self> {
         Arc::new(Self {
-            current: ArcSwap::from_pointee(current),
+            current: ArcSwap::from_pointee(Current::new(access, refresh)),
             refreshing: Mutex::new(()),
         })
     }
@@ -61,11 +66,7 @@ impl Session {
     pub(crate) async fn refresh(&self, access: &str, refresh: impl FnOnce(&str) -> String) {
         let _turn = self.refreshing.lock().await;
         let refresh = refresh(&self.current.load().refresh);
-        let current = Current {
-            header: header(access),
-            limit: limit(),
-            refresh,
-        };
+        let current = Current::new(access, refresh);
         self.current.store(Arc::new(current));
     }
 }
@@ -84,11 +85,14 @@ impl<T: Clone> Floor<T> {
 
     #[inline]
     pub(crate) fn get(&self) -> Option<T> {
+        self.part(T::clone)
+    }
+
+    #[inline]
+    fn part<U>(&self, of: impl FnOnce(&T) -> U) -> Option<U> {
         let current = self.current.load();
-        SystemClock
-            .coarse()
-            .is_before(current.1)
-            .then(|| current.0.clone())
+        let is_fresh = SystemClock.coarse().is_before(current.1);
+        is_fresh.then(|| of(&current.0))
     }
 }
 
@@ -96,23 +100,16 @@ impl<T: Clone> Floor<T> {
 const STRIPES: usize = 16;
 
 /// A header for each thread, over its own buffer.
-pub(crate) struct Striped {
-    current: ArcSwap<([HeaderValue; STRIPES], Coarse)>,
-}
+pub(crate) struct Striped(Floor<[HeaderValue; STRIPES]>);
 
 impl Striped {
     pub(crate) fn new(token: &str) -> Self {
-        let headers = std::array::from_fn(|_| header(token));
-        Self {
-            current: ArcSwap::from_pointee((headers, limit())),
-        }
+        Self(Floor::new(std::array::from_fn(|_| header(token))))
     }
 
     #[inline]
     pub(crate) fn get(&self) -> Option<HeaderValue> {
-        let current = self.current.load();
-        let is_fresh = SystemClock.coarse().is_before(current.1);
-        is_fresh.then(|| current.0[mine()].clone())
+        self.0.part(|headers| headers[mine()].clone())
     }
 }
 

@@ -38,7 +38,7 @@ struct Seen {
 
 impl Source {
     /// The answer for the ways that are written by hand.
-    async fn answer(&self) -> http::HeaderValue {
+    async fn answer(&self) -> HeaderValue {
         sleep(TAKES).await;
         let header = crate::by_hand::header("token");
         self.note();
@@ -164,10 +164,8 @@ async fn round(way: Way) -> Sample {
     let waiter = way(&source);
     let waited = waited_for_processor();
     let since = Instant::now();
-    let (last, left) = (
-        Arc::new(AtomicU64::new(0)),
-        Arc::new(AtomicUsize::new(WAITERS)),
-    );
+    let last = Arc::new(AtomicU64::new(0));
+    let left = Arc::new(AtomicUsize::new(WAITERS));
     let done = Arc::new(Notify::new());
     // A worker spawns the tasks, as in a server, so that no other thread takes part.
     let spawning = {
@@ -196,13 +194,14 @@ async fn round(way: Way) -> Sample {
     let took = last.saturating_sub(answered - since);
     // A task that did not wait at the time of the answer was not woken.
     let late = WAITERS - begun;
+    let disturbance = if late > 0 {
+        f64::MAX
+    } else {
+        waited.as_secs_f64()
+    };
     Sample {
         value: took.as_secs_f64() * 1e3,
-        disturbance: if late > 0 {
-            f64::MAX
-        } else {
-            waited.as_secs_f64()
-        },
+        disturbance,
         is_quiet: late == 0 && waited < DISTURBED,
     }
 }

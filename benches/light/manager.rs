@@ -156,8 +156,8 @@ impl Fleet {
 
     /// Waits without requests.
     fn idle(&self, span: Duration) {
-        self.runtime
-            .block_on(async { tokio::time::sleep(span).await });
+        let sleep = async { tokio::time::sleep(span).await };
+        self.runtime.block_on(sleep);
     }
 
     fn counted(&mut self, work: impl FnOnce(&mut Self)) {
@@ -284,9 +284,8 @@ pub(crate) fn run_many() {
         let (used, since) = (processor_time(), Instant::now());
         fleet.idle(IDLE);
         let idle = (processor_time() - used).as_secs_f64() / since.elapsed().as_secs_f64();
-        let resident = resident().map_or("unknown".to_owned(), |bytes| {
-            format!("{:.0}", float(bytes) / MEGA)
-        });
+        let mega = |bytes| format!("{:.0}", float(bytes) / MEGA);
+        let resident = resident().map_or("unknown".to_owned(), mega);
         table.add_row([
             kind.name().to_owned(),
             count.to_string(),

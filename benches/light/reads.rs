@@ -23,6 +23,10 @@ const THREADS: [usize; 3] = [1, 2, 8];
 
 type Call<'a> = Box<dyn Fn(usize) -> Sample + 'a>;
 
+fn call<'a>(call: impl AsyncFn() -> bool + Sync + 'a) -> Call<'a> {
+    Box::new(move |threads| sample(threads, &call))
+}
+
 pub(crate) fn run() {
     let runtime = here();
     let text = token(0, ACCESS);
@@ -30,27 +34,17 @@ pub(crate) fn run() {
     let shared = Floor::new(Arc::<str>::from(text.as_str()));
     let striped = Striped::new(&text);
     let tokens = runtime.block_on(warm(|builder| builder.strategy(BackgroundTimer::default())));
-    let candidates: [(&str, Call<'_>); 5] = [
-        (
-            "floor: one header",
-            Box::new(|threads| sample(threads, async || floor.get().is_some())),
-        ),
-        (
-            "striped floor: a header a thread",
-            Box::new(|threads| sample(threads, async || striped.get().is_some())),
-        ),
-        (
-            "by hand: one shared text",
-            Box::new(|threads| sample(threads, async || shared.get().is_some())),
-        ),
-        (
-            "authorization()",
-            Box::new(|threads| sample(threads, async || tokens.authorization().await.is_ok())),
-        ),
-        (
-            "token()",
-            Box::new(|threads| sample(threads, async || tokens.token().await.is_ok())),
-        ),
+    let floor = call(async || floor.get().is_some());
+    let striped = call(async || striped.get().is_some());
+    let shared = call(async || shared.get().is_some());
+    let header = call(async || tokens.authorization().await.is_ok());
+    let token = call(async || tokens.token().await.is_ok());
+    let candidates = [
+        ("floor: one header", floor),
+        ("striped floor: a header a thread", striped),
+        ("by hand: one shared text", shared),
+        ("authorization()", header),
+        ("token()", token),
     ];
     let mut samples: Vec<[Samples; 3]> = candidates.iter().map(|_| Default::default()).collect();
     while !samples.iter().flatten().all(Samples::are_enough) {
@@ -86,7 +80,7 @@ pub(crate) fn run() {
 
 /// Calls from so many threads for a while, each in its own task, as users do. The value is the number of calls in a second of
 /// the processors: time that other processes had is not counted, unless the threads had to take turns because of it.
-fn sample(threads: usize, call: impl AsyncFn() -> bool + Sync) -> Sample {
+fn sample(threads: usize, call: &(impl AsyncFn() -> bool + Sync)) -> Sample {
     let start = Barrier::new(threads + 1);
     let task = async || {
         let (began, mut calls) = (Instant::now(), 0.0);
@@ -99,21 +93,16 @@ fn sample(threads: usize, call: impl AsyncFn() -> bool + Sync) -> Sample {
         calls
     };
     let (calls, used, took) = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|_| {
-                scope.spawn(|| {
-                    start.wait();
-                    task().now_or_never().expect("nothing waits")
-                })
-            })
-            .collect();
+        let worker = || {
+            start.wait();
+            task().now_or_never().expect("nothing waits")
+        };
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
         let used = processor_time();
         start.wait();
         let since = Instant::now();
-        let calls = workers
-            .into_iter()
-            .map(|worker| worker.join().expect("no panic"));
-        let calls: f64 = calls.sum();
+        let joined = workers.into_iter().map(|worker| worker.join());
+        let calls: f64 = joined.map(|calls| calls.expect("no panic")).sum();
         (calls, processor_time() - used, since.elapsed())
     });
     let processors = thread::available_parallelism().map_or(1, usize::from);

@@ -143,23 +143,16 @@ impl Configuration {
 
     /// The builder of a manager for an endpoint that the file does not name.
     pub(crate) async fn builder_for(&self, endpoint: OAuth2) -> anyhow::Result<Builder> {
-        let builder = self
-            .config
-            .builder_for(endpoint, &Registry::builtin())
-            .await;
+        let registry = Registry::builtin();
+        let builder = self.config.builder_for(endpoint, &registry).await;
         builder.map_err(|error| located(&self.path, &error))
     }
 }
 
 impl Http {
     fn is_for(&self, url: &Url) -> bool {
-        let origins = self
-            .origins
-            .iter()
-            .filter_map(|origin| Url::parse(origin).ok());
-        origins
-            .map(|origin| origin.origin())
-            .any(|origin| origin == url.origin())
+        let mut origins = self.origins.iter().filter_map(|it| Url::parse(it).ok());
+        origins.any(|origin| origin.origin() == url.origin())
     }
 }
 

@@ -17,13 +17,8 @@ const SPAN: Duration = Duration::from_millis(2_500);
 
 const PAGE: &str = "<html><body>This service is being maintained.</body></html>";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Outage {
-    name: &'static str,
-    effect: Effect,
-    /// Whether the outage ends with the first request instead of lasting for [`SPAN`].
-    is_once: bool,
-}
+/// An outage and its name.
+type Outage = (&'static str, Effect);
 
 /// How the endpoint behaves during an outage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +32,11 @@ enum Effect {
 }
 
 impl Effect {
+    /// Whether the outage ends with the first request instead of lasting for [`SPAN`].
+    fn is_once(self) -> bool {
+        matches!(self, Self::Json(500, _) | Self::Reset)
+    }
+
     fn outage(self) -> testing::Outage {
         let answer = |status, content_type, body: &'static str| {
             Answer::status(status)
@@ -56,44 +56,28 @@ impl Effect {
 }
 
 const OUTAGES: [Outage; 14] = [
-    outage("refused", Effect::Refused),
-    outage("503", Effect::Page(503)),
-    outage("502", Effect::Page(502)),
-    outage("504", Effect::Page(504)),
-    once("500", Effect::Json(500, "")),
-    outage("404", Effect::Page(404)),
-    outage("403", Effect::Page(403)),
-    outage("413", Effect::Page(413)),
-    outage("400", Effect::Page(400)),
-    outage("401", Effect::Page(401)),
-    outage("301", Effect::Page(301)),
-    outage("200", Effect::Page(200)),
-    outage("408", Effect::Page(408)),
-    once("reset", Effect::Reset),
+    ("refused", Effect::Refused),
+    ("503", Effect::Page(503)),
+    ("502", Effect::Page(502)),
+    ("504", Effect::Page(504)),
+    ("500", Effect::Json(500, "")),
+    ("404", Effect::Page(404)),
+    ("403", Effect::Page(403)),
+    ("413", Effect::Page(413)),
+    ("400", Effect::Page(400)),
+    ("401", Effect::Page(401)),
+    ("301", Effect::Page(301)),
+    ("200", Effect::Page(200)),
+    ("408", Effect::Page(408)),
+    ("reset", Effect::Reset),
 ];
 
 /// A refusal by the authorization server itself. It counts as an outage only for a client that the server accepted before,
 /// so it is not among the outages of `all`.
-const INVALID_CLIENT: Outage = outage(
+const INVALID_CLIENT: Outage = (
     "invalid_client",
     Effect::Json(401, r#"{"error":"invalid_client"}"#),
 );
-
-const fn outage(name: &'static str, effect: Effect) -> Outage {
-    Outage {
-        name,
-        effect,
-        is_once: false,
-    }
-}
-
-const fn once(name: &'static str, effect: Effect) -> Outage {
-    Outage {
-        name,
-        effect,
-        is_once: true,
-    }
-}
 
 /// Outages in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +90,7 @@ impl Faults {
             return Ok(Self(OUTAGES.to_vec()));
         }
         let mut outages = OUTAGES.iter().chain([&INVALID_CLIENT]);
-        match outages.find(|outage| outage.name == name) {
+        match outages.find(|outage| outage.0 == name) {
             Some(outage) => Ok(Self(vec![*outage])),
             None => {
                 let all = Self([&OUTAGES[..], &[INVALID_CLIENT]].concat());
@@ -121,7 +105,7 @@ impl Faults {
 
     /// Begins each outage after a rotation of the manager, and notes its begin and its end.
     pub(crate) async fn run(self, front: Arc<Front>, mut events: Events, tally: Arc<Tally>) {
-        for outage in self.0 {
+        for (name, effect) in self.0 {
             loop {
                 match events.recv().await {
                     Some(Event::Rotated { .. }) => break,
@@ -130,12 +114,12 @@ impl Faults {
                 }
             }
             let answered = front.answered();
-            tally.outage_begins(outage.name);
-            if let Err(error) = front.begin(outage.effect.outage()).await {
+            tally.outage_begins(name);
+            if let Err(error) = front.begin(effect.outage()).await {
                 // The import goes on without this outage.
                 tracing::warn!(%error, "the token endpoint cannot be put out of order");
             }
-            match outage.is_once {
+            match effect.is_once() {
                 true => front.answers(answered + 1).await,
                 false => sleep(SPAN).await,
             }
@@ -149,7 +133,7 @@ impl Faults {
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.0.iter().map(|outage| outage.name).collect();
+        let names: Vec<_> = self.0.iter().map(|(name, _)| *name).collect();
         f.write_str(&names.join(", "))
     }
 }

@@ -96,25 +96,16 @@ async fn run(
         let books = Books::open(arguments)?;
         if books.checkpoint.is_complete {
             report::nothing_left(out, arguments, strategy, &books.checkpoint)?;
-            return Ok(match books.checkpoint.rejected {
-                0 => 0,
-                _ => RECORDS_LOST,
-            });
+            let has_lost = books.checkpoint.rejected > 0;
+            return Ok(if has_lost { RECORDS_LOST } else { 0 });
         }
         if !arguments.json && outcomes.is_empty() {
             report::introduction(out, arguments)?;
         }
         let site = site().await?;
-        let outcome = import::run(
-            strategy,
-            arguments,
-            books,
-            site,
-            progress,
-            err,
-            interrupt.as_mut(),
-        )
-        .await?;
+        let interrupt = interrupt.as_mut();
+        let import = import::run(strategy, arguments, books, site, progress, err, interrupt);
+        let outcome = import.await?;
         if arguments.json {
             report::json_line(out, &outcome)?;
         }
@@ -144,9 +135,7 @@ async fn run(
 
 fn status(outcomes: &[Outcome]) -> u8 {
     let any = |test: fn(&Outcome) -> bool| outcomes.iter().any(test);
-    let mut stopped = outcomes
-        .iter()
-        .filter_map(|outcome| outcome.stopped.as_ref());
+    let mut stopped = outcomes.iter().filter_map(|it| it.stopped.as_ref());
     if any(|outcome| outcome.interrupted) {
         INTERRUPTED
     } else if let Some(stopped) = stopped.next() {

@@ -94,9 +94,7 @@ impl Patience {
     }
 
     fn unauthorized(&mut self) -> Next {
-        let (since, pauses) = self
-            .unauthorized
-            .get_or_insert_with(|| (Instant::now(), Pauses::default()));
+        let (since, pauses) = self.unauthorized.get_or_insert_with(begun);
         let pause = pauses.next();
         if since.elapsed().saturating_add(pause) <= UNAUTHORIZED_LIMIT {
             return Next::Again(pause);
@@ -109,9 +107,7 @@ impl Patience {
     }
 
     fn unavailable(&mut self, why: &anyhow::Error, after: Option<Duration>) -> Next {
-        let (since, pauses) = self
-            .unavailable
-            .get_or_insert_with(|| (Instant::now(), Pauses::default()));
+        let (since, pauses) = self.unavailable.get_or_insert_with(begun);
         let pause = pauses.next().max(after.unwrap_or_default());
         if since.elapsed().saturating_add(pause) <= self.limit {
             return Next::Again(pause);
@@ -122,6 +118,11 @@ impl Patience {
             remedy: "Wait until it is available",
         })
     }
+}
+
+/// A wait that begins now.
+fn begun() -> (Instant, Pauses) {
+    (Instant::now(), Pauses::default())
 }
 
 #[derive(Debug, Default)]
@@ -303,10 +304,8 @@ mod tests {
         let other = Failure::Unclear(anyhow!("the API answered 500"));
         assert!(again(&patience.after(&other, true, true)).is_some());
         let after = Some(Duration::from_secs(7));
-        assert_eq!(
-            again(&patience.after(&failure(after), true, true)),
-            Some(7.0)
-        );
+        let next = patience.after(&failure(after), true, true);
+        assert_eq!(again(&next), Some(7.0));
         let after = Some(Duration::from_secs(3_600));
         let next = patience.after(&failure(after), true, true);
         assert!(matches!(next, Next::Stop(_)), "{next:?}");

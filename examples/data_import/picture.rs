@@ -51,10 +51,8 @@ pub(crate) fn draw(path: &Path, arguments: &Arguments, outcomes: &[Outcome]) -> 
 fn picture(arguments: &Arguments, outcomes: &[Outcome]) -> Document {
     let longest = outcomes.iter().map(|outcome| outcome.elapsed).max();
     let axis = Axis::new(longest, LEFT);
-    let imports: Vec<_> = outcomes
-        .iter()
-        .map(|outcome| (outcome, rates(outcome, &axis)))
-        .collect();
+    let imports = outcomes.iter().map(|it| (it, rates(it, &axis)));
+    let imports: Vec<_> = imports.collect();
     let rates = imports.iter().flat_map(|(_, rates)| rates);
     let fastest = rates.map(|(_, rate)| *rate).fold(1.0, f64::max);
     let mut legend = vec![THROUGHPUT, LIFETIME, ROTATION, REJECTED];
@@ -253,9 +251,8 @@ mod tests {
     fn outcome(strategy: Strategy, failed: u64, rotations: &[u64]) -> Outcome {
         let mut timeline = Timeline::default();
         for tenth in 0..80 {
-            timeline
-                .imported
-                .add(Duration::from_millis(tenth * 100), 250);
+            let at = Duration::from_millis(tenth * 100);
+            timeline.imported.add(at, 250);
         }
         for second in rotations {
             timeline.rotated(Duration::from_secs(*second));
@@ -319,25 +316,19 @@ mod tests {
         let middle = (LEFT + WIDTH - MARGIN) / 2.0;
         assert!(svg.contains(&format!("cx=\"{middle}\"")), "{svg}");
         assert!(svg.contains("20,000 imported") && svg.contains("50 failed"));
-        assert!(
-            svg.contains("from 3.0 s on, the API &lt;answered&gt; 401")
-                && svg.contains("complete after 8.0 s")
-        );
+        assert!(svg.contains("from 3.0 s on, the API &lt;answered&gt; 401"));
+        assert!(svg.contains("complete after 8.0 s"));
     }
 
     #[test]
     fn each_outage_is_a_band_with_its_name() {
         let mut outcome = outcome(Strategy::OnRequest, 0, &[2, 6]);
-        outcome
-            .counts
-            .timeline
-            .outage_begins("404", Duration::from_secs(2));
+        let timeline = &mut outcome.counts.timeline;
+        timeline.outage_begins("404", Duration::from_secs(2));
         outcome.counts.timeline.outage_ends(Duration::from_secs(4));
         // The second outage lasts beyond the end of the import.
-        outcome
-            .counts
-            .timeline
-            .outage_begins("reset", Duration::from_secs(6));
+        let timeline = &mut outcome.counts.timeline;
+        timeline.outage_begins("reset", Duration::from_secs(6));
         let svg = drawn(&[outcome]);
         let bands = || svg.lines().filter(|line| line.contains("class=\"outage\""));
         assert_eq!(bands().count(), 2);

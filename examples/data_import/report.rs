@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::json;
 
 use crate::arguments::{Action, Arguments};
 use crate::checkpoint::Checkpoint;
@@ -41,10 +42,8 @@ pub(crate) fn introduction(out: &mut impl Write, arguments: &Arguments) -> io::R
             let lifetime = humantime::format_duration(arguments.access_ttl());
             writeln!(out, "Access tokens live for {lifetime}.")?;
             if let Some(faults) = &arguments.faults {
-                writeln!(
-                    out,
-                    "After a rotation, the token endpoint is out of order: {faults}."
-                )?;
+                let what = "the token endpoint is out of order";
+                writeln!(out, "After a rotation, {what}: {faults}.")?;
             }
         }
     }
@@ -76,17 +75,12 @@ pub(crate) fn table(out: &mut impl Write, outcomes: &[Outcome]) -> io::Result<()
         }
         let outages = outcome.counts.timeline.outages.len();
         if outages > 0 {
-            writeln!(
-                out,
-                "{strategy} went through {outages} outages of the token endpoint.",
-            )?;
+            let what = format!("{outages} outages of the token endpoint");
+            writeln!(out, "{strategy} went through {what}.")?;
         }
         if outcome.done_before > 0 {
-            let done = count(outcome.done_before);
-            writeln!(
-                out,
-                "{strategy} went on after {done} records that were done with before.",
-            )?;
+            let done = format!("{} records that were done with", count(outcome.done_before));
+            writeln!(out, "{strategy} went on after {done} before.")?;
         }
     }
     Ok(())
@@ -188,15 +182,6 @@ pub(crate) fn json_line(out: &mut impl Write, outcome: &Outcome) -> io::Result<(
     command::json_line(out, &line)
 }
 
-/// The line of `--json` for an import that was complete before.
-#[derive(Serialize)]
-struct NothingLeft {
-    strategy: &'static str,
-    records: u64,
-    done_before: u64,
-    complete: bool,
-}
-
 /// Reports that the checkpoint is of a complete import.
 pub(crate) fn nothing_left(
     out: &mut impl Write,
@@ -205,20 +190,17 @@ pub(crate) fn nothing_left(
     checkpoint: &Checkpoint,
 ) -> io::Result<()> {
     if arguments.json {
-        let line = NothingLeft {
-            strategy: strategy.name(),
-            records: 0,
-            done_before: checkpoint.records(),
-            complete: checkpoint.rejected == 0,
-        };
+        let line = json!({
+            "strategy": strategy.name(),
+            "records": 0,
+            "done_before": checkpoint.records(),
+            "complete": checkpoint.rejected == 0,
+        });
         return command::json_line(out, &line);
     }
-    writeln!(
-        out,
-        "This import is complete: {} records were imported and {} rejected. Nothing was sent.",
-        count(checkpoint.imported),
-        count(checkpoint.rejected),
-    )
+    let (imported, rejected) = (count(checkpoint.imported), count(checkpoint.rejected));
+    let done = format!("{imported} records were imported and {rejected} rejected");
+    writeln!(out, "This import is complete: {done}. Nothing was sent.")
 }
 
 /// Names the file of the records that failed.
@@ -245,22 +227,19 @@ pub(crate) fn stopped(
                     Kind::Configuration => "the configuration is wrong: ",
                     Kind::ApiUnavailable => "the API is not available: ",
                 };
-                (
-                    format!("{beginning}{}", stopped.reason),
-                    format!("{}, then run it again", stopped.remedy),
-                )
+                let remedy = format!("{}, then run it again", stopped.remedy);
+                (format!("{beginning}{}", stopped.reason), remedy)
             }
             None if outcome.interrupted => ("interrupted".to_owned(), "Run it again".to_owned()),
             None => continue,
         };
-        let rejected = arguments
-            .rejects
-            .as_ref()
-            .map_or(0, |_| outcome.counts.failed);
+        let rejected = match arguments.rejects {
+            Some(_) => outcome.counts.failed,
+            None => 0,
+        };
         let done = count(outcome.done_before + outcome.counts.ok + rejected);
-        let total = arguments
-            .count()
-            .map(|total| format!(" of {}", count(total)));
+        let total = arguments.count();
+        let total = total.map(|total| format!(" of {}", count(total)));
         write!(
             out,
             "{}: {why}. {done}{} records are done with. {first}",
@@ -277,21 +256,15 @@ pub(crate) fn stopped(
 
 /// Reports the record that cannot be read, and how many records before it were imported.
 pub(crate) fn broken_input(out: &mut impl Write, outcomes: &[Outcome]) -> io::Result<()> {
-    let Some(error) = outcomes
-        .iter()
-        .find_map(|outcome| outcome.broken_input.as_ref())
-    else {
+    let mut broken = outcomes.iter().filter_map(|it| it.broken_input.as_ref());
+    let Some(error) = broken.next() else {
         return Ok(());
     };
     writeln!(out, "error: {error:#}")?;
     for outcome in outcomes.iter().filter(|outcome| outcome.records() > 0) {
-        writeln!(
-            out,
-            "{}: of the {} records before it, {} were imported",
-            outcome.strategy,
-            count(outcome.records()),
-            count(outcome.counts.ok),
-        )?;
+        let (records, ok) = (count(outcome.records()), count(outcome.counts.ok));
+        let before = format!("of the {records} records before it, {ok} were imported");
+        writeln!(out, "{}: {before}", outcome.strategy)?;
     }
     Ok(())
 }

@@ -105,9 +105,7 @@ async fn run(arguments: &Arguments, out: &mut impl Write) -> anyhow::Result<u8> 
 /// The exit status of the imports with their own session. Imports with another session count only if no import has its own
 /// session, because they may fail.
 fn status(outcomes: &[Outcome]) -> u8 {
-    let has_own = outcomes
-        .iter()
-        .any(|outcome| outcome.session == Session::Own);
+    let has_own = outcomes.iter().any(|it| it.session == Session::Own);
     let counts = |outcome: &&Outcome| !has_own || outcome.session == Session::Own;
     let any = |test: fn(&Outcome) -> bool| outcomes.iter().filter(counts).any(test);
     if any(|outcome| outcome.session_ended.is_some()) {

@@ -148,11 +148,8 @@ mod tests {
         for flag in ["--kill-every", "--pause-every"] {
             let raised = parsed(&["--seconds", "5", flag, "2s"])?;
             assert_eq!(raised.run_time().as_secs(), 120);
-            assert!(
-                raised
-                    .check()?
-                    .is_some_and(|notice| notice.contains("120 s"))
-            );
+            let notice = raised.check()?;
+            assert!(notice.is_some_and(|notice| notice.contains("120 s")));
             let long = parsed(&["--seconds", "300", flag, "2s"])?;
             assert_eq!((long.run_time().as_secs(), long.check()?), (300, None));
         }

@@ -44,11 +44,11 @@ impl Adoptions {
         let resumed = self.resumed.get(&instance).copied().unwrap_or_default();
         let began = at.saturating_sub(waited);
         // A pause after the adoption does not count: its report can come after the end of the pause.
-        let from = began.max(
-            Some(resumed)
-                .filter(|resumed| *resumed <= at)
-                .unwrap_or_default(),
-        );
+        let from = if resumed <= at {
+            began.max(resumed)
+        } else {
+            began
+        };
         self.adopted.push(Adoption { version, at, from });
         self.committed(version, at);
     }
@@ -126,10 +126,8 @@ impl Sendings {
     /// Sendings of a token after a clear answer: as if for the first time, or by the instance that read the answer. An instance
     /// that takes a lease over cannot know an answer that another instance read and did not store.
     pub(crate) fn replays(&self) -> u64 {
-        self.sent
-            .iter()
-            .filter(|sending| self.is_replay(sending))
-            .count() as u64
+        let again = self.sent.iter().filter(|sending| self.is_replay(sending));
+        again.count() as u64
     }
 
     fn is_replay(&self, sending: &Sending) -> bool {

@@ -91,10 +91,8 @@ impl Fleet {
 
     /// The numbers of the instances that can be paused.
     pub(crate) fn running(&self) -> Vec<u64> {
-        let instances = self
-            .instances
-            .iter()
-            .filter(|instance| instance.is_running());
+        let all = self.instances.iter();
+        let instances = all.filter(|instance| instance.is_running());
         instances.map(|instance| instance.number).collect()
     }
 

@@ -200,11 +200,8 @@ mod tests {
             view(2, 3, "c", 2),
         ] {
             let before = [view(1, 1, "a", 0), view(1, 3, "c", 2)];
-            assert_eq!(
-                overwrites(before.into_iter().chain([after.clone()])),
-                1,
-                "{after}"
-            );
+            let count = overwrites(before.into_iter().chain([after.clone()]));
+            assert_eq!(count, 1, "{after}");
         }
         let mut history = History::default();
         history.saw(Some(view(1, 1, "a", 0)));

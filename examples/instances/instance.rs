@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use evertoken::{Builder, Error, Event, Events, OAuth2, OptimisticEarly, TokenManager, TokenStore};
+use evertoken::{
+    Error, Event, Events, OAuth2, OptimisticEarly, TokenEndpoint, TokenManager, TokenStore,
+};
 use parking_lot::Mutex;
 use reqwest::Client;
 use serde::{Deserialize, Serialize};
@@ -248,14 +250,12 @@ impl Setup {
             endpoint: Arc::new(self.endpoint()?),
             reporter: reporter.clone(),
         };
-        let builder = TokenManager::builder(endpoint).store(store);
-        Ok(self.described(builder).build()?)
+        self.managing(endpoint, store)
     }
 
     /// A manager for a user who signs in. It never rotates by itself.
     pub(crate) fn bystander(&self, store: impl TokenStore) -> anyhow::Result<TokenManager> {
-        let builder = TokenManager::builder(self.endpoint()?).store(store);
-        Ok(self.described(builder).build()?)
+        self.managing(self.endpoint()?, store)
     }
 
     fn endpoint(&self) -> anyhow::Result<OAuth2> {
@@ -266,11 +266,17 @@ impl Setup {
             .revocation_url(self.token_url.replace("/token", "/revoke"))?)
     }
 
-    fn described(&self, builder: Builder) -> Builder {
-        builder
+    fn managing(
+        &self,
+        endpoint: impl TokenEndpoint,
+        store: impl TokenStore,
+    ) -> anyhow::Result<TokenManager> {
+        Ok(TokenManager::builder(endpoint)
+            .store(store)
             .strategy(OptimisticEarly::default())
             .lease_duration(LEASE_DURATION)
             .store_timeout(STORE_TIMEOUT)
             .origin(&self.api_origin)
+            .build()?)
     }
 }

@@ -1,6 +1,5 @@
 //! The report of `instances`: a table for people, a JSON object for programs.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use serde::Serialize;
 use crate::command::{count, json_line, plain_table};
 use crate::counts::quantile;
 use crate::messages::Micros;
-use crate::run::Tally;
+use crate::run::{Counts, Tally};
 use crate::site::{ReuseChoice, Servers};
 
 /// The result of a run.
@@ -38,26 +37,19 @@ struct Line {
     exchanges: u64,
     replays: u64,
     families_revoked: u64,
-    ok: u64,
-    failed: u64,
-    outcome_unknown: u64,
+    #[serde(flatten)]
+    counts: Counts,
     sessions_lost: u64,
     adopt_p50_ms: Option<f64>,
     adopt_p99_ms: Option<f64>,
     adopt_max_ms: Option<f64>,
     adoptions: usize,
-    told: u64,
-    sign_ins: u64,
-    kills: u64,
-    pauses: u64,
     second_sendings: u64,
     pairs_lost: i128,
     overwritten: usize,
     stuck: u64,
     back_ms: f64,
     unauthorized: u64,
-    lost: BTreeMap<String, u64>,
-    errors: BTreeMap<String, u64>,
 }
 
 impl Line {
@@ -77,26 +69,18 @@ impl Line {
             exchanges: server.exchanges(),
             replays: tally.sendings.replays(),
             families_revoked: server.families_revoked(),
-            ok: tally.ok,
-            failed: tally.failed,
-            outcome_unknown: tally.outcome_unknown,
-            sessions_lost: tally.lost.values().sum(),
+            counts: tally.counts.clone(),
+            sessions_lost: tally.counts.lost.values().sum(),
             adopt_p50_ms: adopt(0.5),
             adopt_p99_ms: adopt(0.99),
             adopt_max_ms: adopt(1.0),
             adoptions: times.len(),
-            told: tally.told,
-            sign_ins: tally.sign_ins,
-            kills: tally.kills,
-            pauses: tally.pauses,
             second_sendings: tally.sendings.second(),
             pairs_lost: i128::from(server.rotations()) - committed,
             overwritten: tally.overwritten.len(),
             stuck: outcome.stuck,
             back_ms: millis(tally.back),
             unauthorized: outcome.site.api.unauthorized(),
-            lost: tally.lost.clone(),
-            errors: tally.errors.clone(),
         }
     }
 }
@@ -132,23 +116,23 @@ pub(crate) fn write(out: &mut impl Write, outcome: &Outcome, json: bool) -> io::
 }
 
 fn table(out: &mut impl Write, line: &Line) -> io::Result<()> {
-    let time =
-        |millis: Option<f64>| millis.map_or("-".to_owned(), |millis| format!("{millis:.1} ms"));
+    let shown = |millis: f64| format!("{millis:.1} ms");
+    let time = |millis: Option<f64>| millis.map_or("-".to_owned(), shown);
     let values = [
         line.instances.to_string(),
         count(line.rotations),
         count(line.exchanges),
         count(line.replays),
         count(line.families_revoked),
-        count(line.ok),
-        count(line.failed),
-        count(line.told),
-        count(line.outcome_unknown),
+        count(line.counts.ok),
+        count(line.counts.failed),
+        count(line.counts.told),
+        count(line.counts.outcome_unknown),
         count(line.sessions_lost),
         time(line.adopt_p50_ms),
         time(line.adopt_p99_ms),
-        count(line.kills),
-        count(line.pauses),
+        count(line.counts.kills),
+        count(line.counts.pauses),
         count(line.second_sendings),
         line.pairs_lost.to_string(),
         line.overwritten.to_string(),
@@ -161,7 +145,7 @@ fn table(out: &mut impl Write, line: &Line) -> io::Result<()> {
         table.add_row([Cell::new(name), value, Cell::new(meaning)]);
     }
     writeln!(out, "{table}")?;
-    for (error, count) in &line.errors {
+    for (error, count) in &line.counts.errors {
         writeln!(out, "{count} requests failed: {error}")?;
     }
     out.flush()

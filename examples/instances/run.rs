@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use evertoken::EndReason;
 use evertoken::testing::{AuthorizationServer, ImportApi};
 use parking_lot::{Mutex, MutexGuard};
+use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -36,17 +37,23 @@ pub(crate) struct Run {
     tally: Mutex<Tally>,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
+/// What the report takes over as it is.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Counts {
     pub(crate) ok: u64,
     pub(crate) failed: u64,
     pub(crate) told: u64,
-    pub(crate) errors: BTreeMap<String, u64>,
     pub(crate) kills: u64,
     pub(crate) pauses: u64,
     pub(crate) sign_ins: u64,
-    pub(crate) lost: BTreeMap<String, u64>,
     pub(crate) outcome_unknown: u64,
+    pub(crate) lost: BTreeMap<String, u64>,
+    pub(crate) errors: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) counts: Counts,
     pub(crate) overwritten: Vec<String>,
     pub(crate) adoptions: Adoptions,
     pub(crate) history: History,
@@ -98,12 +105,12 @@ impl Run {
             News::Ended { reason } => note(format!("learns that the session ended: {reason}")),
             News::Detail { text } => note(text),
             News::Requests(requests) => {
-                tally.ok += requests.ok;
-                tally.failed += requests.failed;
-                tally.told += requests.told;
+                tally.counts.ok += requests.ok;
+                tally.counts.failed += requests.failed;
+                tally.counts.told += requests.told;
                 for (error, count) in requests.errors {
                     note(format!("{count} requests failed: {error}"));
-                    *tally.errors.entry(error).or_default() += count;
+                    *tally.counts.errors.entry(error).or_default() += count;
                 }
                 if requests.last_ok > 0 {
                     tally.succeeded(instance, requests.last_ok);
@@ -127,8 +134,8 @@ impl Run {
                 Finding::SignedIn { version } => tally.adoptions.signed_in(*version),
                 Finding::Ended(EndReason::LoggedOut) => {}
                 Finding::Ended(reason) => {
-                    tally.outcome_unknown += u64::from(*reason == EndReason::OutcomeUnknown);
-                    *tally.lost.entry(reason.to_string()).or_default() += 1;
+                    tally.counts.outcome_unknown += u64::from(*reason == EndReason::OutcomeUnknown);
+                    *tally.counts.lost.entry(reason.to_string()).or_default() += 1;
                 }
                 Finding::Overwritten(how) => {
                     self.trace.note("watcher", format!("overwritten: {how}"));
@@ -144,11 +151,11 @@ impl Run {
     }
 
     pub(crate) fn killed(&self, instance: u64) {
-        self.struck(instance, "is killed").kills += 1;
+        self.struck(instance, "is killed").counts.kills += 1;
     }
 
     pub(crate) fn paused(&self, instance: u64) {
-        self.struck(instance, "is stopped").pauses += 1;
+        self.struck(instance, "is stopped").counts.pauses += 1;
     }
 
     fn struck(&self, instance: u64, how: &str) -> MutexGuard<'_, Tally> {
@@ -176,12 +183,8 @@ impl Run {
         loop {
             let waiting = {
                 let tally = self.tally.lock();
-                let is_served =
-                    |instance| tally.last_ok.get(instance).is_some_and(|at| *at >= since);
-                instances
-                    .iter()
-                    .filter(|instance| !is_served(instance))
-                    .count()
+                let served = |instance| tally.last_ok.get(instance).is_some_and(|at| *at >= since);
+                instances.iter().filter(|it| !served(it)).count()
             };
             if waiting == 0 || started.elapsed() > PATIENCE {
                 return waiting as u64;
@@ -193,7 +196,7 @@ impl Run {
     pub(crate) fn signed_in(&self) {
         self.trace.note("user", "signed in");
         let mut tally = self.tally.lock();
-        tally.sign_ins += 1;
+        tally.counts.sign_ins += 1;
         let instances = tally.last_ok.keys().copied().collect();
         tally.waiting.push((now(), instances));
     }
@@ -289,7 +292,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         seconds: arguments.run_time().as_secs(),
         seed,
         instances: arguments.instances,
-        rotations: last - first - tally.sign_ins,
+        rotations: last - first - tally.counts.sign_ins,
         stuck: stuck + hanging,
         site,
         tally,

@@ -38,14 +38,10 @@ impl Watcher {
         loop {
             self.look().await;
             let server = &self.site.server;
-            let counted = (
-                server.exchanges(),
-                server.replays(),
-                server.families_revoked(),
-            );
-            if counted != seen {
-                seen = counted;
-                let (exchanges, again, revoked) = seen;
+            let (exchanges, again) = (server.exchanges(), server.replays());
+            let revoked = server.families_revoked();
+            if (exchanges, again, revoked) != seen {
+                seen = (exchanges, again, revoked);
                 let what = format!("{exchanges} exchanges, {again} came again, {revoked} revoked");
                 self.run.trace.note("server", what);
             }

@@ -244,19 +244,16 @@ mod tests {
         for number in [0, 1, 3] {
             done.add(number);
         }
-        let Batches {
-            mut receiver,
-            reader,
-        } = start(generated(23), 5, done)?;
+        let mut batches = start(generated(23), 5, done)?;
         let mut received = Vec::new();
-        while let Some(batch) = receiver.blocking_recv() {
+        while let Some(batch) = batches.receiver.blocking_recv() {
             let record = marc::Record::parse(&batch.body)?;
             let first = record.field(b"001")[0].get_data::<str>().to_owned();
             received.push((batch.number, batch.records, first));
         }
         let expected = [(2, 5, "et0000000011"), (4, 3, "et0000000021")];
         assert_eq!(received, expected.map(|(n, r, f)| (n, r, f.to_owned())));
-        assert_eq!(reader.join().unwrap()?, Some(5));
+        assert_eq!(batches.reader.join().unwrap()?, Some(5));
         Ok(())
     }
 

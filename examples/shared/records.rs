@@ -333,10 +333,8 @@ mod tests {
         }
         for length in ["0x123", "-0123", "+0123", " 0123", "1.234"] {
             let (_, broken) = broken(&[length.as_bytes(), body].concat());
-            assert!(
-                matches!(broken.problem, Problem::LengthDigits(_)),
-                "{length}"
-            );
+            let problem = broken.problem;
+            assert!(matches!(problem, Problem::LengthDigits(_)), "{length}");
         }
         let (_, short) = broken(&[b"00100", body].concat());
         assert!(matches!(short.problem, Problem::NoTerminator(100)));
@@ -376,12 +374,8 @@ mod tests {
         file.extend_from_slice(b"invalid marc file\n");
         let (_, broken) = broken(&file);
         let message = format!("{:#}", anyhow::Error::from(broken));
-        assert_eq!(
-            message,
-            format!(
-                "record 2 at byte {end}: it starts with \"inval\" instead of its length in five digits"
-            )
-        );
+        let problem = "it starts with \"inval\" instead of its length in five digits";
+        assert_eq!(message, format!("record 2 at byte {end}: {problem}"));
     }
 
     proptest! {

@@ -141,11 +141,8 @@ impl Bins {
     pub(crate) fn add(&mut self, at: Duration, count: u64) {
         let mut bin = self.bin(at);
         while bin >= BINS {
-            self.counts = self
-                .counts
-                .chunks(2)
-                .map(|pair| pair.iter().sum())
-                .collect();
+            let pairs = self.counts.chunks(2);
+            self.counts = pairs.map(|pair| pair.iter().sum()).collect();
             self.width *= 2;
             bin = self.bin(at);
         }
@@ -169,11 +166,8 @@ impl Bins {
 
     /// The middles of the bins with a count above zero.
     pub(crate) fn moments(&self) -> impl Iterator<Item = Duration> {
-        let counted = self
-            .counts
-            .iter()
-            .enumerate()
-            .filter(|(_, count)| **count > 0);
+        let bins = self.counts.iter().enumerate();
+        let counted = bins.filter(|(_, count)| **count > 0);
         counted.map(|(bin, _)| self.width.mul_f64(bin as f64 + 0.5))
     }
 
@@ -210,12 +204,9 @@ pub(crate) struct Outage {
 }
 
 impl Timeline {
-    pub(crate) fn outage_begins(&mut self, name: &'static str, at: Duration) {
-        self.outages.push(Outage {
-            name,
-            start: at,
-            end: None,
-        });
+    pub(crate) fn outage_begins(&mut self, name: &'static str, start: Duration) {
+        let end = None;
+        self.outages.push(Outage { name, start, end });
     }
 
     pub(crate) fn outage_ends(&mut self, at: Duration) {

@@ -127,11 +127,9 @@ impl Sample {
 
 /// The resident memory in a `/proc/<pid>/status`, in bytes.
 fn resident(status: &str) -> Option<u64> {
-    let kibibytes = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?
-        .trim()
-        .strip_suffix("kB")?;
+    let mut lines = status.lines();
+    let resident = lines.find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes = resident.trim().strip_suffix("kB")?;
     kibibytes.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
@@ -210,10 +208,8 @@ mod tests {
         quarters.note(Duration::from_secs(15), sample(MIB, 50, 40));
         quarters.note(Duration::from_secs(35), sample(MIB, 52, 43));
         let judgement = quarters.judged().unwrap();
-        assert!(
-            judgement.tasks.flat && !judgement.descriptors.flat,
-            "{judgement:?}"
-        );
+        assert!(judgement.tasks.flat, "{judgement:?}");
+        assert!(!judgement.descriptors.flat, "{judgement:?}");
     }
 
     #[test]

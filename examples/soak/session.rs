@@ -134,8 +134,7 @@ impl Caller {
             ensure!(status.is_success(), "the API answered {status}");
             anyhow::Ok(())
         };
-        let answer = answer.await;
-        self.tally
-            .called(self.session.strategy, begun.elapsed(), answer);
+        let (answer, strategy) = (answer.await, self.session.strategy);
+        self.tally.called(strategy, begun.elapsed(), answer);
     }
 }

@@ -2,12 +2,11 @@
 //! 401.
 
 use evertoken::TokenManager;
-use evertoken::testing::AccessCheck;
 use tokio::time::timeout;
 
-use crate::recorder::{Arrived, Recorder, reply};
+use crate::recorder::Recorder;
 use crate::ways::{Body, Call, Way, ways};
-use crate::world::{ACCESS_TTL, SECOND, World, builder};
+use crate::world::{ACCESS_TTL, SECOND, World, slow_api};
 
 ways! {
     #[tokio::test(start_paused = true)]
@@ -37,20 +36,12 @@ fn stream() -> Body {
 /// server.
 async fn with_stale_token() -> (World, Recorder, TokenManager) {
     let world = World::new().await;
-    let server = world.server.clone();
-    let api = Recorder::start(move |call: Arrived| {
-        let check = server.check(call.token().unwrap_or_default());
-        let status = if check == AccessCheck::Live { 200 } else { 401 };
-        std::future::ready(reply(status, &[]))
-    })
-    .await;
     let believed = world.server.issue().expires_in(100 * ACCESS_TTL);
+    let (api, permits) = slow_api(&world.server, &believed).await;
+    permits.add_permits(1);
     world.clock.advance(ACCESS_TTL).await;
-    let tokens = builder(&world.server, &world.clock, &believed)
-        .origin(api.origin())
-        .build()
-        .unwrap();
-    (world, api, tokens)
+    let tokens = world.builder(&believed).origin(api.origin());
+    (world, api, tokens.build().unwrap())
 }
 
 /// Each call carried the whole file.
@@ -78,13 +69,11 @@ async fn repeated<W: Way>(body: Body) {
 async fn returned<W: Way>(body: Body) {
     let (world, api, tokens) = with_stale_token().await;
     let way = W::new(&tokens);
-    let answer = way.call(post(&api, body.clone())).await.unwrap();
-    assert_eq!(answer.status, 401);
+    assert_eq!(way.status(post(&api, body.clone())).await, 401);
     assert_whole(&api, 1);
     // The rotation starts although no caller asks for a token.
     timeout(SECOND, world.server.arrived(1)).await.unwrap();
-    let answer = way.call(post(&api, body)).await.unwrap();
-    assert_eq!(answer.status, 200);
+    assert_eq!(way.status(post(&api, body)).await, 200);
     assert_eq!(world.server.exchanges(), 1);
     assert_whole(&api, 2);
 }

@@ -3,7 +3,7 @@
 use evertoken::testing::{AuthorizationServer, TestClock};
 use evertoken::{BuildError, MemoryStore, OAuth2, TokenEndpoint, TokenManager, TokenStore};
 
-use crate::world::{ACCESS_TTL, World, builder};
+use crate::world::{ACCESS_TTL, World};
 
 #[tokio::test(start_paused = true)]
 async fn a_boxed_store_and_a_boxed_endpoint_behave_as_their_contents() {
@@ -78,7 +78,7 @@ async fn a_manager_on_the_systems_clock_is_refused_while_time_is_paused() {
 #[tokio::test(start_paused = true)]
 async fn a_manager_on_a_clock_of_the_test_is_built_while_time_is_paused() {
     let world = World::new().await;
-    let tokens = builder(&world.server, &world.clock, &world.first).build();
+    let tokens = world.builder(&world.first).build();
     tokens.unwrap().token().await.unwrap();
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evertoken::testing::{Answer, AuthorizationServer, ImportApi, InProcessEndpoint, TestClock};
+use evertoken::testing::{Answer, InProcessEndpoint};
 use evertoken::{
     EndpointError, Grant, Issued, Rejection, TokenEndpoint, TokenManager, async_trait,
 };
@@ -48,35 +48,28 @@ async fn every_call_behind_a_redirect_succeeds_though_tokens_die_long_before_the
 
 async fn every_call_succeeds<W: Way>(path: &str) {
     const CALLS: u64 = 300;
-    let clock = TestClock::new();
-    let server = AuthorizationServer::builder()
-        .clock(clock.clone())
-        .access_ttl(3 * SECOND)
-        .build();
-    let api = ImportApi::builder(&server).build();
+    let world = World::of(|server| server.access_ttl(3 * SECOND)).await;
     let to_records = Answer::status(307).header("location", "/records");
-    api.answer_path("/moved", to_records);
-    let http = api.listen().await.unwrap();
-    let tokens = TokenManager::builder(Overstating(server.endpoint()))
-        .clock(clock.clone())
-        .seed(server.issue())
-        .origin(http.origin())
+    world.api.answer_path("/moved", to_records);
+    let tokens = TokenManager::builder(Overstating(world.server.endpoint()))
+        .clock(world.clock.clone())
+        .seed(world.first.clone())
+        .origin(world.http.origin())
         .build()
         .unwrap();
     let way = W::new(&tokens);
-    let url = format!("{}{path}", http.origin());
     // A safe method is repeated after a redirect as well.
-    let call = Call::new(Method::GET, url, Body::Text("record"));
+    let call = Call::new(Method::GET, world.url(path), Body::Text("record"));
     let mut succeeded = 0;
     for _ in 0..CALLS {
-        let answer = way.call(call.clone()).await.unwrap();
-        succeeded += u64::from(answer.status == 200);
-        clock.advance(SECOND).await;
+        succeeded += u64::from(way.status(call.clone()).await == 200);
+        world.clock.advance(SECOND).await;
     }
-    assert_eq!((succeeded, api.records()), (CALLS, CALLS));
+    assert_eq!((succeeded, world.api.records()), (CALLS, CALLS));
     // One token for every three seconds, and one 401 for each token except the first, whose lifetime is known.
-    assert_eq!((server.exchanges(), api.unauthorized()), (99, 98));
-    assert_eq!(server.replays(), 0);
+    let (_, unauthorized, exchanges) = world.counts();
+    assert_eq!((exchanges, unauthorized), (99, 98));
+    assert_eq!(world.server.replays(), 0);
 }
 
 /// A hand-written loop has to report each acceptance for this reason.

@@ -1,4 +1,5 @@
-//! One rule for rejected tokens on every client: each case here passes for every way to call an API.
+//! One rule for rejected tokens on every client: a case of `ways!` passes for every way to call an API. The other tests
+//! hold `send()` and the crate's own client to the same rule, over real HTTP on loopback.
 
 #![allow(missing_docs)]
 #![expect(
@@ -9,26 +10,20 @@
 mod bodies;
 mod building;
 mod early_death;
+mod ended;
 mod events;
+mod in_flight;
 mod load;
+mod no_replay;
 mod origins;
 mod pair;
 mod proxies;
-#[allow(
-    dead_code,
-    reason = "shared with the tests of send(), which need more of it"
-)]
-#[path = "../send/recorder.rs"]
+#[path = "../support/recorder.rs"]
 mod recorder;
 mod redirects;
 mod rejection;
-#[path = "../support/mod.rs"]
-mod support;
+mod secrets;
 mod unavailable;
+mod usage;
 mod ways;
-#[allow(
-    dead_code,
-    reason = "shared with the tests of send(), which need more of it"
-)]
-#[path = "../send/world.rs"]
 mod world;

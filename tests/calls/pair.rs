@@ -3,22 +3,18 @@
 use evertoken::testing::AccessCheck;
 use evertoken::{Error, TokenManager};
 
-use crate::world::{ACCESS_TTL, SECOND, World, access, builder};
+use crate::world::{ACCESS_TTL, SECOND, World, access};
 
 #[tokio::test(start_paused = true)]
 async fn a_returned_pair_holds_its_remaining_lifetimes() {
     let world = World::new().await;
     let first = world.first.clone().refresh_expires_in(1_000 * SECOND);
-    let tokens = builder(&world.server, &world.clock, &first)
-        .build()
-        .unwrap();
+    let tokens = world.builder(&first).build().unwrap();
     assert_eq!(tokens.pair().await.unwrap(), first);
     world.clock.advance(200 * SECOND).await;
     let pair = tokens.pair().await.unwrap();
-    assert_eq!(
-        (&pair.access, &pair.refresh),
-        (&first.access, &first.refresh)
-    );
+    assert_eq!(pair.access, first.access);
+    assert_eq!(pair.refresh, first.refresh);
     assert_eq!(pair.lifetime.access.total(), Some(400 * SECOND));
     assert_eq!(pair.lifetime.refresh.total(), Some(800 * SECOND));
     // The call changes nothing.
@@ -33,7 +29,7 @@ async fn a_returned_pair_is_rotated_when_its_token_has_expired() {
     world.clock.advance(200 * SECOND).await;
     let pair = world.tokens.pair().await.unwrap();
     world.tokens.shutdown().await.unwrap();
-    let heir = builder(&world.server, &world.clock, &pair).build().unwrap();
+    let heir = world.builder(&pair).build().unwrap();
     world.clock.advance(380 * SECOND).await;
     assert_eq!(heir.token().await.unwrap().expose(), access(&world.first));
     world.clock.advance(20 * SECOND).await;
@@ -49,11 +45,8 @@ async fn a_pair_with_an_expired_token_is_rotated_before_it_is_returned() {
     world.clock.advance(ACCESS_TTL).await;
     let pair = world.tokens.pair().await.unwrap();
     assert_eq!(world.server.check(access(&pair)), AccessCheck::Live);
-    assert!(
-        world
-            .server
-            .is_live_refresh(pair.refresh.as_ref().unwrap().expose())
-    );
+    let refresh = pair.refresh.as_ref().unwrap().expose();
+    assert!(world.server.is_live_refresh(refresh));
     assert_eq!(pair.lifetime.access.total(), Some(ACCESS_TTL));
     assert_eq!(world.server.exchanges(), 1);
 }

@@ -3,11 +3,11 @@
 use reqwest::{Client, ClientBuilder, Proxy};
 
 use crate::recorder::{Recorder, reply};
-use crate::world::{World, access, builder};
+use crate::world::{World, access};
 
 /// A proxy that passes nothing on, and a builder of clients that use the proxy for every request.
 async fn proxied() -> (Recorder, impl Fn() -> ClientBuilder) {
-    let proxy = Recorder::start(|_| std::future::ready(reply(502, &[]))).await;
+    let proxy = Recorder::always(|| reply(502, &[])).await;
     let url = proxy.origin().to_owned();
     (proxy, move || {
         Client::builder().proxy(Proxy::all(&url).unwrap())
@@ -24,7 +24,7 @@ async fn our_client_sends_a_token_for_loopback_through_no_proxy() {
     assert_eq!(proxy.seen().len(), 1);
     for origin in [None, Some("https://api.example.org")] {
         let first = world.server.issue();
-        let tokens = builder(&world.server, &world.clock, &first).origin(world.http.origin());
+        let tokens = world.builder(&first).origin(world.http.origin());
         let tokens = match origin {
             Some(origin) => tokens.origin(origin),
             None => tokens,
@@ -48,7 +48,8 @@ async fn our_client_sends_a_token_for_loopback_through_no_proxy() {
 async fn a_call_of_an_https_origin_goes_through_the_configured_proxy() {
     let (proxy, proxied) = proxied().await;
     let world = World::new().await;
-    let tokens = builder(&world.server, &world.clock, &world.first)
+    let tokens = world
+        .builder(&world.first)
         .origin(world.http.origin())
         .origin("https://api.example.org")
         .build()

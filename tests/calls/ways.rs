@@ -1,29 +1,19 @@
 //! The ways to call an API with a token, each behind one trait.
 
-mod by_call;
-mod by_client;
-mod by_driver;
-mod by_following_driver;
-mod by_hand;
-mod by_send;
 mod hyper;
 
 use std::convert::Infallible;
 
-use bytes::Bytes;
-use evertoken::TokenManager;
+use evertoken::{TokenClient, TokenManager};
 use futures_util::stream;
-use http::{HeaderMap, Method};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Method, StatusCode};
 use reqwest::multipart::Form;
+use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder};
 use url::Url;
 
-pub(crate) use self::by_call::ByCall;
-pub(crate) use self::by_client::ByClient;
-pub(crate) use self::by_driver::ByDriver;
-pub(crate) use self::by_following_driver::ByFollowingDriver;
-pub(crate) use self::by_hand::ByHand;
-pub(crate) use self::by_send::BySend;
+pub(crate) use self::hyper::{ByDriver, ByFollowingDriver};
 
 /// A way to call an API.
 pub(crate) trait Way: Clone + Send + Sync + 'static {
@@ -32,6 +22,11 @@ pub(crate) trait Way: Clone + Send + Sync + 'static {
 
     /// Sends the call, with a token if its URL gets one, and returns the answer.
     fn call(&self, call: Call) -> impl Future<Output = Result<Answer, Failure>> + Send;
+
+    /// The status of the answer to the call.
+    fn status(&self, call: Call) -> impl Future<Output = u16> + Send {
+        async { self.call(call).await.unwrap().status }
+    }
 }
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -109,9 +104,117 @@ impl<B> From<http::Response<B>> for Answer {
     }
 }
 
-/// A part of a stream for hyper.
-fn frame(part: &'static str) -> Result<http_body::Frame<Bytes>, Infallible> {
-    Ok(http_body::Frame::data(Bytes::from_static(part.as_bytes())))
+/// `tokens.send(..)` with the user's own client.
+#[derive(Clone)]
+pub(crate) struct BySend {
+    tokens: TokenManager,
+    http: Client,
+}
+
+impl Way for BySend {
+    fn new(tokens: &TokenManager) -> Self {
+        Self {
+            tokens: tokens.clone(),
+            http: Client::new(),
+        }
+    }
+
+    async fn call(&self, call: Call) -> Result<Answer, Failure> {
+        Ok(self.tokens.send(call.request(&self.http)).await?.into())
+    }
+}
+
+/// `tokens.client(..)`, whose redirects stay within the origins.
+#[derive(Clone)]
+pub(crate) struct ByClient(TokenClient);
+
+impl Way for ByClient {
+    fn new(tokens: &TokenManager) -> Self {
+        Self(tokens.client(Client::builder).unwrap())
+    }
+
+    async fn call(&self, call: Call) -> Result<Answer, Failure> {
+        Ok(self.0.send(call.request(self.0.http())).await?.into())
+    }
+}
+
+/// `tokens.call(..)` over reqwest, as in its documentation.
+#[derive(Clone)]
+pub(crate) struct ByCall {
+    tokens: TokenManager,
+    http: Client,
+}
+
+impl Way for ByCall {
+    fn new(tokens: &TokenManager) -> Self {
+        Self {
+            tokens: tokens.clone(),
+            http: Client::new(),
+        }
+    }
+
+    async fn call(&self, call: Call) -> Result<Answer, Failure> {
+        let method = call.method.clone();
+        let answer = self.tokens.call(method, &call.url, |credential| {
+            let request = call.request(&self.http).build();
+            async move {
+                let mut request = request?;
+                credential.put(request.headers_mut());
+                self.http.execute(request).await
+            }
+        });
+        Ok(answer.await?.into())
+    }
+}
+
+/// A hand-written loop with `allows()`, `token()`, `accepted()` and `reject()`.
+///
+/// The client follows no redirects: a loop sees only the last answer of a redirect, so the loop cannot know whether the
+/// token reached the server that rejected it.
+#[derive(Clone)]
+pub(crate) struct ByHand {
+    tokens: TokenManager,
+    http: Client,
+}
+
+impl Way for ByHand {
+    fn new(tokens: &TokenManager) -> Self {
+        Self {
+            tokens: tokens.clone(),
+            http: Client::builder().redirect(Policy::none()).build().unwrap(),
+        }
+    }
+
+    async fn call(&self, call: Call) -> Result<Answer, Failure> {
+        let tokens = &self.tokens;
+        if !tokens.allows(&call.url) {
+            return Ok(call.request(&self.http).send().await?.into());
+        }
+        let mut token = tokens.token().await?;
+        let mut is_repeated = false;
+        loop {
+            let request = call.request(&self.http);
+            let request = request.header(AUTHORIZATION, token.authorization()?);
+            let response = request.send().await?;
+            if response.status().is_success() {
+                tokens.accepted(&token);
+            }
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return Ok(response.into());
+            }
+            tokens.reject(&token);
+            if is_repeated {
+                return Ok(response.into());
+            }
+            let next = tokens.token().await?;
+            // The manager serves the rejected token on if another token would not help.
+            if next.pair_id() == token.pair_id() {
+                return Ok(response.into());
+            }
+            token = next;
+            is_repeated = true;
+        }
+    }
 }
 
 /// Makes tests of cases for any way (`async fn case<W: Way>()`): one test for each way that is named.

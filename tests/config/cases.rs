@@ -54,27 +54,22 @@ fn fits(found: &str, message: &str) -> bool {
 
 /// Every case of `cases/{file}.toml` is refused as the case says.
 pub(crate) async fn check(file: &str, registry: &Registry) {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/config/cases/{file}.toml"));
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/cases");
+    let path = cases.join(format!("{file}.toml"));
     let text = std::fs::read_to_string(&path).expect(file);
     let cases: Cases = toml::from_str(&text).expect(file);
     let mut wrong = String::new();
     for case in cases.case.iter().filter(|case| case.applies()) {
+        let name = format!("{file}: {}", case.name);
         let document = format!("{}{}\n{}", cases.before, case.document, cases.after);
         let found = refusal_by(&document, registry).await;
         let expected = match (&case.message, &case.at) {
             (Some(message), None) if !fits(&found, message) => message,
             (None, Some(at)) if !found.contains(&format!("{at}: ")) => at,
             (Some(_), None) | (None, Some(_)) => continue,
-            _ => panic!(
-                "{file}: {}: has neither or both of `message` and `at`",
-                case.name
-            ),
+            _ => panic!("{name}: has neither or both of `message` and `at`"),
         };
-        wrong += &format!(
-            "{file}: {}:\n  expected: {expected}\n  found: {found}\n",
-            case.name
-        );
+        wrong += &format!("{name}:\n  expected: {expected}\n  found: {found}\n");
     }
     assert!(wrong.is_empty(), "\n{wrong}");
 }

@@ -9,65 +9,31 @@ use crate::{LEAST, directory, file, told};
 async fn every_error_of_a_file_names_it() {
     let directory = directory("every_error_of_a_file_names_it");
     let zero = format!("[store]\ntimeout = \"0s\"\n{LEAST}");
+    let format = "has an unknown format; its name must end with `.toml` or `.json`";
+    let kind = "refresh: is an integer, but must be a table";
+    let table = "2:9: is not TOML: unclosed table, expected `]`";
+    let twice = r#"{"refresh": {"wait": "35s", "wait": "40s"}}"#;
+    let remove = "1:42: is not JSON: the key `wait` appears twice; remove one";
+    let key = "2:17: is not JSON: key must be a string";
     for (name, text, message) in [
-        (
-            "own.yaml",
-            "refresh:",
-            "has an unknown format; its name must end with `.toml` or `.json`",
-        ),
-        (
-            "own",
-            "",
-            "has an unknown format; its name must end with `.toml` or `.json`",
-        ),
-        (
-            "kind.toml",
-            "refresh = 5",
-            "1:1: refresh: is an integer, but must be a table",
-        ),
-        (
-            "syntax.toml",
-            "a = 1\n[refresh",
-            "2:9: is not TOML: unclosed table, expected `]`",
-        ),
-        (
-            "when_built.toml",
-            &zero,
-            "2:1: store.timeout: must not be zero",
-        ),
-        (
-            "kind.json",
-            r#"{"refresh": 5}"#,
-            "refresh: is an integer, but must be a table",
-        ),
+        ("own.yaml", "refresh:", format),
+        ("own", "", format),
+        ("kind.toml", "refresh = 5", &format!("1:1: {kind}")),
+        ("syntax.toml", "a = 1\n[refresh", table),
+        ("built.toml", &zero, "2:1: store.timeout: must not be zero"),
+        ("kind.json", r#"{"refresh": 5}"#, kind),
         ("list.json", "[1]", "is a list, but must be a table"),
-        (
-            "twice.json",
-            r#"{"refresh": {"wait": "35s", "wait": "40s"}}"#,
-            "1:42: is not JSON: the key `wait` appears twice; remove one",
-        ),
-        (
-            "syntax.json",
-            "{\n  \"refresh\": {},,\n}",
-            "2:17: is not JSON: key must be a string",
-        ),
+        ("twice.json", twice, remove),
+        ("syntax.json", "{\n  \"refresh\": {},,\n}", key),
     ] {
         let path = file(&directory, name, text, 0o644);
-        let error = async {
-            Config::from_file(&path)?
-                .builder(&Registry::builtin())
-                .await
-        };
-        let error = error.await.map(|_| ()).expect_err(name);
-        let separator = if message.starts_with(char::is_numeric) {
-            ":"
-        } else {
-            ": "
-        };
-        assert_eq!(
-            told(&error),
-            format!("{}{separator}{message}", path.display())
-        );
+        let registry = Registry::builtin();
+        let built = async { Config::from_file(&path)?.builder(&registry).await };
+        let error = built.await.map(|_| ()).expect_err(name);
+        let is_place = message.starts_with(char::is_numeric);
+        let separator = if is_place { ":" } else { ": " };
+        let expected = format!("{}{separator}{message}", path.display());
+        assert_eq!(told(&error), expected);
         assert_eq!(error.file(), Some(path.as_path()));
     }
 }
@@ -97,18 +63,12 @@ async fn paths_in_a_file_start_at_its_directory_or_where_the_program_says() {
 
     let config = Config::from_toml(text).unwrap();
     let elsewhere = config.builder_for(server.endpoint(), &registry).await;
-    assert_eq!(
-        elsewhere.unwrap_err().to_string(),
-        "line 2, column 1: seed.refresh_token: the file `first-token` cannot be read: \
-         No such file or directory (os error 2)"
-    );
+    let said = "line 2, column 1: seed.refresh_token: the file `first-token` cannot be read: \
+                No such file or directory (os error 2)";
+    assert_eq!(elsewhere.unwrap_err().to_string(), said);
     let config = config.relative_to(&directory);
-    assert!(
-        config
-            .builder_for(server.endpoint(), &registry)
-            .await
-            .is_ok()
-    );
+    let built = config.builder_for(server.endpoint(), &registry).await;
+    assert!(built.is_ok());
 }
 
 /// A restart continues with the pair in the file store, and not with the seed.
@@ -150,10 +110,8 @@ async fn a_directory_that_others_may_write_to_is_reported_with_its_path() {
     let text = format!("[store]\nkind = \"file\"\npath = \"session\"\n{LEAST}");
     let config = Config::from_toml(&text).unwrap().relative_to(&directory);
     let error = config.builder(&Registry::builtin()).await.unwrap_err();
-    assert_eq!(
-        (error.path(), error.position()),
-        ("store.path", Some((3, 1)))
-    );
+    assert_eq!(error.path(), "store.path");
+    assert_eq!(error.position(), Some((3, 1)));
     assert!(error.problem().contains("chmod"), "{error}");
 }
 

@@ -33,7 +33,7 @@ async fn wrong_and_missing_keys_of_folio_are_reported_with_their_place() {
     for (wrong, place) in [
         ("sign_in = \"client-credentials\"", "endpoint.sign_in"),
         (
-            "sign_in = { username = \"ada\" }",
+            "sign_in = { username = \"a\" }",
             "endpoint.sign_in.password",
         ),
         ("server = { replay = 1 }", "endpoint.server.replay"),
@@ -46,41 +46,34 @@ async fn wrong_and_missing_keys_of_folio_are_reported_with_their_place() {
 
 #[tokio::test]
 async fn a_token_cannot_be_sent_as_header_and_cookie() {
-    let both = "[http]\nheader = \"X-Okapi-Token\"\ncookie = \"folioAccessToken\"\n";
-    let error = refusal(&format!("{both}{}", crate::LEAST)).await;
-    assert!(
-        error.contains("http.cookie: cannot be combined with `header`"),
-        "{error}"
-    );
-    let odd = "[http]\ncookie = \"a=b\"\n";
-    let error = refusal(&format!("{odd}{}", crate::LEAST)).await;
-    assert!(
-        error.contains("http.cookie: must be the name of a cookie"),
-        "{error}"
-    );
-    let unknown = "[http]\nprofile = \"keycloak\"\n";
-    let error = refusal(&format!("{unknown}{}", crate::LEAST)).await;
-    assert!(error.contains("http.profile: "), "{error}");
-    assert!(
-        error.contains("okapi") && error.contains("eureka"),
-        "{error}"
-    );
+    let both = "header = \"X-Okapi-Token\"\ncookie = \"folioAccessToken\"";
+    for (http, told) in [
+        (both, &["http.cookie: cannot be combined with `header`"][..]),
+        (
+            "cookie = \"a=b\"",
+            &["http.cookie: must be the name of a cookie"],
+        ),
+        (
+            "profile = \"keycloak\"",
+            &["http.profile: ", "okapi", "eureka"],
+        ),
+    ] {
+        let error = refusal(&format!("[http]\n{http}\n{}", crate::LEAST)).await;
+        for told in told {
+            assert!(error.contains(told), "{error}");
+        }
+    }
 }
 
 #[cfg(not(feature = "folio"))]
 #[tokio::test]
 async fn without_the_feature_folio_the_missing_feature_is_named() {
     let missing = "requires evertoken's feature `folio`; build the program with it";
-    let error = refusal(LEAST).await;
-    assert!(
-        error.contains("endpoint.kind: ") && error.ends_with(missing),
-        "{error}"
-    );
-    let error = refusal(&format!("[http]\nprofile = \"okapi\"\n{}", crate::LEAST)).await;
-    assert!(
-        error.contains("http.profile: ") && error.ends_with(missing),
-        "{error}"
-    );
+    let profile = format!("[http]\nprofile = \"okapi\"\n{}", crate::LEAST);
+    for (text, place) in [(LEAST, "endpoint.kind: "), (&profile, "http.profile: ")] {
+        let error = refusal(text).await;
+        assert!(error.contains(place) && error.ends_with(missing), "{error}");
+    }
 }
 
 #[cfg(feature = "folio")]
@@ -145,10 +138,8 @@ sign_in = { username = "ada", password = "sesame" }
         // The environment variable of the secret is not set in this test.
         let text = shown.replacen("IMPORTER_PASSWORD", "CARGO_PKG_NAME", 1);
         let builder = format!("{:?}", builder(&text).await.unwrap());
-        assert!(
-            builder.contains("BackgroundTimer") && builder.contains("x-okapi-token"),
-            "{builder}"
-        );
+        assert!(builder.contains("BackgroundTimer"), "{builder}");
+        assert!(builder.contains("x-okapi-token"), "{builder}");
     }
 
     /// A `server` setting changes only what it names, and keeps what the profile knows of Okapi.
@@ -166,19 +157,12 @@ sign_in = { username = "ada", password = "sesame" }
 
     #[tokio::test]
     async fn a_refusal_of_the_endpoint_is_reported_with_its_key() {
+        let (plain, nameless) = (LEAST.replace("https", "http"), LEAST.replace("diku", ""));
+        let short = format!("{LEAST}body_limit = 1");
         for (text, told) in [
-            (
-                LEAST.replace("https", "http"),
-                "endpoint.url: must be an `https` URL",
-            ),
-            (
-                LEAST.replace("diku", ""),
-                "endpoint.tenant: must be the name of a tenant",
-            ),
-            (
-                format!("{LEAST}body_limit = 1"),
-                "endpoint.body_limit: must be from 65536",
-            ),
+            (plain, "endpoint.url: must be an `https` URL"),
+            (nameless, "endpoint.tenant: must be the name of a tenant"),
+            (short, "endpoint.body_limit: must be from 65536"),
         ] {
             let error = refusal(&text).await;
             assert!(error.contains(told), "{error}");

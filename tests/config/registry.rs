@@ -153,10 +153,9 @@ async fn an_endpoint_of_the_programs_own_takes_the_place_of_the_table() {
 
     let config = Config::from_toml(LEAST).unwrap();
     let refused = config.builder_for(server.endpoint(), &registry).await;
-    assert_eq!(
-        refused.unwrap_err().to_string(),
-        "line 2, column 2: endpoint: must be removed, because the program has its own endpoint"
-    );
+    let said =
+        "line 2, column 2: endpoint: must be removed, because the program has its own endpoint";
+    assert_eq!(refused.unwrap_err().to_string(), said);
 }
 
 #[tokio::test]
@@ -176,10 +175,8 @@ async fn the_http_client_is_built_from_what_the_program_gives() {
     let tokens = config.connect(&registry).await.unwrap();
     tokens.token().await.unwrap();
     assert_eq!(calls.load(Ordering::SeqCst), 1);
-    assert_eq!(
-        server.requests().await[0].header("user-agent"),
-        Some("importer/1")
-    );
+    let requests = server.requests().await;
+    assert_eq!(requests[0].header("user-agent"), Some("importer/1"));
 }
 
 #[tokio::test]

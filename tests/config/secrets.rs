@@ -3,10 +3,15 @@
 use std::fs;
 
 use evertoken::testing::AuthorizationServer;
-use evertoken::{Config, Registry};
+use evertoken::{Config, Registry, TokenManager};
 
 use crate::raw_server::{RawServer, Step, ok};
 use crate::{LEAST, builder, directory, file, refusal, told};
+
+async fn connected(text: &str) -> TokenManager {
+    let config = Config::from_toml(text).unwrap();
+    config.connect(&Registry::builtin()).await.unwrap()
+}
 
 #[cfg(unix)]
 #[tokio::test]
@@ -21,25 +26,18 @@ async fn a_secret_file_that_is_not_safe_is_refused_with_its_path() {
     let binary = file(&directory, "binary", "", 0o600);
     fs::write(binary, b"sesame\xff").unwrap();
     fs::create_dir(directory.join("folder")).unwrap();
+    let writable = |mode: &str| {
+        format!("is writable by users other than its owner (mode {mode}); run `chmod 600 FILE`")
+    };
+    let by_group = "is readable by its group (mode 0440); run `chmod 600 FILE`, or set \
+                    `readable_by = \"group\"` beside `file`";
+    let by_all = "is readable by every user of this machine (mode 0644); run `chmod 600 FILE`, or set \
+                  `readable_by = \"everyone\"` beside `file`";
     for (name, problem) in [
-        (
-            "group",
-            "is writable by users other than its owner (mode 0660); run `chmod 600 FILE`",
-        ),
-        (
-            "world",
-            "is writable by users other than its owner (mode 0602); run `chmod 600 FILE`",
-        ),
-        (
-            "read-by-group",
-            "is readable by its group (mode 0440); run `chmod 600 FILE`, or set \
-             `readable_by = \"group\"` beside `file`",
-        ),
-        (
-            "read-by-all",
-            "is readable by every user of this machine (mode 0644); run `chmod 600 FILE`, or set \
-             `readable_by = \"everyone\"` beside `file`",
-        ),
+        ("group", &writable("0660")[..]),
+        ("world", &writable("0602")),
+        ("read-by-group", by_group),
+        ("read-by-all", by_all),
         ("empty", "is empty"),
         ("long", "is longer than 65536 bytes"),
         (
@@ -54,11 +52,9 @@ async fn a_secret_file_that_is_not_safe_is_refused_with_its_path() {
     ] {
         let path = directory.join(name).display().to_string();
         let text = format!("{LEAST}\nclient_secret = {{ file = \"{path}\" }}");
-        let problem = problem.replace("FILE", &path);
-        assert_eq!(
-            refusal(&text).await,
-            format!("line 6, column 1: endpoint.client_secret: the file `{path}` {problem}")
-        );
+        let problem = format!("the file `{path}` {}", problem.replace("FILE", &path));
+        let said = format!("line 6, column 1: endpoint.client_secret: {problem}");
+        assert_eq!(refusal(&text).await, said);
     }
 }
 
@@ -122,8 +118,7 @@ async fn a_password_signs_in_and_a_logout_calls_the_revocation_url() {
         server.url("/token"),
         server.url("/revoke")
     );
-    let config = Config::from_toml(&text).unwrap();
-    let tokens = config.connect(&Registry::builtin()).await.unwrap();
+    let tokens = connected(&text).await;
     assert_eq!(tokens.token().await.unwrap().expose(), "a1");
     assert!(tokens.logout().await.is_complete());
     let requests = server.requests().await;
@@ -147,8 +142,7 @@ async fn a_client_secret_alone_signs_in() {
         "#,
         server.url("/token")
     );
-    let config = Config::from_toml(&text).unwrap();
-    let tokens = config.connect(&Registry::builtin()).await.unwrap();
+    let tokens = connected(&text).await;
     assert_eq!(tokens.token().await.unwrap().expose(), "a1");
     let requests = server.requests().await;
     assert_eq!(requests[0].body(), "grant_type=client_credentials");
@@ -157,8 +151,7 @@ async fn a_client_secret_alone_signs_in() {
 #[tokio::test]
 async fn a_static_token_is_served_without_an_endpoint() {
     let text = "[endpoint]\nkind = \"static\"\ntoken = { env = \"CARGO_PKG_NAME\" }";
-    let config = Config::from_toml(text).unwrap();
-    let tokens = config.connect(&Registry::builtin()).await.unwrap();
+    let tokens = connected(text).await;
     assert_eq!(tokens.token().await.unwrap().expose(), "evertoken");
 }
 
@@ -247,16 +240,10 @@ async fn no_error_and_no_debug_repeats_what_could_be_a_secret() {
         r#""sesame""#,
         "sesame",
     ] {
-        let refused = Config::from_json(text).unwrap_err();
-        assert!(
-            !format!("{refused} {refused:?}").contains("sesame"),
-            "{refused}"
-        );
-        let refused = serde_json::from_str::<Config>(text).unwrap_err();
-        assert!(
-            !format!("{refused} {refused:?}").contains("sesame"),
-            "{refused}"
-        );
+        let own = Config::from_json(text).unwrap_err();
+        let serdes = serde_json::from_str::<Config>(text).unwrap_err();
+        let shown = format!("{own} {own:?} {serdes} {serdes:?}");
+        assert!(!shown.contains("sesame"), "{shown}");
     }
     let right = format!(
         "{LEAST}\nclient_secret = \"sesame\"\nsign_in = {{ username = \"a\", password = \"sesame\" }}
@@ -293,11 +280,8 @@ async fn a_mounted_secret_is_read_by_those_whom_the_configuration_permits() {
         let text = format!(
             "{LEAST}\nclient_secret = {{ file = \"{path}\", readable_by = \"{readers}\" }}"
         );
-        assert_eq!(
-            builder(&text).await.is_ok(),
-            is_permitted,
-            "{name}, {readers}"
-        );
+        let is_read = builder(&text).await.is_ok();
+        assert_eq!(is_read, is_permitted, "{name}, {readers}");
     }
     for wrong in [
         r#"{ file = "group", readable_by = "sesame" }"#,
@@ -305,11 +289,9 @@ async fn a_mounted_secret_is_read_by_those_whom_the_configuration_permits() {
         r#"{ env = "HOME", readable_by = "group" }"#,
     ] {
         let refused = refusal(&format!("{LEAST}\nclient_secret = {wrong}")).await;
-        assert_eq!(
-            refused,
-            "line 6, column 1: endpoint.client_secret: `readable_by` must be \"owner\", \"group\" or \
-             \"everyone\", and requires `file`"
-        );
+        let said = r#"`readable_by` must be "owner", "group" or "everyone", and requires `file`"#;
+        let expected = format!("line 6, column 1: endpoint.client_secret: {said}");
+        assert_eq!(refused, expected);
     }
 }
 
@@ -331,11 +313,9 @@ async fn a_file_of_another_user_is_refused() {
     std::os::unix::fs::chown(&path, Some(12_345), None).unwrap();
     let path = path.display();
     let text = format!("{LEAST}\nclient_secret = {{ file = \"{path}\" }}");
-    assert_eq!(
-        refusal(&text).await,
-        format!(
-            "line 6, column 1: endpoint.client_secret: the file `{path}` belongs to user 12345, but must belong to \
-             root or to user 0, which runs this program; run `chown 0 {path}`"
-        )
+    let said = format!(
+        "line 6, column 1: endpoint.client_secret: the file `{path}` belongs to user 12345, but must belong to \
+         root or to user 0, which runs this program; run `chown 0 {path}`"
     );
+    assert_eq!(refusal(&text).await, said);
 }

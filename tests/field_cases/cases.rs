@@ -7,7 +7,7 @@ pub(crate) struct Case {
     /// The server, and the source of the answer.
     pub(crate) source: &'static str,
     pub(crate) status: u16,
-    pub(crate) headers: &'static str,
+    pub(crate) headers: &'static [&'static str],
     pub(crate) body: &'static str,
     pub(crate) means: &'static str,
 }
@@ -17,7 +17,7 @@ const fn case(number: u32, status: u16, body: &'static str, means: &'static str)
         number,
         source: "",
         status,
-        headers: "",
+        headers: &[],
         body,
         means,
     }
@@ -32,7 +32,7 @@ const fn found(source: &'static str, status: u16, body: &'static str, means: &'s
 }
 
 impl Case {
-    const fn with(self, headers: &'static str) -> Self {
+    const fn with(self, headers: &'static [&'static str]) -> Self {
         Self { headers, ..self }
     }
 }
@@ -40,7 +40,7 @@ impl Case {
 const PAGE: &str = "<html>blocked</html>";
 
 pub(crate) const CASES: &[Case] = &[
-    case(1, 403, PAGE, "page 403").with("Content-Type: text/html\r\n"),
+    case(1, 403, PAGE, "page 403").with(&["Content-Type: text/html"]),
     case(2, 400, r#"{"error":"temporarily_unavailable"}"#, "later"),
     case(2, 200, r#"{"error":"temporarily_unavailable"}"#, "later"),
     case(2, 503, r#"{"error":"temporarily_unavailable"}"#, "later"),
@@ -107,8 +107,8 @@ pub(crate) const CASES: &[Case] = &[
         r#"{"error":"invalid_grant","error_description":"token request is already being processed"}"#,
         "dead invalid_grant",
     ),
-    case(16, 429, "", "later after 121 s").with("Retry-After: 120.5\r\n"),
-    case(16, 503, "", "unavailable 503 after 121 s").with("Retry-After: 120.5\r\n"),
+    case(16, 429, "", "later after 121 s").with(&["Retry-After: 120.5"]),
+    case(16, 503, "", "unavailable 503 after 121 s").with(&["Retry-After: 120.5"]),
     case(17, 425, "", "later"),
     case(17, 408, "", "unavailable 408"),
     case(18, 400, "", "page 400"),
@@ -220,14 +220,14 @@ pub(crate) const CASES: &[Case] = &[
         r#"{"access_token":"a2","token_type":"bearer","expires_at":"2026-01-01T01:00:00Z","merchant_id":"M","refresh_token":"r2","short_lived":false,"refresh_token_expires_at":"2026-01-31T00:00:00Z"}"#,
         "issued a2 r2, 3600 s, 2592000 s",
     )
-    .with("Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n"),
+    .with(&["Date: Thu, 01 Jan 2026 00:00:00 GMT"]),
     found(
         "Entra, first version: expires_on is text",
         200,
         r#"{"token_type":"Bearer","expires_on":"1767229200","not_before":"1767225600","access_token":"a2","refresh_token":"r2"}"#,
         "issued a2 r2, 3600 s, -",
     )
-    .with("Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n"),
+    .with(&["Date: Thu, 01 Jan 2026 00:00:00 GMT"]),
     found(
         "PHP with display_errors",
         200,
@@ -331,7 +331,7 @@ pub(crate) const OTHERS: &[Case] = &[
         r#"{"access_token":"a2","refresh_token":"r2","expires_at":"1767229200000"}"#,
         "issued a2 r2, 3600 s, -",
     )
-    .with("Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n"),
+    .with(&["Date: Thu, 01 Jan 2026 00:00:00 GMT"]),
     case(
         0,
         200,

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use evertoken::testing::{AccessCheck, FolioServer, TestClock};
+use evertoken::testing::{AccessCheck, FolioServer, FolioServerBuilder, TestClock};
 use evertoken::{BackgroundTimer, TokenManager};
 use http::{Method, StatusCode};
 
-use crate::browser::{Browser, eureka, okapi, request, send, with};
+use crate::browser::{Browser, both, okapi, request, send, with};
 use crate::{HOUR, MINUTE, SECOND, builder, own};
 
 pub fn timed(folio: &FolioServer, clock: &TestClock) -> TokenManager {
@@ -15,24 +15,24 @@ pub fn timed(folio: &FolioServer, clock: &TestClock) -> TokenManager {
     tokens.build().unwrap()
 }
 
+/// A manager with a seeded pair and without a sign-in, so that no session replaces an ended one.
+pub fn taken_over(folio: &FolioServer, clock: &TestClock) -> TokenManager {
+    let seed = folio.issue("diku", "diku_admin").unwrap();
+    let endpoint = folio.endpoint("diku").unwrap();
+    let tokens = builder(endpoint, clock, BackgroundTimer::default());
+    tokens.seed(seed).build().unwrap()
+}
+
 /// The status of a request that imports one record.
 pub async fn import(folio: &FolioServer, token: &str) -> StatusCode {
     let record = request(Method::POST, "/records", Bytes::from_static(b"record\x1d"));
-    send(folio, with(record, "x-okapi-token", token))
-        .await
-        .status()
+    let record = with(record, "x-okapi-token", token);
+    send(folio, record).await.status()
 }
 
-/// A FOLIO with access tokens of this lifetime, in seconds.
-fn okapi_of(clock: &TestClock, access: u64) -> FolioServer {
-    let builder = FolioServer::okapi().clock(clock.clone());
-    let tokens = builder.token_expiration(&format!("accessToken:{access}"));
-    tokens.unwrap().build()
-}
-
-fn eureka_of(clock: &TestClock, access: u64) -> FolioServer {
-    let builder = FolioServer::eureka().clock(clock.clone());
-    let tokens = builder.token_expiration(&format!("accessToken:{access}"));
+/// A FOLIO of this kind with this `TOKEN_EXPIRATION`.
+fn folio_of(kind: FolioServerBuilder, clock: &TestClock, expiration: &str) -> FolioServer {
+    let tokens = kind.clock(clock.clone()).token_expiration(expiration);
     tokens.unwrap().build()
 }
 
@@ -62,7 +62,7 @@ async fn i1_behind_okapi_3600_requests_with_tokens_of_60_s_are_74_rotations_and_
 async fn i2_jobs_of_1h02_3h27_and_5h31_are_1_4_and_6_rotations() {
     for (minutes, rotations) in [(62, 1), (207, 4), (331, 6)] {
         let clock = TestClock::new();
-        let folio = okapi_of(&clock, 3_600);
+        let folio = folio_of(FolioServer::okapi(), &clock, "accessToken:3600");
         let tokens = timed(&folio, &clock);
         for _ in 0..minutes {
             let token = tokens.token().await.unwrap();
@@ -80,7 +80,7 @@ async fn i2_jobs_of_1h02_3h27_and_5h31_are_1_4_and_6_rotations() {
 #[tokio::test(start_paused = true)]
 async fn i3_in_eureka_a_fixed_token_fails_from_180_s_on_and_a_managed_one_never() {
     let clock = TestClock::new();
-    let folio = eureka_of(&clock, 180);
+    let folio = folio_of(FolioServer::eureka(), &clock, "accessToken:180");
     let fixed = Browser::signed_in(&folio).await;
     let tokens = timed(&folio, &clock);
     let mut failed_from = None;
@@ -118,7 +118,9 @@ async fn i13_behind_okapi_a_modules_token_outlives_the_token_of_the_request() {
 async fn i13_the_spikes_jobs_pass_with_a_modules_token_in_okapi_and_end_in_eureka() {
     for (minutes, access) in [(62, 3_600), (207, 3_600), (331, 3_600), (60, 60), (60, 180)] {
         let clock = TestClock::new();
-        let [okapi, eureka] = [okapi_of(&clock, access), eureka_of(&clock, access)];
+        let kinds = [FolioServer::okapi(), FolioServer::eureka()];
+        let expiration = format!("accessToken:{access}");
+        let [okapi, eureka] = kinds.map(|kind| folio_of(kind, &clock, &expiration));
         let tokens = [&okapi, &eureka].map(|folio| {
             let pair = folio.issue("diku", "diku_admin").unwrap();
             folio.handed_on(pair.access.unwrap().expose()).unwrap()
@@ -141,7 +143,7 @@ async fn i13_the_spikes_jobs_pass_with_a_modules_token_in_okapi_and_end_in_eurek
 #[tokio::test(start_paused = true)]
 async fn i4_a_logout_of_the_user_does_not_stop_an_import_with_its_own_session() {
     let clock = TestClock::new();
-    for folio in [okapi(&clock), eureka(&clock)] {
+    for folio in both(&clock) {
         let mut user = Browser::signed_in(&folio).await;
         let tokens = timed(&folio, &clock);
         for second in 0..1_200 {
@@ -163,16 +165,9 @@ async fn i4_a_logout_of_the_user_does_not_stop_an_import_with_its_own_session() 
 #[tokio::test(start_paused = true)]
 async fn r5_an_absolute_session_ends_in_time_and_is_not_rotated_at_its_end() {
     let clock = TestClock::new();
-    let builder_of = FolioServer::eureka().clock(clock.clone());
-    let folio = builder_of.token_expiration("accessToken:600,refreshToken:1200");
-    let folio = folio.unwrap().build();
-    let seed = folio.issue("diku", "diku_admin").unwrap();
-    let tokens = builder(
-        folio.endpoint("diku").unwrap(),
-        &clock,
-        BackgroundTimer::default(),
-    );
-    let tokens = tokens.seed(seed).build().unwrap();
+    let expiration = "accessToken:600,refreshToken:1200";
+    let folio = folio_of(FolioServer::eureka(), &clock, expiration);
+    let tokens = taken_over(&folio, &clock);
     let mut served = Duration::ZERO;
     while tokens.token().await.is_ok() {
         served += SECOND;

@@ -4,7 +4,7 @@ use evertoken::testing::{FolioServer, TestClock};
 use evertoken::{EndReason, EndpointError, OnRequest, TokenEndpoint, TokenPair};
 
 use crate::browser::{Browser, both, eureka};
-use crate::{MINUTE, SECOND, builder, copy, reason, seeded};
+use crate::{MINUTE, SECOND, builder, copy, reason, seeded, shared};
 
 /// The tokens of each logout that arrived.
 fn logouts(folio: &FolioServer) -> Vec<String> {
@@ -19,9 +19,8 @@ fn logouts(folio: &FolioServer) -> Vec<String> {
 async fn t4_q10_in_eureka_a_logout_with_a_live_access_token_ends_the_session_and_no_other() {
     let clock = TestClock::new();
     let folio = eureka(&clock);
-    let browser = Browser::signed_in(&folio).await;
+    let (_, tokens) = shared(&folio, &clock).await;
     let bystander = Browser::signed_in(&folio).await;
-    let tokens = seeded(&folio, copy(&browser), &clock);
     tokens.rotate().await.unwrap();
     let logout = tokens.logout().await;
     assert!(logout.is_complete(), "{logout:?}");
@@ -36,8 +35,7 @@ async fn t4_q10_in_eureka_a_logout_with_a_live_access_token_ends_the_session_and
 async fn t4_behind_okapi_a_logout_carries_the_cookie_alone() {
     let clock = TestClock::new();
     let [folio, _] = both(&clock);
-    let browser = Browser::signed_in(&folio).await;
-    let tokens = seeded(&folio, copy(&browser), &clock);
+    let (browser, tokens) = shared(&folio, &clock).await;
     clock.advance(MINUTE + SECOND).await;
     assert!(tokens.logout().await.is_complete());
     assert_eq!(logouts(&folio), ["folioRefreshToken"]);
@@ -83,8 +81,7 @@ async fn q10_in_eureka_a_logout_with_an_expired_access_token_fails_and_ends_no_s
 async fn t4_in_eureka_a_late_logout_ends_the_session_after_a_token_was_requested() {
     let clock = TestClock::new();
     let folio = eureka(&clock);
-    let browser = Browser::signed_in(&folio).await;
-    let tokens = seeded(&folio, copy(&browser), &clock);
+    let (_, tokens) = shared(&folio, &clock).await;
     clock.advance(MINUTE).await;
     tokens.token().await.unwrap();
     assert!(tokens.logout().await.is_complete());

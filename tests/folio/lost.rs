@@ -1,27 +1,16 @@
 //! Answers that are lost, and answers of a gateway.
 
+use evertoken::EndReason;
 use evertoken::clock::Clock as _;
-use evertoken::testing::{Fault, FolioServer, TestClock};
-use evertoken::{EndReason, OnRequest, TokenManager};
+use evertoken::testing::{Fault, TestClock};
 
 use crate::browser::{Browser, both, eureka, okapi};
-use crate::{MINUTE, SECOND, builder, copy, own, reason};
-
-fn seeded(folio: &FolioServer, browser: &Browser, clock: &TestClock) -> TokenManager {
-    let endpoint = folio.endpoint("diku").unwrap();
-    builder(endpoint, clock, OnRequest::default())
-        .seed(copy(browser))
-        .build()
-        .unwrap()
-}
+use crate::{MINUTE, SECOND, reason, shared, signing_in};
 
 /// The server consumes the token, and the answer has this status.
 fn consumed(status: u16) -> Fault {
-    let body = r#"{"errors":[{"message":"Token refresh failed","type":"error","code":"token.refresh.failure"}]}"#;
-    Fault::Body {
-        status,
-        body: body.to_owned(),
-    }
+    let body = r#"{"errors":[{"message":"Token refresh failed","type":"error","code":"token.refresh.failure"}]}"#.to_owned();
+    Fault::Body { status, body }
 }
 
 /// Behind Okapi a refresh token that may be spent is not sent again.
@@ -36,9 +25,8 @@ async fn t12_t14_behind_okapi_a_token_that_may_be_spent_is_not_sent_again() {
     ] {
         let clock = TestClock::new();
         let folio = okapi(&clock);
-        let browser = Browser::signed_in(&folio).await;
+        let (_, tokens) = shared(&folio, &clock).await;
         let bystander = Browser::signed_in(&folio).await;
-        let tokens = seeded(&folio, &browser, &clock);
         folio.fail_next(fault.clone());
         clock.advance(MINUTE).await;
         for _ in 0..300 {
@@ -65,8 +53,7 @@ async fn t12_t14_a_job_that_can_sign_in_replaces_its_lost_session_and_harms_no_o
         let clock = TestClock::new();
         for folio in both(&clock) {
             let bystander = Browser::signed_in(&folio).await;
-            let tokens = builder(own(&folio), &clock, OnRequest::default());
-            let tokens = tokens.build().unwrap();
+            let tokens = signing_in(&folio, &clock);
             tokens.token().await.unwrap();
             clock.advance(MINUTE).await;
             folio.fail_next(fault.clone());
@@ -90,9 +77,8 @@ async fn t14_in_eureka_a_token_that_may_be_spent_is_sent_once_more_after_a_pause
     ] {
         let clock = TestClock::new();
         let folio = eureka(&clock);
-        let browser = Browser::signed_in(&folio).await;
+        let (_, tokens) = shared(&folio, &clock).await;
         let bystander = Browser::signed_in(&folio).await;
-        let tokens = seeded(&folio, &browser, &clock);
         folio.fail_next(fault.clone());
         clock.advance(MINUTE).await;
         let begun = clock.now();
@@ -117,8 +103,7 @@ async fn t14_behind_okapi_too_a_token_is_sent_again_after_a_page_or_a_gateways_f
     for status in [301, 400, 401, 403, 404, 408, 413, 502, 503, 504] {
         let clock = TestClock::new();
         for folio in both(&clock) {
-            let browser = Browser::signed_in(&folio).await;
-            let tokens = seeded(&folio, &browser, &clock);
+            let (_, tokens) = shared(&folio, &clock).await;
             // This client has received a pair here before, so its configuration is not the cause of the page.
             tokens.rotate().await.unwrap();
             clock.advance(MINUTE).await;
@@ -135,8 +120,7 @@ async fn t14_behind_okapi_too_a_token_is_sent_again_after_a_page_or_a_gateways_f
 async fn t13_a_refused_connection_is_tried_again_with_the_same_token() {
     let clock = TestClock::new();
     for folio in both(&clock) {
-        let browser = Browser::signed_in(&folio).await;
-        let tokens = seeded(&folio, &browser, &clock);
+        let (_, tokens) = shared(&folio, &clock).await;
         clock.advance(MINUTE).await;
         folio.set_reachable(false);
         let returns = async {
@@ -155,8 +139,7 @@ async fn t13_a_refused_connection_is_tried_again_with_the_same_token() {
 async fn i8_a_busy_gateway_is_asked_again_after_its_retry_after() {
     let clock = TestClock::new();
     let folio = eureka(&clock);
-    let browser = Browser::signed_in(&folio).await;
-    let tokens = seeded(&folio, &browser, &clock);
+    let (_, tokens) = shared(&folio, &clock).await;
     clock.advance(MINUTE).await;
     folio.fail_next(Fault::Status {
         status: 503,
@@ -175,8 +158,7 @@ async fn i8_a_busy_gateway_is_asked_again_after_its_retry_after() {
 async fn r12_a_refresh_that_takes_15_s_is_sent_once() {
     let clock = TestClock::new();
     for folio in both(&clock) {
-        let browser = Browser::signed_in(&folio).await;
-        let tokens = seeded(&folio, &browser, &clock);
+        let (_, tokens) = shared(&folio, &clock).await;
         clock.advance(MINUTE).await;
         folio.fail_next(Fault::Delay(15 * SECOND));
         let asked = (0..20).map(|_| tokens.token());

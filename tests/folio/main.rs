@@ -25,6 +25,8 @@ use evertoken::{
     Builder, EndReason, Error, Folio, OnRequest, RefreshStrategy, TokenManager, TokenPair,
 };
 
+use self::browser::Browser;
+
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(3_600);
@@ -42,6 +44,12 @@ pub fn builder(endpoint: Folio, clock: &TestClock, strategy: impl RefreshStrateg
         .jitter(0.0)
 }
 
+/// A job with its own sign-in that rotates on request.
+pub fn signing_in(folio: &FolioServer, clock: &TestClock) -> TokenManager {
+    let tokens = builder(own(folio), clock, OnRequest::default());
+    tokens.build().unwrap()
+}
+
 /// A job with this pair.
 pub fn seeded(folio: &FolioServer, pair: TokenPair, clock: &TestClock) -> TokenManager {
     let endpoint = folio.endpoint("diku").unwrap();
@@ -49,8 +57,15 @@ pub fn seeded(folio: &FolioServer, pair: TokenPair, clock: &TestClock) -> TokenM
     tokens.build().unwrap()
 }
 
+/// A browser, and a job that holds a copy of the browser's pair.
+pub async fn shared(folio: &FolioServer, clock: &TestClock) -> (Browser, TokenManager) {
+    let browser = Browser::signed_in(folio).await;
+    let tokens = seeded(folio, copy(&browser), clock);
+    (browser, tokens)
+}
+
 /// The pair of a browser, with the lifetimes that the browser knows.
-pub fn copy(browser: &browser::Browser) -> TokenPair {
+pub fn copy(browser: &Browser) -> TokenPair {
     TokenPair::new(browser.access.as_str())
         .refresh_token(browser.refresh.as_str())
         .expires_in(MINUTE)

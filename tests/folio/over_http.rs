@@ -15,9 +15,7 @@ type Change = fn(Builder) -> Builder;
 const CHANNELS: [(&str, Change); 3] = [
     ("x-okapi-token", |builder| builder),
     ("authorization", |builder| builder.header(AUTHORIZATION)),
-    ("folioAccessToken", |builder| {
-        builder.cookie("folioAccessToken")
-    }),
+    ("folioAccessToken", |it| it.cookie("folioAccessToken")),
 ];
 
 fn tenant() -> HeaderMap {

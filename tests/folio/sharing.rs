@@ -1,10 +1,10 @@
 //! Two holders of one session, or two sessions of one user: the effect of one on the other.
 
 use evertoken::testing::{AccessCheck, FolioServer, TestClock};
-use evertoken::{EndReason, OnRequest, TokenEndpoint, TokenManager, TokenPair};
+use evertoken::{EndReason, TokenEndpoint, TokenManager, TokenPair};
 
 use crate::browser::{Browser, both, eureka, okapi};
-use crate::{HOUR, MINUTE, SECOND, builder, copy, own, reason, seeded};
+use crate::{HOUR, MINUTE, SECOND, copy, reason, seeded, shared, signing_in};
 
 /// A job that took over the browser's pair and has rotated it.
 async fn took_over(folio: &FolioServer, browser: &Browser, clock: &TestClock) -> TokenManager {
@@ -16,8 +16,7 @@ async fn took_over(folio: &FolioServer, browser: &Browser, clock: &TestClock) ->
 
 /// A job with its own session.
 async fn signed_in(folio: &FolioServer, clock: &TestClock) -> TokenManager {
-    let tokens = builder(own(folio), clock, OnRequest::default());
-    let tokens = tokens.build().unwrap();
+    let tokens = signing_in(folio, clock);
     tokens.token().await.unwrap();
     tokens
 }
@@ -152,8 +151,7 @@ async fn t9_in_eureka_a_replay_ends_its_session_and_no_other() {
 async fn t4_after_a_logout_the_access_token_stays_valid_until_its_expiry() {
     let clock = TestClock::new();
     for folio in both(&clock) {
-        let browser = Browser::signed_in(&folio).await;
-        let tokens = seeded(&folio, copy(&browser), &clock);
+        let (browser, tokens) = shared(&folio, &clock).await;
         let token = tokens.token().await.unwrap();
         assert!(tokens.logout().await.is_complete());
         assert!(!browser.is_live());
@@ -172,10 +170,8 @@ async fn t6_a_logout_ends_none_of_the_users_other_sessions() {
     for folio in both(&clock) {
         let bystander = Browser::signed_in(&folio).await;
         let endpoint = folio.endpoint("diku").unwrap();
-        for pair in [
-            TokenPair::new(bystander.access.as_str()),
-            TokenPair::default(),
-        ] {
+        let alone = TokenPair::new(bystander.access.as_str());
+        for pair in [alone, TokenPair::default()] {
             let tokens = seeded(&folio, pair.clone(), &clock);
             tokens.logout().await;
             let _ = endpoint.revoke(&pair).await;
@@ -226,8 +222,7 @@ async fn t11_an_expired_refresh_token_ends_its_session_and_no_other() {
 async fn q3_two_expired_tokens_cost_no_call() {
     let clock = TestClock::new();
     for folio in both(&clock) {
-        let browser = Browser::signed_in(&folio).await;
-        let tokens = seeded(&folio, copy(&browser), &clock);
+        let (_, tokens) = shared(&folio, &clock).await;
         clock.advance(HOUR + SECOND).await;
         let error = tokens.token().await.unwrap_err();
         assert_eq!(reason(error), EndReason::Expired);

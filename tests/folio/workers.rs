@@ -1,11 +1,11 @@
 //! A job with several workers. A logout everywhere ends the sessions of the user in the middle of the job.
 
 use evertoken::testing::{FolioServer, TestClock};
-use evertoken::{BackgroundTimer, Error, Event, Events, TokenManager};
+use evertoken::{Error, Event, Events, TokenManager};
 
-use crate::browser::{eureka, okapi};
-use crate::imports::{import, timed};
-use crate::{SECOND, builder, reason};
+use crate::browser::both;
+use crate::imports::{import, taken_over, timed};
+use crate::{SECOND, reason};
 
 /// The work of a worker until it stopped.
 struct Worked {
@@ -19,12 +19,9 @@ struct Worked {
 async fn work(folio: FolioServer, tokens: TokenManager, seconds: u64) -> Worked {
     let (mut done, mut refused) = (0, 0);
     for _ in 0..seconds {
-        let token = match tokens.token().await {
+        let token = match tokens.token().await.map_err(Some) {
             Ok(token) => token,
-            Err(error) => {
-                let why = Some(error);
-                return Worked { done, refused, why };
-            }
+            Err(why) => return Worked { done, refused, why },
         };
         match import(&folio, token.expose()).await.as_u16() {
             200 => done += 1,
@@ -55,23 +52,15 @@ async fn logged_out_in_the_middle(folio: &FolioServer, tokens: &TokenManager) ->
 
 fn ends(events: &mut Events) -> usize {
     let all = std::iter::from_fn(|| events.try_recv());
-    all.filter(|event| matches!(event, Event::Ended { .. }))
-        .count()
-}
-
-/// A manager with a seeded pair and without a sign-in, so that no session replaces an ended one.
-fn taken_over(folio: &FolioServer, clock: &TestClock) -> TokenManager {
-    let seed = folio.issue("diku", "diku_admin").unwrap();
-    let endpoint = folio.endpoint("diku").unwrap();
-    let tokens = builder(endpoint, clock, BackgroundTimer::default());
-    tokens.seed(seed).build().unwrap()
+    let ended = all.filter(|event| matches!(event, Event::Ended { .. }));
+    ended.count()
 }
 
 /// A logout everywhere stops each worker within one request, and each worker knows which records are done.
 #[tokio::test(start_paused = true)]
 async fn i5_a_logout_everywhere_stops_every_worker_within_a_request_and_each_knows_its_progress() {
     let clock = TestClock::new();
-    for folio in [okapi(&clock), eureka(&clock)] {
+    for folio in both(&clock) {
         let tokens = taken_over(&folio, &clock);
         tokens.rotate().await.unwrap();
         let mut events = tokens.subscribe();
@@ -99,7 +88,7 @@ async fn i5_a_logout_everywhere_stops_every_worker_within_a_request_and_each_kno
 #[tokio::test(start_paused = true)]
 async fn i5_refused_requests_cause_no_storm() {
     let clock = TestClock::new();
-    for folio in [okapi(&clock), eureka(&clock)] {
+    for folio in both(&clock) {
         let tokens = taken_over(&folio, &clock);
         tokens.rotate().await.unwrap();
         clock.advance(10 * SECOND).await;
@@ -125,7 +114,7 @@ async fn i5_refused_requests_cause_no_storm() {
 #[tokio::test(start_paused = true)]
 async fn i5_a_job_with_a_password_signs_in_anew_and_loses_no_record() {
     let clock = TestClock::new();
-    for folio in [okapi(&clock), eureka(&clock)] {
+    for folio in both(&clock) {
         let tokens = timed(&folio, &clock);
         let mut events = tokens.subscribe();
         for worker in logged_out_in_the_middle(&folio, &tokens).await {
@@ -143,7 +132,7 @@ async fn i5_a_job_with_a_password_signs_in_anew_and_loses_no_record() {
 #[tokio::test(start_paused = true)]
 async fn i5_a_logout_everywhere_ends_the_session_once_without_a_storm() {
     let clock = TestClock::new();
-    for folio in [okapi(&clock), eureka(&clock)] {
+    for folio in both(&clock) {
         let tokens = taken_over(&folio, &clock);
         tokens.token().await.unwrap();
         clock.advance(10 * SECOND).await;

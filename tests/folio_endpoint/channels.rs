@@ -6,7 +6,7 @@ use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE};
 use reqwest::{Client, RequestBuilder};
 
-use crate::HOUR;
+use crate::exchanges::HOUR;
 use crate::recorder::{Arrived, Recorder, reply};
 
 fn builder(origin: &str) -> Builder {
@@ -27,7 +27,7 @@ fn crowded(request: RequestBuilder) -> RequestBuilder {
 
 /// The request as it arrives, from a manager with this change.
 async fn arrived(change: impl FnOnce(Builder) -> Builder) -> Arrived {
-    let api = Recorder::start(|_| std::future::ready(reply(200, &[]))).await;
+    let api = Recorder::always(|| reply(200, &[])).await;
     let tokens = change(builder(api.origin())).build().unwrap();
     let http = tokens.client(Client::builder).unwrap();
     let request = crowded(http.http().get(api.url("/records")));
@@ -55,10 +55,8 @@ async fn a5_a_request_with_x_okapi_token_carries_no_other_token() {
 #[tokio::test]
 async fn a5_a_request_with_authorization_carries_no_other_token() {
     let arrived = arrived(|it| it.header(AUTHORIZATION).api(ApiProfile::eureka())).await;
-    assert_eq!(
-        places(&arrived),
-        [vec!["Bearer new"], vec![], vec!["a=1; b=2"]]
-    );
+    let expected = [vec!["Bearer new"], vec![], vec!["a=1; b=2"]];
+    assert_eq!(places(&arrived), expected);
 }
 
 #[tokio::test]
@@ -89,19 +87,13 @@ async fn without_a_profile_only_the_tokens_own_place_changes() {
 /// reqwest removes a cookie at a redirect to another host, as it removes `Authorization`.
 #[tokio::test]
 async fn any_client_may_send_a_cookie_and_no_redirect_carries_it_away() {
-    let elsewhere = Recorder::start(|_| std::future::ready(reply(200, &[]))).await;
+    let elsewhere = Recorder::always(|| reply(200, &[])).await;
     let location = elsewhere.url("/taken");
-    let api = Recorder::start(move |_| {
-        let moved = reply(307, &[("location", &location)]);
-        std::future::ready(moved)
-    })
-    .await;
+    let api = Recorder::always(move || reply(307, &[("location", &location)])).await;
     let tokens = builder(api.origin()).cookie("token").build().unwrap();
     assert_eq!(tokens.authorization().await.unwrap(), "token=new");
-    tokens
-        .send(Client::new().get(api.url("/records")))
-        .await
-        .unwrap();
+    let request = Client::new().get(api.url("/records"));
+    tokens.send(request).await.unwrap();
     assert_eq!(api.seen()[0].header("cookie"), Some("token=new"));
     assert_eq!(elsewhere.seen()[0].header("cookie"), None);
 }

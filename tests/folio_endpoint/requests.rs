@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use evertoken::{AccessToken, EndpointError, Folio, Grant, RefreshToken, TokenEndpoint, TokenPair};
-use tokio::net::TcpListener;
 
+use crate::exchanges::{AGENT, answer, class, nowhere, refresh, sign_in, window};
 use crate::raw_server::{RawServer, Request, Step};
-use crate::{REFUSED, answer, class, eureka, okapi, pair, refresh, sign_in, window};
-
-/// The `User-Agent` of a request.
-const AGENT: &str = concat!("evertoken/", env!("CARGO_PKG_VERSION"));
+use crate::{REFUSED, eureka, okapi, pair};
 
 fn only(requests: &[Request]) -> &Request {
     let [request] = requests else {
@@ -26,24 +23,21 @@ async fn a4_a_refresh_carries_only_the_refresh_tokens_cookie() {
     let requests = server.requests().await;
     let request = only(&requests);
     assert_eq!(request.line(), "POST /okapi/authn/refresh HTTP/1.1");
-    assert_eq!(request.header("cookie"), Some("folioRefreshToken=e.r.1-_"));
-    assert_eq!(request.header("x-okapi-tenant"), Some("diku"));
-    assert_eq!(request.header("content-type"), Some("application/json"));
-    assert_eq!(
-        request.header("accept"),
-        Some("application/json, text/plain")
-    );
-    assert_eq!(request.header("accept-encoding"), Some("identity"));
-    assert_eq!(request.header("user-agent"), Some(AGENT));
-    assert_eq!(request.body(), "{}");
-    for absent in [
-        "x-okapi-token",
-        "authorization",
-        "referer",
-        "transfer-encoding",
+    for (name, value) in [
+        ("cookie", Some("folioRefreshToken=e.r.1-_")),
+        ("x-okapi-tenant", Some("diku")),
+        ("content-type", Some("application/json")),
+        ("accept", Some("application/json, text/plain")),
+        ("accept-encoding", Some("identity")),
+        ("user-agent", Some(AGENT)),
+        ("x-okapi-token", None),
+        ("authorization", None),
+        ("referer", None),
+        ("transfer-encoding", None),
     ] {
-        assert_eq!(request.header(absent), None, "{absent}");
+        assert_eq!(request.header(name), value, "{name}");
     }
+    assert_eq!(request.body(), "{}");
 }
 
 /// A browser would send these cookies only over https and to another path.
@@ -52,15 +46,12 @@ async fn a4_the_next_refresh_uses_cookies_that_a_browser_would_not_send_back() {
     let server = RawServer::start([pair("a2", "r2"), pair("a3", "r3")]).await;
     let endpoint = eureka(&server);
     let issued = refresh(&endpoint, "r1").await.unwrap();
-    refresh(&endpoint, issued.refresh.unwrap().expose())
-        .await
-        .unwrap();
+    let next = issued.refresh.unwrap();
+    refresh(&endpoint, next.expose()).await.unwrap();
     let requests = server.requests().await;
-    let cookies: Vec<_> = requests.iter().map(|it| it.header("cookie")).collect();
-    assert_eq!(
-        cookies,
-        [Some("folioRefreshToken=r1"), Some("folioRefreshToken=r2")]
-    );
+    let cookies = requests.iter().filter_map(|it| it.header("cookie"));
+    let expected = ["folioRefreshToken=r1", "folioRefreshToken=r2"];
+    assert_eq!(cookies.collect::<Vec<_>>(), expected);
     assert_eq!(requests[1].line(), "POST /authn/refresh HTTP/1.1");
 }
 
@@ -73,10 +64,8 @@ async fn a_sign_in_is_json_and_sends_no_cookie() {
     assert_eq!(issued.refresh, Some("r1".into()));
     let requests = server.requests().await;
     let request = only(&requests);
-    assert_eq!(
-        request.line(),
-        "POST /okapi/authn/login-with-expiry HTTP/1.1"
-    );
+    let line = "POST /okapi/authn/login-with-expiry HTTP/1.1";
+    assert_eq!(request.line(), line);
     assert_eq!(request.header("x-okapi-tenant"), Some("diku"));
     assert_eq!(request.header("cookie"), None);
     let body: serde_json::Value = serde_json::from_str(request.body()).unwrap();
@@ -94,20 +83,15 @@ async fn a_code_is_exchanged_once() {
     assert_eq!(class(sign_in(&endpoint).await), "refused");
     let requests = server.requests().await;
     let request = only(&requests);
-    assert_eq!(
-        request.line(),
-        "GET /authn/token?code=c%2F1%26x&redirect-uri=https%3A%2F%2Ffolio.example.org%2Foidc%3Fa%3Db HTTP/1.1"
-    );
+    let query = "code=c%2F1%26x&redirect-uri=https%3A%2F%2Ffolio.example.org%2Foidc%3Fa%3Db";
+    assert_eq!(request.line(), format!("GET /authn/token?{query} HTTP/1.1"));
     assert_eq!(request.header("x-okapi-tenant"), Some("diku"));
     assert_eq!(request.body(), "");
 }
 
 #[tokio::test]
 async fn a_code_that_was_not_sent_stays_usable() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let endpoint = Folio::eureka(&url, "diku").unwrap();
+    let endpoint = Folio::eureka(nowhere(), "diku").unwrap();
     let endpoint = endpoint.sign_in_with_code("c1", "https://folio.example.org");
     assert_eq!(class(sign_in(&endpoint).await), "not sent");
     let closed = window(Duration::ZERO);
@@ -138,10 +122,8 @@ async fn okapi_exchanges_no_codes() {
     let endpoint = okapi(&server).sign_in_with_code("c1", "https://folio.example.org");
     for _ in 0..2 {
         let error = sign_in(&endpoint).await.unwrap_err();
-        assert!(
-            error.to_string().ends_with("sign in with a password"),
-            "{error}"
-        );
+        let said = error.to_string();
+        assert!(said.ends_with("sign in with a password"), "{said}");
         assert!(endpoint.can_sign_in(), "the code is not used up");
     }
     assert!(server.requests().await.is_empty());
@@ -265,10 +247,7 @@ async fn no_part_of_a_refresh_leaves_after_its_window_closed() {
 
 #[tokio::test]
 async fn t13_a_refused_connection_spends_nothing() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let endpoint = Folio::okapi(&url, "diku").unwrap();
+    let endpoint = Folio::okapi(nowhere(), "diku").unwrap();
     assert_eq!(class(refresh(&endpoint, "r1").await), "not sent");
 }
 

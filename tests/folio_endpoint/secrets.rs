@@ -1,25 +1,14 @@
 //! No output shows a token, a password or a code.
 
-use std::error::Error as _;
+use evertoken::{Folio, TokenEndpoint, TokenPair};
 
-use evertoken::{EndpointError, Folio, TokenEndpoint, TokenPair};
-
+use crate::exchanges::{answer, chain, refresh, sign_in};
 use crate::raw_server::RawServer;
-use crate::{answer, eureka, okapi, refresh, sign_in};
+use crate::{eureka, okapi};
 
 const PASSWORD: &str = "pw-S3same/0pen&th3 d00r";
 const CODE: &str = "code-S3same/0pen&th3-d00r";
 const TOKEN: &str = "rt-S3same.0pen_th3-d00r";
-
-fn shown(error: &EndpointError) -> String {
-    let mut shown = format!("{error} {error:?}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        shown = format!("{shown} {cause} {cause:?}");
-        source = cause.source();
-    }
-    shown
-}
 
 #[tokio::test]
 async fn fm40_no_secret_in_any_debug_or_error() {
@@ -50,7 +39,7 @@ async fn fm40_no_secret_in_any_debug_or_error() {
                     },
                 ];
                 for error in errors.iter().flatten() {
-                    let shown = shown(error);
+                    let shown = chain(error);
                     assert!(!shown.contains("S3same"), "{status}: {shown}");
                 }
                 let shown = format!("{endpoint:?} {:?}", endpoint.key());
@@ -74,7 +63,7 @@ async fn fm40_the_access_token_of_a_logout_is_not_quoted() {
         let server = RawServer::start([first, 422].map(|status| answer(status, &[], echo))).await;
         let pair = TokenPair::new("at-0f.Its-0wn_w0rds").refresh_token(TOKEN);
         let error = eureka(&server).revoke(&pair).await.unwrap_err();
-        let shown = shown(&error);
+        let shown = chain(&error);
         assert!(!shown.contains("0wn_w0rds"), "{first}: {shown}");
     }
 }

@@ -8,13 +8,20 @@ use evertoken::{
     TokenManager, TokenPair,
 };
 
-use crate::raw_server::{RawServer, Step};
-use crate::{HOUR, UNPROCESSABLE, answer, eureka, okapi, pair};
+use crate::exchanges::{HOUR, answer};
+use crate::raw_server::{RawServer, Request, Step};
+use crate::{UNPROCESSABLE, eureka, okapi, pair};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn builder(endpoint: impl TokenEndpoint) -> Builder {
     TokenManager::builder(endpoint).jitter(0.0)
+}
+
+/// A manager of a session of which only the refresh token is known.
+fn resumed(endpoint: Folio) -> TokenManager {
+    let seed = TokenPair::from_refresh_token("r1");
+    builder(endpoint).seed(seed).build().unwrap()
 }
 
 fn first() -> TokenPair {
@@ -23,7 +30,7 @@ fn first() -> TokenPair {
 
 async fn cookies(server: RawServer) -> Vec<String> {
     let requests = server.requests().await;
-    let cookie = |it: &crate::raw_server::Request| it.header("cookie").unwrap_or("none").to_owned();
+    let cookie = |it: &Request| it.header("cookie").unwrap_or("none").to_owned();
     requests.iter().map(cookie).collect()
 }
 
@@ -41,17 +48,14 @@ async fn i12_a_seeded_pair_is_rotated_at_once_and_from_then_on() {
     assert_eq!(tokens.rotate().await.unwrap().expose(), "a2");
     assert_eq!(tokens.token().await.unwrap().expose(), "a2");
     assert_eq!(tokens.rotate().await.unwrap().expose(), "a3");
-    assert_eq!(
-        cookies(server).await,
-        ["folioRefreshToken=r1", "folioRefreshToken=r2"]
-    );
+    let expected = ["folioRefreshToken=r1", "folioRefreshToken=r2"];
+    assert_eq!(cookies(server).await, expected);
 }
 
 #[tokio::test]
 async fn t11_a_422_ends_the_session_once_and_no_token_is_sent_again() {
     let server = RawServer::start([answer(422, &[], UNPROCESSABLE)]).await;
-    let seed = TokenPair::from_refresh_token("r1");
-    let tokens = builder(okapi(&server)).seed(seed).build().unwrap();
+    let tokens = resumed(okapi(&server));
     let mut events = tokens.subscribe();
     for _ in 0..3 {
         let error = tokens.token().await.unwrap_err();
@@ -80,8 +84,7 @@ async fn a_422_leaves_a_valid_access_token_usable() {
 async fn a_sign_in_replaces_a_session_after_a_422() {
     let server = RawServer::start([answer(422, &[], UNPROCESSABLE), pair("a2", "r2")]).await;
     let endpoint = okapi(&server).sign_in_with_password("ada", "sesame");
-    let seed = TokenPair::from_refresh_token("r1");
-    let tokens = builder(endpoint).seed(seed).build().unwrap();
+    let tokens = resumed(endpoint);
     assert_eq!(tokens.token().await.unwrap().expose(), "a2");
     assert_eq!(cookies(server).await, ["folioRefreshToken=r1", "none"]);
 }
@@ -90,8 +93,7 @@ async fn a_sign_in_replaces_a_session_after_a_422() {
 async fn t14_behind_okapi_a_token_that_may_be_spent_is_never_sent_again() {
     for step in [answer(500, &[], ""), Step::Close, answer(201, &[], "{}")] {
         let server = RawServer::start([step, pair("a2", "r2")]).await;
-        let seed = TokenPair::from_refresh_token("r1");
-        let tokens = builder(okapi(&server)).seed(seed).build().unwrap();
+        let tokens = resumed(okapi(&server));
         for _ in 0..3 {
             let error = tokens.token().await.unwrap_err();
             assert_eq!(reason(error), EndReason::OutcomeUnknown);
@@ -104,8 +106,7 @@ async fn t14_behind_okapi_a_token_that_may_be_spent_is_never_sent_again() {
 async fn t12_after_a_lost_answer_the_job_signs_in_and_sends_no_token_again() {
     let server = RawServer::start([Step::Close, pair("a2", "r2")]).await;
     let endpoint = okapi(&server).sign_in_with_password("ada", "sesame");
-    let seed = TokenPair::from_refresh_token("r1");
-    let tokens = builder(endpoint).seed(seed).build().unwrap();
+    let tokens = resumed(endpoint);
     assert_eq!(tokens.token().await.unwrap().expose(), "a2");
     assert_eq!(cookies(server).await, ["folioRefreshToken=r1", "none"]);
 }
@@ -116,8 +117,7 @@ async fn t12_after_a_lost_answer_the_job_signs_in_and_sends_no_token_again() {
 async fn after_an_answer_without_a_refresh_token_the_old_one_is_not_sent_again() {
     let access = "Set-Cookie: folioAccessToken=a2; Max-Age=600";
     let server = RawServer::start([answer(201, &[access], ""), pair("a3", "r3")]).await;
-    let seed = TokenPair::from_refresh_token("r1");
-    let tokens = builder(okapi(&server)).seed(seed).build().unwrap();
+    let tokens = resumed(okapi(&server));
     assert_eq!(tokens.token().await.unwrap().expose(), "a2");
     let error = tokens.rotate().await.unwrap_err();
     assert!(matches!(error, Error::NotRotatable), "{error}");
@@ -133,10 +133,8 @@ async fn t6_a_logout_of_a_session_without_a_refresh_token_sends_nothing() {
     assert_eq!(tokens.token().await.unwrap().expose(), "a1");
     let logout = tokens.logout().await;
     assert!(logout.stored.is_ok() && logout.revoked.is_err());
-    assert_eq!(
-        reason(tokens.token().await.unwrap_err()),
-        EndReason::LoggedOut
-    );
+    let error = tokens.token().await.unwrap_err();
+    assert_eq!(reason(error), EndReason::LoggedOut);
     assert!(server.requests().await.is_empty());
 }
 
@@ -156,14 +154,10 @@ async fn q10_a_logout_sends_its_cookie_and_its_failure_fails_no_caller() {
         tokens.token().await.unwrap();
         let logout = tokens.logout().await;
         assert_eq!(logout.revoked.is_ok(), is_revoked);
-        assert_eq!(
-            reason(tokens.token().await.unwrap_err()),
-            EndReason::LoggedOut
-        );
-        assert_eq!(
-            cookies(server).await,
-            vec!["folioRefreshToken=r1"; requests]
-        );
+        let error = tokens.token().await.unwrap_err();
+        assert_eq!(reason(error), EndReason::LoggedOut);
+        let expected = vec!["folioRefreshToken=r1"; requests];
+        assert_eq!(cookies(server).await, expected);
     }
 }
 

@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use super::processes::{Process, Servers, example};
+use super::processes::{Process, Servers};
 
 const KILLS: u32 = 5;
 
@@ -92,20 +92,10 @@ struct Import {
 }
 
 impl Import {
-    fn new(arguments: &[&str], kills: u32) -> Self {
+    fn new(arguments: &str, kills: u32) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let usual = [
-            "--remember-records",
-            "--access-ttl",
-            "400ms",
-            "--refresh-ttl",
-            "10m",
-            "--latency",
-            "30ms",
-            "--time-per-record",
-            "5ms",
-        ];
-        let servers = Servers::start(directory.path(), &[&usual, arguments].concat());
+        let usual = "--remember-records --access-ttl 400ms --refresh-ttl 10m --latency 30ms --time-per-record 5ms";
+        let servers = Servers::start(directory.path(), &format!("{usual} {arguments}"));
         Self {
             directory,
             servers,
@@ -116,18 +106,8 @@ impl Import {
     }
 
     fn start(&self) -> Process {
-        let records = self.records.to_string();
-        let mut command = Command::new(example("data_import"));
-        command
-            .args(["--json", "--batch", "10", "--workers", "4"])
-            .args(["--records", &records])
-            .arg("--config")
-            .arg(&self.servers.config)
-            .arg("--resume")
-            .arg(self.directory.path().join("checkpoint"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        Process::start(&mut command)
+        let arguments = format!("--batch 10 --workers 4 --records {}", self.records);
+        Process::import(&self.servers, self.directory.path(), &arguments)
     }
 
     /// Returns the next moment. A kill never aims at the lease of an import that takes another lease over: after
@@ -216,11 +196,9 @@ impl Import {
         assert_eq!(status.code(), Some(SESSION_ENDED), "{told}");
         let line: Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
         let reason = line["session_ended"].as_str().expect("a reason").to_owned();
-        assert_eq!(
-            self.lost_pairs().await,
-            u64::from(self.sign_ins()),
-            "each session ended for one lost pair: {told}"
-        );
+        let lost = self.lost_pairs().await;
+        let each = "each session ended for one lost pair";
+        assert_eq!(lost, u64::from(self.sign_ins()), "{each}: {told}");
         *self.seen.ends.entry(reason).or_default() += 1;
         self.servers.ask("/sign-in").await;
     }
@@ -254,14 +232,10 @@ impl Import {
         }
         let counters = self.servers.counters().await;
         let records = u64::from(self.records);
-        assert_eq!(
-            (
-                count(&counters, "records"),
-                count(&counters, "distinct_records")
-            ),
-            (records, records),
-            "the API does not have each record exactly once"
-        );
+        for name in ["records", "distinct_records"] {
+            let once = "the API does not have each record exactly once";
+            assert_eq!(count(&counters, name), records, "{once}: {name}");
+        }
         (self.seen, counters)
     }
 }
@@ -277,30 +251,28 @@ async fn until(run: &mut Process, is_so: impl AsyncFn() -> bool) -> Option<ExitS
         if let Some(status) = run.ended() {
             return Some(status);
         }
-        assert!(
-            started.elapsed() <= PATIENCE,
-            "the condition does not become true in time"
-        );
+        let is_in_time = started.elapsed() <= PATIENCE;
+        assert!(is_in_time, "the condition does not become true in time");
         sleep(LOOK).await;
     }
     None
 }
 
-async fn killed(arguments: &[&str]) -> (Seen, Value) {
+async fn killed(arguments: &str) -> (Seen, Value) {
     let kills = number("EVERTOKEN_KILLS").map_or(KILLS, |kills| u32::try_from(kills).unwrap());
     let seed = number("EVERTOKEN_SEED").unwrap_or(3);
-    println!("seed {seed}, {arguments:?}");
+    println!("seed {seed}, {arguments}");
     let import = Import::new(arguments, kills);
     let (seen, counters) = import.killed(kills, Random(seed)).await;
     let resumes = seen.kills + seen.ends.values().sum::<u32>();
-    println!("{arguments:?}: {resumes} resumes, {seen:?}\n{counters}");
+    println!("{arguments}: {resumes} resumes, {seen:?}\n{counters}");
     (seen, counters)
 }
 
 /// A killed import loses its session only with a pair that it did not receive.
 #[tokio::test(flavor = "multi_thread")]
 async fn fm8_a_killed_import_loses_its_session_only_with_a_pair_that_it_did_not_receive() {
-    let (seen, counters) = killed(&["--reuse", "strict"]).await;
+    let (seen, counters) = killed("--reuse strict").await;
     let ends: u32 = seen.ends.values().sum();
     assert!(count(&counters, "families_revoked") <= u64::from(ends));
 }
@@ -308,7 +280,7 @@ async fn fm8_a_killed_import_loses_its_session_only_with_a_pair_that_it_did_not_
 /// On a server that answers a used token again a killed import loses nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn fm8_on_a_server_that_answers_a_token_again_a_killed_import_loses_nothing() {
-    let (seen, counters) = killed(&["--reuse", "grace", "--grace", "60s"]).await;
+    let (seen, counters) = killed("--reuse grace --grace 60s").await;
     assert_eq!(seen.ends, BTreeMap::new());
     assert_eq!(count(&counters, "families_revoked"), 0);
 }

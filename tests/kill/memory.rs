@@ -1,11 +1,10 @@
 //! An import of any size needs the same memory.
 
 use std::fs;
-use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::processes::{Process, Servers, example};
+use super::processes::{Process, Servers};
 
 /// The most by which the arenas of the allocator and the stacks of the threads differ between runs, in KiB. A further
 /// 18,000 records in memory would take nine times this.
@@ -14,17 +13,8 @@ const NOISE: u64 = 3 * 1024;
 /// The peak of an import's resident memory, in KiB.
 fn peak(servers: &Servers, action: &str, records: u32) -> u64 {
     let directory = tempfile::tempdir().unwrap();
-    let mut command = Command::new(example("data_import"));
-    command
-        .args(["--json", "--action", action, "--records"])
-        .arg(records.to_string())
-        .arg("--config")
-        .arg(&servers.config)
-        .arg("--resume")
-        .arg(directory.path().join("checkpoint"))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut import = Process::start(&mut command);
+    let arguments = format!("--action {action} --records {records}");
+    let mut import = Process::import(servers, directory.path(), &arguments);
     let mut peak = None;
     let status = loop {
         peak = high_water_mark(import.id()).or(peak);
@@ -40,9 +30,8 @@ fn peak(servers: &Servers, action: &str, records: u32) -> u64 {
 /// The peak of the resident set in KiB; `None` when the process has ended.
 fn high_water_mark(id: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let mut lines = status.lines();
+    let line = lines.find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
@@ -51,7 +40,7 @@ fn high_water_mark(id: u32) -> Option<u64> {
 async fn i15_ten_times_the_records_run_in_the_same_memory() {
     let directory = tempfile::tempdir().unwrap();
     // The API is slow: an import that reads everything ahead has done so before the API has taken half of the records.
-    let servers = Servers::start(directory.path(), &["--time-per-record", "1ms"]);
+    let servers = Servers::start(directory.path(), "--time-per-record 1ms");
     let mut sent = 0;
     for action in ["create", "update"] {
         let few = peak(&servers, action, 2_000);

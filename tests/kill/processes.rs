@@ -8,7 +8,7 @@ use reqwest::Client;
 use serde::Deserialize;
 use serde_json::Value;
 
-pub(crate) use crate::examples::example;
+use crate::examples::example;
 
 /// A child that is killed when it is dropped.
 #[derive(Debug)]
@@ -17,6 +17,15 @@ pub(crate) struct Process(Child);
 impl Process {
     pub(crate) fn start(command: &mut Command) -> Self {
         Self(command.stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Starts an import with the configuration of these servers, and with a checkpoint in this directory.
+    pub(crate) fn import(servers: &Servers, directory: &Path, arguments: &str) -> Self {
+        let mut command = Command::new(example("data_import"));
+        command.arg("--json").args(arguments.split(' '));
+        command.arg("--config").arg(&servers.config);
+        command.arg("--resume").arg(directory.join("checkpoint"));
+        Self::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
     }
 
     #[cfg(target_os = "linux")]
@@ -37,19 +46,10 @@ impl Process {
 
     /// The standard output and error of the process, which has ended.
     pub(crate) fn told(&mut self) -> String {
+        let (out, err) = (self.0.stdout.take(), self.0.stderr.take());
         let mut told = String::new();
-        self.0
-            .stdout
-            .take()
-            .unwrap()
-            .read_to_string(&mut told)
-            .unwrap();
-        self.0
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut told)
-            .unwrap();
+        out.unwrap().read_to_string(&mut told).unwrap();
+        err.unwrap().read_to_string(&mut told).unwrap();
         told
     }
 
@@ -90,11 +90,12 @@ pub(crate) struct Urls {
 
 impl Servers {
     /// Starts the servers with their files in a directory, and further arguments.
-    pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
+    pub(crate) fn start(directory: &Path, arguments: &str) -> Self {
         let (config, seed_file) = (directory.join("import.toml"), directory.join("import.seed"));
         let mut command = Command::new(example("servers"));
         command.arg("--write-config").arg(&config);
-        command.arg("--seed-file").arg(&seed_file).args(arguments);
+        command.arg("--seed-file").arg(&seed_file);
+        command.args(arguments.split(' '));
         let mut process = Process::start(command.stdout(Stdio::piped()));
         let mut line = String::new();
         let out = process.0.stdout.take().unwrap();

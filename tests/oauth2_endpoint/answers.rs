@@ -5,8 +5,9 @@ use std::time::Duration;
 use evertoken::{Bare400, Codes, TokenEndpoint, TokenPair};
 use tokio::time::timeout;
 
+use crate::exchanges::{answer, chain, class, refresh};
 use crate::raw_server::{RawServer, Step, ok};
-use crate::{SOON, answered, chain, class, exchange, exchanges, public, refresh, refresh_token};
+use crate::{SOON, answers_to, exchange, public, refresh_token};
 
 #[tokio::test]
 async fn an_issued_pair_comes_with_the_servers_time() {
@@ -49,7 +50,7 @@ async fn fm29_a_refresh_token_is_kept_whatever_else_is_odd() {
         "refresh_token=r2",
     ];
     let bodies = Vec::from_iter(bodies.into_iter().chain(bare.map(str::to_owned)));
-    let outcomes = exchanges(bodies.iter().map(|body| Step::Answer(ok(body)))).await;
+    let outcomes = answers_to(bodies.iter().map(|body| Step::Answer(ok(body)))).await;
     for (body, outcome) in bodies.iter().zip(outcomes) {
         assert_eq!(refresh_token(outcome).as_deref(), Some("r2"), "{body}");
     }
@@ -73,18 +74,16 @@ async fn fm29_a_refresh_token_is_kept_despite_odd_headers() {
         let answer = format!("{head}\r\nContent-Length: 22\r\n\r\n{{\"refresh_token\":\"r2\"}}");
         Step::AnswerAndClose(answer.into())
     });
-    for (head, outcome) in heads.iter().zip(exchanges(answers).await) {
+    for (head, outcome) in heads.iter().zip(answers_to(answers).await) {
         assert_eq!(refresh_token(outcome).as_deref(), Some("r2"), "{head}");
     }
-    let codings = [
-        "Transfer-Encoding : chunked",
-        "Transfer-Encoding:\r\n chunked",
-    ];
-    let answers = codings.map(|coding| {
+    let name = "Transfer-Encoding";
+    let codings = [format!("{name} : chunked"), format!("{name}:\r\n chunked")];
+    let answers = codings.each_ref().map(|coding| {
         let chunks = "7\r\n{\"refre\r\nF\r\nsh_token\":\"r2\"}\r\n0\r\n\r\n";
         Step::AnswerAndClose(format!("HTTP/1.1 200 OK\r\n{coding}\r\n\r\n{chunks}").into())
     });
-    for (coding, outcome) in codings.iter().zip(exchanges(answers).await) {
+    for (coding, outcome) in codings.iter().zip(answers_to(answers).await) {
         assert_eq!(refresh_token(outcome).as_deref(), Some("r2"), "{coding}");
     }
 }
@@ -99,7 +98,7 @@ async fn fm29_a_refresh_token_of_an_answer_that_breaks_off_is_kept() {
             16\r\n{\"refresh_token\":\"r2\"}\r\nno chunk\r\n",
     ];
     let steps = breaks.map(|answer| Step::AnswerAndClose(answer.into()));
-    for (answer, outcome) in breaks.iter().zip(exchanges(steps).await) {
+    for (answer, outcome) in breaks.iter().zip(answers_to(steps).await) {
         assert_eq!(refresh_token(outcome).as_deref(), Some("r2"), "{answer}");
     }
     let parts = [
@@ -111,7 +110,7 @@ async fn fm29_a_refresh_token_of_an_answer_that_breaks_off_is_kept() {
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{part}");
         Step::AnswerAndClose(answer.into())
     });
-    for (part, outcome) in parts.iter().zip(exchanges(steps).await) {
+    for (part, outcome) in parts.iter().zip(answers_to(steps).await) {
         assert_eq!(class(outcome), "unknown", "{part}");
     }
 }
@@ -137,10 +136,8 @@ async fn a_body_is_read_up_to_64_kib() {
         // The body is complete, but longer than the part that is read.
         format!("padding={}&refresh_token=r2345", &padding[26..]),
     ];
-    for (body, outcome) in bodies
-        .iter()
-        .zip(exchanges(bodies.iter().map(|body| Step::Answer(ok(body)))).await)
-    {
+    let steps = bodies.iter().map(|body| Step::Answer(ok(body)));
+    for (body, outcome) in bodies.iter().zip(answers_to(steps).await) {
         assert_eq!(class(outcome), "unknown", "{} bytes", body.len());
     }
     let endless = format!("HTTP/1.1 200 OK\r\n\r\n{{\"refresh_token\":\"r2\",\"x\":\"{padding}");
@@ -167,7 +164,7 @@ async fn fm40_no_token_in_any_debug_or_error() {
     let mut answers = Vec::new();
     for status in [
         "200 OK",
-        "400 Bad Request",
+        "400 No",
         "401 No",
         "429 Slow",
         "500 Error",
@@ -207,10 +204,9 @@ async fn fm40_no_token_in_any_debug_or_error() {
         }
     }
     assert_eq!(server.connections().await, vec![1; 2 * answers.len()]);
-    assert!(
-        printed.contains("refuses this client: bad") && printed.contains("with a page: 401"),
-        "{printed}"
-    );
+    for said in ["refuses this client: bad", "with a page: 401"] {
+        assert!(printed.contains(said), "{printed}");
+    }
     for secret in ["S3same", "the+d00r", "the d00r", "ZSt0aGUr"] {
         assert!(!printed.contains(secret), "{secret} in {printed}");
     }
@@ -218,116 +214,59 @@ async fn fm40_no_token_in_any_debug_or_error() {
 
 #[tokio::test]
 async fn q9_a_refusal_carries_code_and_message_and_an_unreadable_one_is_an_error() {
-    let answer = |body: &str| {
-        let length = body.len();
-        Step::AnswerAndClose(
-            format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {length}\r\n\r\n{body}").into(),
-        )
-    };
-    let refused = exchange(answer(
-        r#"{"error":"invalid_grant","error_description":"the session is over"}"#,
-    ))
-    .await
-    .unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        "the token endpoint rejected the grant: invalid_grant: the session is over (400)"
-    );
-    let client = exchange(answer(
-        r#"{"error":"invalid_client","error_description":"who?"}"#,
-    ))
-    .await;
+    let refused = async |body: &str| exchange(answer(400, &[], body)).await;
+    let dead = r#"{"error":"invalid_grant","error_description":"the session is over"}"#;
+    let said = "the token endpoint rejected the grant: invalid_grant: the session is over (400)";
+    assert_eq!(refused(dead).await.unwrap_err().to_string(), said);
+    let client = refused(r#"{"error":"invalid_client","error_description":"who?"}"#).await;
     let client = client.unwrap_err().to_string();
-    assert!(
-        client.contains("invalid_client") && client.contains("who?"),
-        "{client}"
-    );
-    for odd in [
-        "",
-        "<html>Bad Request</html>",
-        "{",
-        "null",
-        "[1,2",
-        "\u{0}\u{1}",
-        "\"\\ud800\"",
-    ] {
-        assert_eq!(class(exchange(answer(odd)).await), "page", "{odd}");
+    assert!(client.contains("invalid_client"), "{client}");
+    assert!(client.contains("who?"), "{client}");
+    let html = "<html>Bad Request</html>";
+    for odd in ["", html, "{", "null", "[1,2", "\u{0}\u{1}", "\"\\ud800\""] {
+        assert_eq!(class(refused(odd).await), "page", "{odd}");
     }
 }
 
 #[tokio::test]
 async fn only_an_explicit_answer_decides_about_a_token() {
-    let html = "Content-Type: text/html\r\n";
-    let json = "Content-Type: application/json\r\n";
+    let html = "Content-Type: text/html";
+    let json = "Content-Type: application/json";
+    let fields = r#"{"message":"Bad Request","errors":[{"field":"client_id","code":"invalid"}]}"#;
+    let error = |code: &str| format!(r#"{{"error":"{code}"}}"#);
+    let text = str::to_owned;
     let table = [
-        ("403 Forbidden", html, "<html>blocked</html>", "page"),
-        ("400 Bad Request", html, "<html>no</html>", "page"),
-        ("400 Bad Request", "", "", "page"),
-        ("401 Unauthorized", html, "<html>no</html>", "page"),
-        ("404 Not Found", html, "", "page"),
-        ("404 Not Found", json, r#"{"error":"Not Found"}"#, "page"),
-        ("413 Too Large", html, "", "page"),
-        ("301 Moved", "Location: /elsewhere\r\n", "", "page"),
-        (
-            "400 Bad Request",
-            json,
-            r#"{"message":"Bad Request","errors":[{"field":"client_id","code":"invalid"}]}"#,
-            "page",
-        ),
-        ("408 Request Timeout", "", "", "unavailable"),
-        ("502 Bad Gateway", html, "<html>", "unavailable"),
-        ("503 Unavailable", "", "", "unavailable"),
-        ("504 Timeout", html, "<html>", "unavailable"),
-        ("500 Error", html, "<html>", "unknown"),
-        ("200 OK", html, "<html>sign in</html>", "unknown"),
-        (
-            "503 Unavailable",
-            json,
-            r#"{"error":"temporarily_unavailable"}"#,
-            "later",
-        ),
-        (
-            "200 OK",
-            json,
-            r#"{"error":"temporarily_unavailable"}"#,
-            "later",
-        ),
-        (
-            "400 Bad Request",
-            json,
-            r#"{"error":"server_error"}"#,
-            "later",
-        ),
-        (
-            "403 Forbidden",
-            json,
-            r#"{"error":"too_many_attempts"}"#,
-            "later",
-        ),
-        ("425 Too Early", "", "", "later"),
-        ("429 Too Many Requests", html, "<html>", "later"),
-        (
-            "400 Bad Request",
-            json,
-            r#"{"error":"interaction_required"}"#,
-            "user needed",
-        ),
-        (
-            "200 OK",
-            json,
-            r#"{"error":"bad_refresh_token"}"#,
-            "rejected",
-        ),
-        ("200 OK", "", "error=bad_refresh_token", "rejected"),
-        (
-            "400 Bad Request",
-            json,
-            r#"{"error":"invalid_request"}"#,
-            "refused",
-        ),
+        (403, html, text("<html>blocked</html>"), "page"),
+        (400, html, text("<html>no</html>"), "page"),
+        (400, "", text(""), "page"),
+        (401, html, text("<html>no</html>"), "page"),
+        (404, html, text(""), "page"),
+        (404, json, error("Not Found"), "page"),
+        (413, html, text(""), "page"),
+        (301, "Location: /elsewhere", text(""), "page"),
+        (400, json, text(fields), "page"),
+        (408, "", text(""), "unavailable"),
+        (502, html, text("<html>"), "unavailable"),
+        (503, "", text(""), "unavailable"),
+        (504, html, text("<html>"), "unavailable"),
+        (500, html, text("<html>"), "unknown"),
+        (200, html, text("<html>sign in</html>"), "unknown"),
+        (503, json, error("temporarily_unavailable"), "later"),
+        (200, json, error("temporarily_unavailable"), "later"),
+        (400, json, error("server_error"), "later"),
+        (403, json, error("too_many_attempts"), "later"),
+        (425, "", text(""), "later"),
+        (429, html, text("<html>"), "later"),
+        (400, json, error("interaction_required"), "user needed"),
+        (200, json, error("bad_refresh_token"), "rejected"),
+        (200, "", text("error=bad_refresh_token"), "rejected"),
+        (400, json, error("invalid_request"), "refused"),
     ];
-    let steps = table.map(|(status, headers, body, _)| answered(status, headers, body));
-    for ((status, _, body, expected), outcome) in table.iter().zip(exchanges(steps).await) {
+    let steps = table.each_ref().map(|(status, header, body, _)| {
+        let header = Some(*header).filter(|header| !header.is_empty());
+        answer(*status, header.as_slice(), body)
+    });
+    for ((status, _, body, expected), outcome) in table.iter().zip(answers_to(steps).await) {
         assert_eq!(class(outcome), *expected, "{status} {body}");
     }
 }
@@ -335,23 +274,18 @@ async fn only_an_explicit_answer_decides_about_a_token() {
 #[tokio::test]
 async fn a_page_is_quoted_by_status_type_and_first_words() {
     let body = "<!DOCTYPE html>\n<html>\n <title>Blocked</title>";
-    let headers = "Content-Type: text/html; charset=utf-8\r\n";
-    let error = exchange(answered("403 Forbidden", headers, body)).await;
-    assert_eq!(
-        error.unwrap_err().to_string(),
-        "the token endpoint answered with a page: 403, text/html; charset=utf-8, \
-         \"<!DOCTYPE html> <html> <title>Blocked</title>\""
-    );
+    let headers = ["Content-Type: text/html; charset=utf-8"];
+    let error = exchange(answer(403, &headers, body)).await;
+    let page = r#"403, text/html; charset=utf-8, "<!DOCTYPE html> <html> <title>Blocked</title>""#;
+    let said = format!("the token endpoint answered with a page: {page}");
+    assert_eq!(error.unwrap_err().to_string(), said);
 }
 
 #[tokio::test]
 async fn added_codes_set_the_meaning_of_a_servers_own_codes() {
-    let refusal = |code: &str| {
-        let body = format!(r#"{{"error":"{code}"}}"#);
-        answered("400 Bad Request", "", &body)
-    };
+    let refusal = |code: &str| answer(400, &[], format!(r#"{{"error":"{code}"}}"#));
     let codes = ["invalid_request", "quota", "mfa_required", "invalid_scope"];
-    let bare = answered("400 Bad Request", "", "");
+    let bare = answer(400, &[], "");
     let server = RawServer::start(codes.map(refusal).into_iter().chain([bare])).await;
     let endpoint = public(&server).codes(
         Codes::default()

@@ -4,13 +4,13 @@ use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use evertoken::{EndpointError, Grant, Issued, OAuth2, RefreshToken, TokenEndpoint};
-use tokio::net::TcpListener;
 use tokio::time::timeout;
 
+use crate::exchanges::{chain, class, nowhere, refresh, window};
 use crate::raw_server::{RawServer, Step, ok};
 #[cfg(feature = "rustls")]
 use crate::tls;
-use crate::{SHORT, SOON, chain, class, public, refresh, refresh_token, window};
+use crate::{SHORT, SOON, public, refresh_token};
 
 #[tokio::test]
 async fn a_missing_answer_is_unknown_after_the_timeout() {
@@ -71,19 +71,13 @@ async fn fm8_an_answer_that_arrived_while_the_process_was_stopped_is_read() {
 
 #[tokio::test]
 async fn without_a_connection_nothing_is_sent() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/token", listener.local_addr().unwrap());
-    drop(listener);
-    let endpoint = OAuth2::new(url, "importer").unwrap();
+    let endpoint = OAuth2::new(nowhere(), "importer").unwrap();
     assert_eq!(class(refresh(&endpoint, "r1").await), "not sent");
 }
 
 #[tokio::test]
 async fn a_failure_that_may_end_without_an_operator_is_not_lasting() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/token", listener.local_addr().unwrap());
-    drop(listener);
-    let refused = OAuth2::new(url, "importer").unwrap();
+    let refused = OAuth2::new(nowhere(), "importer").unwrap();
     assert_eq!(is_lasting(refresh(&refused, "r1").await), Some(false));
     let unresolved = OAuth2::new("https://evertoken.invalid/token", "importer").unwrap();
     assert_eq!(is_lasting(refresh(&unresolved, "r1").await), Some(false));
@@ -125,7 +119,7 @@ async fn a_certificate_that_is_not_trusted_or_names_another_host_is_lasting() {
 #[cfg(feature = "rustls")]
 #[tokio::test]
 async fn a_handshake_that_does_not_end_in_time_sends_nothing() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/token", listener.local_addr().unwrap());
     let endpoint = OAuth2::new(url, "importer").unwrap().timeout(SHORT);
     let (outcome, accepted) = tokio::join!(refresh(&endpoint, "r1"), listener.accept());

@@ -2,10 +2,11 @@
 
 use evertoken::{AccessToken, ApiProfile, Folio, TokenEndpoint, TokenManager, TokenPair};
 
+use crate::exchanges::sign_in;
 use crate::known::*;
 use crate::net;
 use crate::raw_server::Step;
-use crate::wire::{Server, answer, refresh, sign_in};
+use crate::wire::{Server, answer, refresh};
 
 fn cookies(access: &str, refresh: &str) -> Step {
     let access = format!("Set-Cookie: folioAccessToken={access}; Max-Age=600");
@@ -20,16 +21,13 @@ fn refused(status: u16, echo: &str) -> Step {
 }
 
 pub(crate) async fn okapi() {
+    let cookie = format!("Cookie: folioRefreshToken={FOLIO_REFRESH}");
     let server = Server::start([
         cookies(FOLIO_ACCESS, FOLIO_REFRESH),
         refused(422, FOLIO_REFRESH),
         refused(422, FOLIO_PASSWORD),
         answer(500, &[], FOLIO_REFRESH),
-        answer(
-            400,
-            &[],
-            &format!("Cookie: folioRefreshToken={FOLIO_REFRESH}"),
-        ),
+        answer(400, &[], &cookie),
         refused(400, FOLIO_REFRESH),
         refused(401, FOLIO_ACCESS),
     ])
@@ -39,9 +37,8 @@ pub(crate) async fn okapi() {
         folio.sign_in_with_password("ada", FOLIO_PASSWORD)
     };
     net::debug(&folio());
-    let builder = TokenManager::builder(folio())
-        .origin(server.url(""))
-        .api(ApiProfile::okapi());
+    let builder = TokenManager::builder(folio()).origin(server.url(""));
+    let builder = builder.api(ApiProfile::okapi());
     net::debug(&builder);
     let tokens = builder.build().unwrap();
     let token = tokens.token().await.unwrap();
@@ -62,13 +59,10 @@ pub(crate) async fn okapi() {
 
 pub(crate) async fn legacy() {
     let token = format!("x-okapi-token: {FOLIO_LEGACY}");
+    let body = format!(r#"{{"okapiToken":"{FOLIO_LEGACY}"}}"#);
     let server = Server::start([
         answer(404, &[], "No suitable module found"),
-        answer(
-            201,
-            &[&token],
-            &format!(r#"{{"okapiToken":"{FOLIO_LEGACY}"}}"#),
-        ),
+        answer(201, &[&token], &body),
         answer(404, &[], ""),
         refused(400, FOLIO_PASSWORD),
     ])

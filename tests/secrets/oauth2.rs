@@ -27,15 +27,12 @@ pub(crate) async fn signs_in_and_rotates() {
     let used = format!(r#"{{"error":"invalid_grant","error_description":"{REFRESH_2} was used"}}"#);
     let wrong =
         format!(r#"{{"error":"invalid_client","error_description":"{PASSWORD} {CLIENT_BASIC}"}}"#);
+    let challenge = format!("WWW-Authenticate: Basic {CLIENT_BASIC}");
     let server = Server::start([
         answer(200, &[&format!("Set-Cookie: session={ID_TOKEN}")], &issued),
         pair(ACCESS_2, REFRESH_2),
         answer(400, &[], &used),
-        answer(
-            401,
-            &[&format!("WWW-Authenticate: Basic {CLIENT_BASIC}")],
-            &wrong,
-        ),
+        answer(401, &[&challenge], &wrong),
     ])
     .await;
     let endpoint = endpoint(&server)
@@ -136,6 +133,7 @@ pub(crate) async fn gets_odd_answers() {
     let error = format!(
         r#"{{"error":"{ERROR_ACCESS}","access_token":"{ERROR_ACCESS}","error_description":"{ERROR_ACCESS}"}}"#
     );
+    let odd = format!(r#"{{"scope":[x"]"],"refresh_token":"{BROKEN_REFRESH}"}}"#);
     let location = format!("Location: https://elsewhere.example.org/?token={LOCATION}");
     for status in [200, 201, 302, 400, 401, 403, 404, 422, 429, 500, 503] {
         let server = Server::start([
@@ -144,11 +142,7 @@ pub(crate) async fn gets_odd_answers() {
             answer(status, &[], UNREADABLE),
             answer(status, &[&location], ""),
             answer(status, &[], &format!("<html>{PAGE}</html>")),
-            answer(
-                status,
-                &[],
-                &format!(r#"{{"scope":[x"]"],"refresh_token":"{BROKEN_REFRESH}"}}"#),
-            ),
+            answer(status, &[], &odd),
         ])
         .await;
         let endpoint = endpoint(&server);
@@ -162,12 +156,9 @@ pub(crate) async fn gets_odd_answers() {
 pub(crate) async fn sends() {
     let server =
         Server::start([pair(API_ACCESS, API_REFRESH), answer(500, &[], API_REFRESH)]).await;
+    let challenge = format!("WWW-Authenticate: Bearer {SEED_ACCESS}");
     let api = Server::start([
-        answer(
-            401,
-            &[&format!("WWW-Authenticate: Bearer {SEED_ACCESS}")],
-            SEED_ACCESS,
-        ),
+        answer(401, &[&challenge], SEED_ACCESS),
         answer(200, &[], "taken"),
         answer(302, &["Location: http://127.0.0.1:1/"], ""),
         answer(401, &[], API_ACCESS),
@@ -191,11 +182,8 @@ pub(crate) async fn sends() {
     net::debug(&ours);
     net::outcome(ours.send(ours.http().get(api.url("/moved"))).await);
     net::outcome(tokens.send(get("/records")).await);
-    net::outcome(
-        tokens
-            .send(client.get("https://elsewhere.example.org/"))
-            .await,
-    );
+    let elsewhere = client.get("https://elsewhere.example.org/");
+    net::outcome(tokens.send(elsewhere).await);
     look_at(&tokens);
     drop(tokens);
     drop(ours);

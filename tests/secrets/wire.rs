@@ -1,16 +1,13 @@
 //! The traffic of a scene, and the secrets that reached a peer.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-
-use evertoken::clock::{Clock, SystemClock};
-use evertoken::{EndpointError, Grant, Issued, RefreshToken, SendWindow, TokenEndpoint};
+use evertoken::{EndpointError, Grant, Issued, RefreshToken, TokenEndpoint};
 use parking_lot::Mutex;
 
+use crate::exchanges::{HOUR, window};
 use crate::raw_server::{RawServer, Request, Step};
 use crate::{known, net};
 
@@ -96,23 +93,12 @@ pub(crate) fn pair(access: &str, refresh: &str) -> Step {
     answer(200, &[], &body)
 }
 
-fn window() -> SendWindow {
-    SendWindow::new(
-        Arc::new(SystemClock),
-        SystemClock.now() + Duration::from_secs(3_600),
-    )
-}
-
 pub(crate) async fn refresh(
     endpoint: &impl TokenEndpoint,
     token: &str,
 ) -> Result<Issued, EndpointError> {
-    let (token, window) = (RefreshToken::new(token), window());
+    let (token, window) = (RefreshToken::new(token), window(HOUR));
     let grant = Grant::refresh(&token, &window);
     net::debug(&grant);
     endpoint.exchange(grant).await
-}
-
-pub(crate) async fn sign_in(endpoint: &impl TokenEndpoint) -> Result<Issued, EndpointError> {
-    endpoint.exchange(Grant::sign_in(&window())).await
 }

@@ -5,19 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use http::Response;
 
 use crate::judge::Server;
-use crate::wire::{Connection, Request, answer};
+use crate::recorder::{Arrived, Recorder, Reply, reply};
 
 /// The time that the API needs for a batch.
 const LATENCY: Duration = Duration::from_millis(50);
 
 pub(crate) struct Api {
-    origin: String,
+    recorder: Recorder,
     counts: Arc<Counts>,
-    task: JoinHandle<()>,
 }
 
 #[derive(Debug, Default)]
@@ -28,35 +26,22 @@ struct Counts {
 
 impl Api {
     pub(crate) async fn start(server: Arc<Server>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let origin = format!("http://{}", listener.local_addr().expect("an address"));
         let counts = Arc::<Counts>::default();
         let shared = (server, counts.clone());
-        let task = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (server, counts) = shared.clone();
-                tokio::spawn(async move {
-                    let mut connection = Connection::new(stream);
-                    while let Some(request) = connection.next().await {
-                        let answered = counts.call(&server, &request).await;
-                        connection.write(&answered).await;
-                    }
-                });
-            }
+        let recorder = Recorder::start(move |call| {
+            let (server, counts) = shared.clone();
+            async move { counts.call(&server, call).await }
         });
-        Self {
-            origin,
-            counts,
-            task,
-        }
+        let recorder = recorder.await;
+        Self { recorder, counts }
     }
 
     pub(crate) fn origin(&self) -> &str {
-        &self.origin
+        self.recorder.origin()
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("{}/records", self.origin)
+        self.recorder.url("/records")
     }
 
     /// The number of records that the API has taken.
@@ -70,32 +55,23 @@ impl Api {
     }
 }
 
-impl Drop for Api {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 impl Counts {
-    async fn call(&self, server: &Server, request: &Request) -> Vec<u8> {
-        assert_eq!(request.method(), "POST");
-        let token = request
-            .header("authorization")
-            .and_then(|value| value.strip_prefix("Bearer "));
-        if !server.is_live_access(token.unwrap_or_default()).await {
+    async fn call(&self, server: &Server, call: Arrived) -> Reply {
+        assert_eq!(call.method, "POST");
+        if !server
+            .is_live_access(call.token().unwrap_or_default())
+            .await
+        {
             self.unauthorized.fetch_add(1, Ordering::SeqCst);
             let challenge = ("www-authenticate", "Bearer error=\"invalid_token\"");
-            return answer(401, &[challenge], b"");
+            return reply(401, &[challenge]);
         }
         tokio::time::sleep(LATENCY).await;
         // MARC's record terminator.
-        let records = request.body.iter().filter(|byte| **byte == 0x1D).count() as u64;
+        let records = call.body.iter().filter(|byte| **byte == 0x1D).count() as u64;
         self.records.fetch_add(records, Ordering::SeqCst);
         let body = format!("{{\"records\": {records}}}");
-        answer(
-            200,
-            &[("content-type", "application/json")],
-            body.as_bytes(),
-        )
+        let answer = Response::builder().header("content-type", "application/json");
+        answer.body(body.into()).ok()
     }
 }

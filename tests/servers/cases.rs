@@ -2,18 +2,15 @@
 
 mod callers;
 mod clients;
-mod expiry;
 mod grace;
 mod import;
-mod logout;
 mod lost_answers;
-mod old_access;
 mod outages;
 mod refused;
 mod relaying;
 mod rotation;
 mod second_use;
-mod seeds;
+mod sessions;
 mod words;
 
 use std::pin::Pin;
@@ -50,17 +47,14 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         relaying::CASES,
         rotation::CASES,
         callers::CASES,
-        seeds::CASES,
+        sessions::CASES,
         second_use::CASES,
         refused::CASES,
         clients::CASES,
-        expiry::CASES,
-        old_access::CASES,
         grace::CASES,
         outages::CASES,
         lost_answers::CASES,
         words::CASES,
-        logout::CASES,
         import::CASES,
     ]
     .into_iter()

@@ -15,10 +15,12 @@ mod cases;
 #[path = "../support/examples.rs"]
 mod examples;
 mod judge;
+#[path = "../support/recorder.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod recorder;
 mod relay;
 #[path = "../support/services.rs"]
 mod services;
-mod wire;
 mod world;
 
 use std::process::ExitCode;
@@ -80,10 +82,6 @@ fn run(judge: Arc<Judge>, case: &Case) -> Result<(), Failed> {
         .build()?;
     let done = runtime.block_on(async { tokio::time::timeout(LIMIT, (case.run)(judge)).await });
     runtime.shutdown_background();
-    done.map_err(|_| {
-        Failed::from(format!(
-            "the test hangs: not finished after {} s",
-            LIMIT.as_secs()
-        ))
-    })
+    let limit = LIMIT.as_secs();
+    done.map_err(|_| Failed::from(format!("the test hangs: not finished after {limit} s")))
 }

@@ -9,11 +9,10 @@ use std::time::Duration;
 use evertoken::protocol::Digest;
 use parking_lot::Mutex;
 use reqwest::Url;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use url::form_urlencoded;
-
-use crate::wire::{Connection, Request, answer};
 
 /// The treatment of a request to the token endpoint.
 #[derive(Debug, Clone)]
@@ -140,12 +139,10 @@ impl Relay {
             let _ = task.await;
         }
         let socket = TcpSocket::new_v4().expect("a socket");
-        socket
-            .set_reuseaddr(true)
-            .expect("the socket option can be set");
-        socket
-            .bind(self.address)
-            .expect("the port of the relay is free");
+        let set = socket.set_reuseaddr(true);
+        set.expect("the socket option can be set");
+        let bound = socket.bind(self.address);
+        bound.expect("the port of the relay is free");
         *self.open.lock() = Open::No(socket);
     }
 
@@ -192,8 +189,7 @@ impl Shared {
                 }
                 Some(Step::Cut) => {
                     let answered = self.exchange(request).await;
-                    let head = answered.windows(4).position(|part| part == b"\r\n\r\n");
-                    let head = head.expect("an answer") + 4;
+                    let head = end_of_head(&answered).expect("an answer") + 4;
                     let half = head + (answered.len() - head) / 2;
                     connection.write(&answered[..half]).await;
                     return connection.reset();
@@ -235,17 +231,12 @@ impl Shared {
                     passed = passed.header(name, value);
                 }
             }
-            let answered = passed
-                .body(request.body)
-                .send()
-                .await
-                .expect("the server answers");
+            let answered = passed.body(request.body).send().await;
+            let answered = answered.expect("the server answers");
             let status = answered.status().as_u16();
             let headers = answered.headers().clone();
-            let body = answered
-                .bytes()
-                .await
-                .expect("the server's answer is complete");
+            let body = answered.bytes().await;
+            let body = body.expect("the server's answer is complete");
             let kept = [
                 "content-type",
                 "cache-control",
@@ -268,4 +259,90 @@ impl Page {
         let headers = [("content-type", self.content_type)];
         answer(self.status, &headers, self.body.as_bytes())
     }
+}
+
+/// A complete request.
+struct Request {
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Request {
+    fn path(&self) -> &str {
+        self.head.split(' ').nth(1).unwrap_or_default()
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().skip(1);
+        let mut headers = lines.filter_map(|line| line.split_once(": "));
+        let found = headers.find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value)
+    }
+}
+
+/// The requests of one connection.
+struct Connection {
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+impl Connection {
+    fn new(stream: TcpStream) -> Self {
+        let received = Vec::new();
+        Self { stream, received }
+    }
+
+    /// Returns the next request, or `None` once the client has hung up.
+    async fn next(&mut self) -> Option<Request> {
+        loop {
+            if let Some(request) = self.take() {
+                return Some(request);
+            }
+            if self.stream.read_buf(&mut self.received).await.unwrap_or(0) == 0 {
+                return None;
+            }
+        }
+    }
+
+    fn take(&mut self) -> Option<Request> {
+        let end = end_of_head(&self.received)?;
+        let head = String::from_utf8_lossy(&self.received[..end]).into_owned();
+        let body = Vec::new();
+        let mut request = Request { head, body };
+        let length = request.header("content-length").unwrap_or("0");
+        let length: usize = length.parse().expect("a length");
+        let (start, end) = (end + 4, end + 4 + length);
+        if self.received.len() < end {
+            return None;
+        }
+        request.body = self.received[start..end].to_vec();
+        self.received.drain(..end);
+        Some(request)
+    }
+
+    /// Writes bytes, and ignores an error: a client that is gone does not need the answer.
+    async fn write(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes).await;
+    }
+
+    /// Ends the connection at once. Bytes that the client has not read are lost.
+    fn reset(self) {
+        let set = self.stream.set_zero_linger();
+        set.expect("the socket option can be set");
+    }
+}
+
+/// Encodes an answer.
+fn answer(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {status} As Told\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+    [head.as_bytes(), body].concat()
+}
+
+/// The place of the empty line after the head of a request or an answer.
+fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(4).position(|part| part == b"\r\n\r\n")
 }

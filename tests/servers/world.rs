@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evertoken::{
-    Builder, Error, Event, Events, OAuth2, OldPair, OnRequest, RefreshStrategy, Rejection,
-    ServerProfile, Token, TokenManager,
+    Builder, EndReason, Error, Event, Events, FileStore, OAuth2, OldPair, OnRequest,
+    RefreshStrategy, Rejection, ServerProfile, Token, TokenManager, TokenPair,
 };
+use tempfile::TempDir;
 
 use crate::judge::{CLIENT, First, Judge, Rules, Server};
 use crate::relay::Relay;
@@ -39,21 +40,16 @@ impl World {
     pub(crate) fn endpoint(&self) -> OAuth2 {
         let url = self.relay.token_url();
         let endpoint = OAuth2::new(url, CLIENT.id).expect("a URL of loopback");
-        let endpoint = endpoint
-            .client_secret(CLIENT.secret)
-            .profile(self.profile());
         let endpoint = endpoint.revocation_url(self.relay.revocation_url());
-        endpoint
-            .expect("a URL of loopback")
-            .timeout(Duration::from_secs(8))
-    }
-
-    pub(crate) fn profile(&self) -> ServerProfile {
         let old_pair = match self.judge.old_access_dies() {
             true => OldPair::AccessDiesAtRotation,
             false => OldPair::AccessLivesOn,
         };
-        ServerProfile::strict().old_pair(old_pair)
+        endpoint
+            .expect("a URL of loopback")
+            .client_secret(CLIENT.secret)
+            .profile(ServerProfile::strict().old_pair(old_pair))
+            .timeout(Duration::from_secs(8))
     }
 
     /// A manager whose session begins with the first pair.
@@ -63,16 +59,40 @@ impl World {
             .seed(self.first.pair())
     }
 
+    /// A manager that has only a refresh token, so its first call needs an exchange.
+    pub(crate) fn refreshing(&self, token: &str) -> Builder {
+        let seed = TokenPair::from_refresh_token(token);
+        self.builder(OnRequest::default()).seed(seed)
+    }
+
+    /// A manager that stores its session in this directory.
+    pub(crate) fn stored(&self, directory: &TempDir) -> Builder {
+        self.builder(OnRequest::default()).store(store(directory))
+    }
+
     /// A manager that has rotated once, so its record shows that this client works with this endpoint.
     pub(crate) async fn begun(&self) -> TokenManager {
         let tokens = self.builder(OnRequest::default()).jitter(0.0);
         let tokens = tokens.shortest_interval(SHORTEST_INTERVAL);
         let tokens = tokens.build().expect("the settings are valid");
+        let rotated = tokens.rotate().await;
+        rotated.expect("the relay passes the first rotation");
         tokens
-            .rotate()
-            .await
-            .expect("the relay passes the first rotation");
-        tokens
+    }
+
+    /// Asserts the numbers of exchanges, of tokens that came twice among them, and of pairs that the server issued.
+    #[track_caller]
+    pub(crate) fn assert_exchanges(&self, exchanges: u64, repeated: u64, issued: u64) {
+        let seen = self.relay.seen();
+        let counted = (seen.exchanges, seen.repeated, seen.issued);
+        assert_eq!(counted, (exchanges, repeated, issued), "{seen:?}");
+    }
+
+    /// Asserts that each refresh token reached the server once, and brought a pair.
+    #[track_caller]
+    pub(crate) fn assert_each_once(&self) {
+        let exchanges = self.relay.seen().exchanges;
+        self.assert_exchanges(exchanges, 0, exchanges);
     }
 
     /// Asserts this number of rotations: each refresh token reached the server once, and each brought a pair.
@@ -82,6 +102,11 @@ impl World {
         let counted = (seen.arrived, seen.exchanges, seen.repeated, seen.issued);
         assert_eq!(counted, (rotations, rotations, 0, rotations), "{seen:?}");
     }
+}
+
+/// The store of a session in this directory.
+pub(crate) fn store(directory: &TempDir) -> FileStore {
+    FileStore::new(directory.path().join("session")).expect("a directory of its own")
 }
 
 /// The shortest time between two rotations, for tests that do not wait for a second.
@@ -102,13 +127,18 @@ pub(crate) async fn without_a_token(tokens: &TokenManager) -> Result<Token, Erro
     tokens.token().await
 }
 
-/// Asserts that the server's refusal ended the session.
+/// Asserts that the server's refusal ended the session, in the server's words.
 #[track_caller]
 pub(crate) fn assert_rejected(answer: Result<Token, Error>) {
     let error = answer.expect_err("the server refuses");
-    let is_rejected = matches!(&error, Error::Ended { reason, .. } if reason.is_rejected());
-    let is_final = error.needs_sign_in() && !error.is_retryable();
-    assert!(is_rejected && is_final, "{error:?}");
+    assert!(error.needs_sign_in() && !error.is_retryable(), "{error:?}");
+    match error {
+        Error::Ended {
+            reason: EndReason::Rejected(word),
+            ..
+        } => assert_eq!(word.code(), Some("invalid_grant")),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Counts the rotations of this manager in the events so far.

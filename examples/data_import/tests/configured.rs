@@ -114,11 +114,8 @@ async fn an_import_uses_the_servers_of_a_configuration_and_stores_the_session_be
     let servers = Elsewhere::new().await;
     let file = servers.file(&servers.configuration(&servers.api_url()));
     for round in 1..=2 {
-        let arguments = format!(
-            "{} --records 800 --workers 2 --batch 25 --json",
-            config(&file)
-        );
-        let ran = ran(&arguments).await;
+        let arguments = "--records 800 --workers 2 --batch 25 --json";
+        let ran = ran(&format!("{} {arguments}", config(&file))).await;
         let line = &ran.lines()[0];
         assert_eq!((ran.status, ran.lines().len()), (0, 1), "{}", ran.err);
         assert_eq!(line["strategy"], "background-timer");
@@ -147,10 +144,8 @@ async fn an_import_uses_the_servers_of_a_configuration_and_stores_the_session_be
 async fn imports_that_share_a_session_each_count_their_own_rotations() {
     let servers = Elsewhere::new().await;
     let file = servers.file(&servers.configuration(&servers.api_url()));
-    let arguments = format!(
-        "{} --records 2000 --workers 2 --batch 25 --json",
-        config(&file)
-    );
+    let arguments = "--records 2000 --workers 2 --batch 25 --json";
+    let arguments = format!("{} {arguments}", config(&file));
     let (one, two) = tokio::join!(ran(&arguments), ran(&arguments));
     let rotations = [&one, &two].map(|ran| number(&ran.lines()[0], "rotations"));
     assert_eq!((one.status, two.status), (0, 0), "{}{}", one.err, two.err);
@@ -166,13 +161,9 @@ async fn counters(bodies: [Value; 2]) -> String {
     tokio::spawn(async move {
         for body in bodies {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let body = body.to_string();
-            let head = format!(
-                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-                body.len()
-            );
+            let (head, body) = ("HTTP/1.1 200 OK\r\nconnection: close", body.to_string());
+            let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
             let _ = stream.read(&mut [0; 4_096]).await.unwrap();
-            let answer = [head, body].concat();
             stream.write_all(answer.as_bytes()).await.unwrap();
         }
     });
@@ -327,10 +318,8 @@ async fn options_for_embedded_servers_are_refused_with_servers_of_a_configuratio
     let both = ["data_import", "--config", file.to_str().unwrap()];
     let error = Arguments::try_parse_from([&both[..], &["--strategy", "on-request"]].concat());
     let expected = error.unwrap_err().to_string();
-    assert!(
-        expected.contains("cannot be used with '--strategy"),
-        "{expected}"
-    );
+    let conflict = "cannot be used with '--strategy";
+    assert!(expected.contains(conflict), "{expected}");
     for flag in [
         "--access-ttl 3s",
         "--refresh-ttl 3s",
@@ -340,13 +329,10 @@ async fn options_for_embedded_servers_are_refused_with_servers_of_a_configuratio
     ] {
         let refused = parsed(&format!("{config} {flag}")).check().unwrap_err();
         let name = flag.split(' ').next().unwrap();
-        assert_eq!(
-            refused.to_string(),
-            format!(
-                "`{name}` is for the embedded servers, but the configuration has an `[endpoint]`: remove one of \
-                 them"
-            )
+        let said = format!(
+            "`{name}` is for the embedded servers, but the configuration has an `[endpoint]`: remove one of them"
         );
+        assert_eq!(refused.to_string(), said);
     }
     assert!(parsed(&config).check().is_ok());
 }

@@ -6,7 +6,7 @@ use evertoken::testing::Fault;
 use futures_util::future::join_all;
 
 use super::configured::{Elsewhere, config};
-use super::stops::MANAGED;
+use super::resume::Desk;
 use super::*;
 
 const HTML: &str = "<html><body>This service is being maintained.</body></html>";
@@ -27,7 +27,7 @@ const ANSWERS: [(u16, &str, &str); 5] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn no_record_fails_for_an_answer_that_is_not_of_the_authorization_server() {
     let mut imports = Vec::new();
-    for strategy in MANAGED {
+    for strategy in Strategy::MANAGED {
         for (status, body, cause) in ANSWERS {
             imports.push(async move {
                 let fault = Fault::Status {
@@ -44,7 +44,7 @@ async fn no_record_fails_for_an_answer_that_is_not_of_the_authorization_server()
 
 /// The fault begins after the first rotation and ends after two attempts: the first attempt may be early, and then no request
 /// waits for it.
-async fn assert_survived(strategy: &str, fault: Fault, cause: &str) {
+async fn assert_survived(strategy: Strategy, fault: Fault, cause: &str) {
     let place = Place::open(Duration::from_millis(500)).await;
     let server = &place.server;
     let ends = async {
@@ -68,7 +68,7 @@ async fn assert_survived(strategy: &str, fault: Fault, cause: &str) {
     let notice = format!("{strategy}: waits for a token: the token could not be refreshed: ");
     assert!(ran.err.starts_with(&notice), "{context}");
     assert!(ran.err.contains(cause), "{context}");
-    let api = place.api();
+    let api = &place.api;
     assert!(api.records() > 0 && api.distinct_records() == api.records());
 }
 
@@ -83,7 +83,7 @@ async fn each_kind_of_outage_is_survived_and_counted() {
     let mut imports = Vec::new();
     for (name, strategy) in ["refused", "500", "reset", "301", "invalid_client"]
         .into_iter()
-        .zip(MANAGED.into_iter().cycle())
+        .zip(Strategy::MANAGED.into_iter().cycle())
     {
         imports.push(async move {
             let arguments = format!(
@@ -108,11 +108,9 @@ async fn an_interrupt_ends_an_import_that_waits_for_a_token() {
     place.server.fail_always(Some(Fault::status(503)));
     let interrupt = until(|| place.server.exchanges() >= 2);
     let arguments = "--records 1000000 --workers 4 --strategy on-request --json";
-    let ran = timeout(
-        Duration::from_secs(30),
-        place.ran_until(arguments, interrupt),
-    );
-    let ran = ran.await.unwrap().unwrap();
+    let ran = place.ran_until(arguments, interrupt);
+    let ran = timeout(Duration::from_secs(30), ran).await.unwrap();
+    let ran = ran.unwrap();
     assert_eq!(ran.status, INTERRUPTED);
     let line = &ran.lines()[0];
     assert_eq!(number(line, "failed"), 0);
@@ -125,7 +123,7 @@ async fn an_import_waits_for_an_api_that_is_not_available_for_a_while() {
     for strategy in ["fixed", "on-request"] {
         let place = Place::open(Duration::from_secs(60)).await;
         for status in [503, 502, 429, 503, 503, 502, 429, 503] {
-            place.api().answer_next(Answer::status(status));
+            place.api.answer_next(Answer::status(status));
         }
         let arguments =
             format!("--records 1000 --batch 25 --workers 4 --strategy {strategy} --json");
@@ -133,7 +131,7 @@ async fn an_import_waits_for_an_api_that_is_not_available_for_a_while() {
         let line = &ran.lines()[0];
         assert_eq!(ran.status, 0, "{line} {}", ran.err);
         assert_eq!((number(line, "ok"), number(line, "failed")), (1_000, 0));
-        assert_eq!(place.api().distinct_records(), 1_000);
+        assert_eq!(place.api.distinct_records(), 1_000);
         let notice = format!("{strategy}: waits for the API: the API answered ");
         assert!(ran.err.starts_with(&notice), "{}", ran.err);
         assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
@@ -144,12 +142,11 @@ async fn an_import_waits_for_an_api_that_is_not_available_for_a_while() {
 async fn a_busy_api_is_asked_again_after_the_pause_that_it_asks_for() {
     let place = Place::open(Duration::from_secs(60)).await;
     let busy = Answer::status(429).header("retry-after", "2");
-    place.api().answer_next(busy);
-    let ran = place
-        .ran("--records 25 --batch 25 --strategy on-request --json")
-        .await;
+    place.api.answer_next(busy);
+    let arguments = "--records 25 --batch 25 --strategy on-request --json";
+    let ran = place.ran(arguments).await;
     let line = &ran.lines()[0];
-    assert_eq!((ran.status, place.api().calls()), (0, 2), "{line}");
+    assert_eq!((ran.status, place.api.calls()), (0, 2), "{line}");
     assert!(number(line, "elapsed_ms") >= 2_000, "{line}");
 }
 
@@ -169,26 +166,21 @@ async fn an_import_waits_for_an_api_that_does_not_listen_yet() {
     let line = &ran.lines()[0];
     assert_eq!(ran.status, 0, "{line} {}", ran.err);
     assert_eq!((number(line, "ok"), number(line, "failed")), (400, 0));
-    assert!(
-        ran.err
-            .contains("waits for the API: the caller's request could not be"),
-        "{}",
-        ran.err
-    );
+    ran.assert_said("waits for the API: the caller's request could not be");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_that_stays_unavailable_stops_the_import_and_no_record_fails() {
     let place = Place::open(Duration::from_secs(60)).await;
-    let directory = tempfile::tempdir().unwrap();
-    let checkpoint = directory.path().join("checkpoint");
+    let desk = Desk::new();
+    let checkpoint = desk.checkpoint();
     let arguments = format!(
         "--records 400 --batch 25 --workers 1 --api-wait 1s --json --resume {}",
         checkpoint.display()
     );
     // The attempts come at once and after half a second; a third attempt would come after the limit.
     for _ in 0..2 {
-        place.api().answer_next(Answer::status(503));
+        place.api.answer_next(Answer::status(503));
     }
     let ran = place.ran(&arguments).await;
     let line = &ran.lines()[0];
@@ -202,17 +194,17 @@ async fn an_api_that_stays_unavailable_stops_the_import_and_no_record_fails() {
     );
     assert!(ran.err.ends_with(&report), "{}", ran.err);
     assert_eq!(place.ran(&arguments).await.status, 0);
-    assert_eq!(place.api().distinct_records(), 400);
+    assert_eq!(place.api.distinct_records(), 400);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_breaks_the_api_fails_alone() {
     let place = Place::open(Duration::from_secs(60)).await;
-    let directory = tempfile::tempdir().unwrap();
-    let rejects = directory.path().join("rejects.mrc");
+    let desk = Desk::new();
+    let rejects = desk.rejects();
     // With one worker, all five answers are for the first batch.
     for status in [500, 504, 500, 504, 500] {
-        place.api().answer_next(Answer::status(status));
+        place.api.answer_next(Answer::status(status));
     }
     let arguments = format!(
         "--records 200 --batch 25 --workers 1 --json --rejects {}",

@@ -8,17 +8,17 @@ use super::*;
 const RECORDS: u64 = 2_000;
 
 /// The files of an import that is resumed.
-struct Desk {
+pub(super) struct Desk {
     directory: tempfile::TempDir,
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         Self { directory }
     }
 
-    fn checkpoint(&self) -> PathBuf {
+    pub(super) fn checkpoint(&self) -> PathBuf {
         self.directory.path().join("checkpoint")
     }
 
@@ -27,29 +27,24 @@ impl Desk {
         fs::File::open(self.directory.path().join("checkpoint.lock")).unwrap()
     }
 
-    fn rejects(&self) -> PathBuf {
+    pub(super) fn rejects(&self) -> PathBuf {
         self.directory.path().join("rejects.mrc")
     }
 
-    fn arguments(&self) -> String {
+    pub(super) fn arguments(&self) -> String {
         let checkpoint = self.checkpoint();
-        format!(
-            "--records {RECORDS} --batch 25 --workers 4 --resume {}",
-            checkpoint.display()
-        )
+        let resume = format!("--resume {}", checkpoint.display());
+        format!("--records {RECORDS} --batch 25 --workers 4 {resume}")
     }
 
     fn arguments_with_rejects(&self) -> String {
-        format!(
-            "{} --rejects {}",
-            self.arguments(),
-            self.rejects().display()
-        )
+        let rejects = self.rejects();
+        format!("{} --rejects {}", self.arguments(), rejects.display())
     }
 }
 
 fn assert_each_once(place: &Place, records: u64) {
-    let api = place.api();
+    let api = &place.api;
     assert_eq!((api.records(), api.distinct_records()), (records, records));
 }
 
@@ -57,12 +52,11 @@ fn assert_each_once(place: &Place, records: u64) {
 async fn an_interrupted_import_is_resumed_without_a_duplicate_or_a_gap() {
     let place = Place::open(Duration::from_millis(500)).await;
     let desk = Desk::new();
+    let arguments = desk.arguments();
     for records in [300, 900, 1_500] {
-        let ran = place
-            .ran_until(&desk.arguments(), place.taken(records))
-            .await;
-        assert_eq!(ran.unwrap().status, INTERRUPTED);
-        let taken = place.api().records();
+        let ran = place.ran_until(&arguments, place.taken(records));
+        assert_eq!(ran.await.unwrap().status, INTERRUPTED);
+        let taken = place.api.records();
         assert!((records..RECORDS).contains(&taken), "{taken}");
     }
     let last = place.ran(&desk.arguments()).await;
@@ -70,26 +64,25 @@ async fn an_interrupted_import_is_resumed_without_a_duplicate_or_a_gap() {
     assert!(last.out.contains("went on after 1,"), "{}", last.out);
     assert_each_once(&place, RECORDS);
     // The requests under way were finished and recorded.
-    assert_eq!((place.api().duplicates(), place.api().conflicts()), (0, 0));
+    assert_eq!((place.api.duplicates(), place.api.conflicts()), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_that_a_killed_import_did_not_record_are_sent_again_and_counted_once() {
     let place = Place::open(Duration::from_secs(60)).await;
     let desk = Desk::new();
-    place.ran_until(&desk.arguments(), async {}).await.unwrap();
+    let arguments = desk.arguments();
+    place.ran_until(&arguments, async {}).await.unwrap();
     let before = fs::read(desk.checkpoint()).unwrap();
-    let taken = place.api().records();
-    let ran = place
-        .ran_until(&desk.arguments(), place.taken(taken + 500))
-        .await;
-    assert_eq!(ran.unwrap().status, INTERRUPTED);
+    let taken = place.api.records();
+    let ran = place.ran_until(&arguments, place.taken(taken + 500));
+    assert_eq!(ran.await.unwrap().status, INTERRUPTED);
     // The old checkpoint is that of an import that was killed before a save.
     fs::write(desk.checkpoint(), before).unwrap();
-    let batches = (place.api().records() - taken) / 25;
+    let batches = (place.api.records() - taken) / 25;
     assert_eq!(place.ran(&desk.arguments()).await.status, 0);
     assert_each_once(&place, RECORDS);
-    assert_eq!(place.api().duplicates(), batches);
+    assert_eq!(place.api.duplicates(), batches);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +106,7 @@ async fn a_resumed_import_waits_for_a_batch_that_the_api_still_works_on() {
     timeout(Duration::from_secs(5), free).await.unwrap();
     assert_eq!(place.ran(&arguments).await.status, 0);
     assert_each_once(&place, 100);
-    let api = place.api();
+    let api = &place.api;
     assert!(api.conflicts() > 0);
     assert_eq!((api.duplicates(), api.unauthorized()), (4, 0));
 }
@@ -123,15 +116,13 @@ async fn a_rejected_batch_is_rejected_once_in_all_runs() {
     let place = Place::open(Duration::from_secs(60)).await;
     let desk = Desk::new();
     let arguments = desk.arguments_with_rejects();
-    place.api().answer_next(Answer::status(400));
+    place.api.answer_next(Answer::status(400));
     place.ran_until(&arguments, place.taken(300)).await.unwrap();
-    place.api().answer_next(Answer::status(400));
+    place.api.answer_next(Answer::status(400));
     place.ran_until(&arguments, place.taken(900)).await.unwrap();
     let last = place.ran(&arguments).await;
-    assert_eq!(
-        last.status, RECORDS_LOST,
-        "records that failed in an earlier run count"
-    );
+    // Records that failed in an earlier run count.
+    assert_eq!(last.status, RECORDS_LOST);
     assert_each_once(&place, RECORDS - 50);
     let rejects = format!("--strategy on-request --input {}", desk.rejects().display());
     place.ran(&rejects).await;
@@ -145,12 +136,10 @@ async fn rejects_that_the_checkpoint_does_not_count_are_sent_again() {
     let arguments = desk.arguments_with_rejects();
     place.ran_until(&arguments, async {}).await.unwrap();
     let before = fs::read(desk.checkpoint()).unwrap();
-    place.api().answer_next(Answer::status(400));
-    let taken = place.api().records();
-    place
-        .ran_until(&arguments, place.taken(taken + 300))
-        .await
-        .unwrap();
+    place.api.answer_next(Answer::status(400));
+    let taken = place.api.records();
+    let ran = place.ran_until(&arguments, place.taken(taken + 300));
+    ran.await.unwrap();
     assert!(fs::metadata(desk.rejects()).unwrap().len() > 0);
     fs::write(desk.checkpoint(), before).unwrap();
     assert_eq!(place.ran(&arguments).await.status, 0);
@@ -162,11 +151,11 @@ async fn rejects_that_the_checkpoint_does_not_count_are_sent_again() {
 async fn without_a_file_for_rejects_the_next_run_sends_a_failed_batch_again() {
     let place = Place::open(Duration::from_secs(60)).await;
     let desk = Desk::new();
-    place.api().answer_next(Answer::status(400));
+    place.api.answer_next(Answer::status(400));
     assert_eq!(place.ran(&desk.arguments()).await.status, RECORDS_LOST);
-    let calls = place.api().calls();
+    let calls = place.api.calls();
     assert_eq!(place.ran(&desk.arguments()).await.status, 0);
-    assert_eq!(place.api().calls() - calls, 1);
+    assert_eq!(place.api.calls() - calls, 1);
     assert_each_once(&place, RECORDS);
 }
 
@@ -175,22 +164,19 @@ async fn a_complete_import_reports_that_and_sends_nothing() {
     let place = Place::open(Duration::from_secs(60)).await;
     let desk = Desk::new();
     let arguments = desk.arguments_with_rejects();
-    place.api().answer_next(Answer::status(400));
+    place.api.answer_next(Answer::status(400));
     place.ran(&arguments).await;
-    let calls = place.api().calls();
+    let calls = place.api.calls();
     let again = place.ran(&arguments).await;
-    assert_eq!(
-        again.out,
-        "This import is complete: 1,975 records were imported and 25 rejected. Nothing was sent.\n"
-    );
+    let said =
+        "This import is complete: 1,975 records were imported and 25 rejected. Nothing was sent.\n";
+    assert_eq!(again.out, said);
     assert_eq!(again.status, RECORDS_LOST);
     let json = place.ran(&format!("{arguments} --json")).await;
     let line = &json.lines()[0];
-    assert_eq!(
-        (number(line, "records"), number(line, "done_before")),
-        (0, RECORDS)
-    );
-    assert_eq!(place.api().calls(), calls);
+    assert_eq!(number(line, "records"), 0);
+    assert_eq!(number(line, "done_before"), RECORDS);
+    assert_eq!(place.api.calls(), calls);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,14 +190,11 @@ async fn the_checkpoint_of_another_import_is_refused_and_not_changed() {
     let of_file = format!("--input {} --batch 10 {resume}", input.display());
     place.ran_until(&of_file, async {}).await.unwrap();
     let checkpoint = fs::read(desk.checkpoint()).unwrap();
-    let calls = place.api().calls();
+    let calls = place.api.calls();
     let refused = async |arguments: &str, problem: &str| {
-        let error = place.ran_until(arguments, pending()).await.err().unwrap();
-        assert!(
-            format!("{error:#}").contains(problem),
-            "{arguments}: {error:#}"
-        );
-        assert!(format!("{error:#}").contains("left as it is"), "{error:#}");
+        let error = format!("{:#}", place.error(arguments).await);
+        assert!(error.contains(problem), "{arguments}: {error}");
+        assert!(error.contains("left as it is"), "{error}");
     };
     for (arguments, problem) in [
         (resume.clone(), "another input"),
@@ -243,7 +226,7 @@ async fn the_checkpoint_of_another_import_is_refused_and_not_changed() {
         refused(&of_file, "is not a checkpoint of an import, or is damaged").await;
         assert_eq!(fs::read(desk.checkpoint()).unwrap(), content, "{name}");
     }
-    assert_eq!(place.api().calls(), calls);
+    assert_eq!(place.api.calls(), calls);
 
     fs::write(desk.checkpoint(), checkpoint).unwrap();
     assert_eq!(place.ran(&of_file).await.status, 0);
@@ -254,7 +237,7 @@ async fn the_checkpoint_of_another_import_is_refused_and_not_changed() {
 async fn an_import_with_rejects_is_resumed_only_with_its_file_of_rejects() {
     let place = Place::open(Duration::from_secs(60)).await;
     let desk = Desk::new();
-    place.api().answer_next(Answer::status(400));
+    place.api.answer_next(Answer::status(400));
     let arguments = desk.arguments_with_rejects();
     place.ran_until(&arguments, place.taken(300)).await.unwrap();
     let elsewhere = desk.directory.path().join("elsewhere.mrc");
@@ -262,22 +245,13 @@ async fn an_import_with_rejects_is_resumed_only_with_its_file_of_rejects() {
         desk.arguments(),
         format!("{} --rejects {}", desk.arguments(), elsewhere.display()),
     ] {
-        let error = place.ran_until(&others, pending()).await.err().unwrap();
-        assert_eq!(
-            error.to_string(),
-            format!(
-                "this import has rejected records: resume it with `--rejects {}`",
-                desk.rejects().display()
-            )
-        );
+        let error = place.error(&others).await.to_string();
+        let remedy = format!("resume it with `--rejects {}`", desk.rejects().display());
+        assert_eq!(error, format!("this import has rejected records: {remedy}"));
     }
     fs::remove_file(desk.rejects()).unwrap();
-    let missing = place.ran_until(&arguments, pending());
-    let error = missing.await.err().unwrap();
-    assert!(
-        error.to_string().contains("were taken out of it"),
-        "{error}"
-    );
+    let error = place.error(&arguments).await.to_string();
+    assert!(error.contains("were taken out of it"), "{error}");
 }
 
 #[tokio::test]
@@ -315,57 +289,44 @@ async fn two_imports_cannot_run_with_one_checkpoint() {
     };
     let (first, second) = tokio::join!(place.ran(&arguments), second);
     let checkpoint = desk.checkpoint();
-    assert_eq!(
-        second.err().unwrap().to_string(),
-        format!(
-            "another import is running with {}: wait for its end",
-            checkpoint.display()
-        )
-    );
+    let running = format!("another import is running with {}", checkpoint.display());
+    let said = second.err().unwrap().to_string();
+    assert_eq!(said, format!("{running}: wait for its end"));
     assert_eq!(first.status, 0);
     assert_each_once(&place, RECORDS);
-    assert_eq!(
-        place.ran(&arguments).await.status,
-        0,
-        "the first import has ended"
-    );
+    // The first import has ended.
+    assert_eq!(place.ran(&arguments).await.status, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rejects_are_the_unchanged_records_and_can_be_imported() {
     let place = Place::open(Duration::from_secs(60)).await;
-    let directory = tempfile::tempdir().unwrap();
-    let rejects = directory.path().join("rejects.mrc");
+    let desk = Desk::new();
+    let rejects = desk.rejects();
     for _ in 0..2 {
-        place.api().answer_next(Answer::status(400));
+        place.api.answer_next(Answer::status(400));
     }
     let path = rejects.display();
-    let ran = place
-        .ran(&format!("--records 210 --batch 20 --rejects {path}"))
-        .await;
+    let arguments = format!("--records 210 --batch 20 --rejects {path}");
+    let ran = place.ran(&arguments).await;
     assert_eq!(ran.status, RECORDS_LOST);
-    assert!(
-        ran.out
-            .contains(&format!("The records that failed are in {path}."))
-    );
-    let api = place.api();
+    let said = format!("The records that failed are in {path}.");
+    assert!(ran.out.contains(&said), "{}", ran.out);
+    let api = &place.api;
     assert_eq!((api.records(), api.distinct_records()), (170, 170));
 
-    let again = place
-        .ran(&format!("--input {path} --strategy on-request"))
-        .await;
-    assert_eq!(again.status, 0);
+    let again = format!("--input {path} --strategy on-request");
+    assert_eq!(place.ran(&again).await.status, 0);
     assert_eq!((api.records(), api.distinct_records()), (210, 210));
-    let generated = records::generated(210).map(Result::unwrap);
-    for record in generated {
-        assert_eq!(api.times_taken(&record), 1);
+    for record in records::generated(210) {
+        assert_eq!(api.times_taken(record.unwrap()), 1);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_failure_no_file_of_rejects_is_created() {
-    let directory = tempfile::tempdir().unwrap();
-    let rejects = directory.path().join("rejects.mrc");
+    let desk = Desk::new();
+    let rejects = desk.rejects();
     let place = Place::open(Duration::from_secs(60)).await;
     let arguments = format!("--records 100 --rejects {}", rejects.display());
     assert_eq!(place.ran(&arguments).await.status, 0);
@@ -375,24 +336,16 @@ async fn without_a_failure_no_file_of_rejects_is_created() {
 #[tokio::test(flavor = "multi_thread")]
 async fn records_that_one_token_lost_can_be_imported_by_a_managed_strategy() {
     let place = Place::open(Duration::from_millis(200)).await;
-    let directory = tempfile::tempdir().unwrap();
-    let rejects = directory.path().join("rejects.mrc");
+    let desk = Desk::new();
+    let rejects = desk.rejects();
     let path = rejects.display();
-    place
-        .ran(&format!(
-            "--strategy fixed --workers 2 --records 1000 --rejects {path}"
-        ))
-        .await;
-    let taken = place.api().records();
+    let arguments = format!("--strategy fixed --workers 2 --records 1000 --rejects {path}");
+    place.ran(&arguments).await;
+    let taken = place.api.records();
     assert!((1..1_000).contains(&taken), "{taken}");
-    assert_eq!(
-        place
-            .ran(&format!("--strategy on-request --input {path}"))
-            .await
-            .status,
-        0
-    );
-    let api = place.api();
+    let arguments = format!("--strategy on-request --input {path}");
+    assert_eq!(place.ran(&arguments).await.status, 0);
+    let api = &place.api;
     assert_eq!((api.records(), api.distinct_records()), (1_000, 1_000));
 }
 
@@ -407,12 +360,12 @@ async fn a_file_of_rejects_that_cannot_be_written_or_holds_other_records_ends_th
         (&others, 0, "already holds records"),
         (&nowhere, 4, "cannot write"),
     ] {
-        place.api().answer_next(Answer::status(400));
-        let before = place.api().calls();
+        place.api.answer_next(Answer::status(400));
+        let before = place.api.calls();
         let arguments = format!("--records 2000 --workers 4 --rejects {}", path.display());
-        let error = place.ran_until(&arguments, pending()).await.err().unwrap();
+        let error = place.error(&arguments).await;
         assert!(error.to_string().contains(problem), "{error:#}");
-        let calls_made = place.api().calls() - before;
+        let calls_made = place.api.calls() - before;
         assert!(calls_made <= calls, "{calls_made}");
     }
     assert_eq!(fs::read(&others).unwrap(), b"of another import\x1D");

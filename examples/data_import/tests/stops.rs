@@ -5,19 +5,20 @@ use std::fs;
 use evertoken::testing::Fault;
 
 use super::configured::{Elsewhere, config, write};
+use super::resume::Desk;
 use super::*;
 
 /// Far longer than an import needs to find that it must stop.
 const SOON: Duration = Duration::from_secs(5);
 
 #[track_caller]
-fn assert_stopped(ran: &Ran, status: u8, kind: &str, cause: &str) {
+fn assert_misconfigured(ran: &Ran, cause: &str) {
     let line = &ran.lines()[0];
     let context = format!("{line} {}", ran.err);
-    assert_eq!(ran.status, status, "{context}");
+    assert_eq!(ran.status, MISCONFIGURED, "{context}");
     assert_eq!(number(line, "failed"), 0, "{context}");
     assert_eq!(line["complete"], false, "{context}");
-    assert_eq!(line["stopped"]["kind"], kind, "{context}");
+    assert_eq!(line["stopped"]["kind"], "configuration", "{context}");
     let reason = line["stopped"]["reason"].as_str().unwrap();
     assert!(reason.contains(cause), "{context}");
     assert!(ran.err.contains(reason), "{context}");
@@ -36,18 +37,10 @@ async fn a_wrong_secret_stops_the_import_at_once_and_the_right_one_resumes_it() 
         config(&servers.file(&wrong))
     );
     let stopped = timeout(SOON, ran(&arguments)).await.unwrap();
-    assert_stopped(
-        &stopped,
-        MISCONFIGURED,
-        "configuration",
-        "the token endpoint refuses this client: invalid_client",
-    );
-    assert!(
-        stopped.err.starts_with(
-            "background-timer: the configuration is wrong: the token could not be refreshed: "
-        ),
-        "{}",
-        stopped.err
+    let cause = "the token endpoint refuses this client: invalid_client";
+    assert_misconfigured(&stopped, cause);
+    stopped.assert_said(
+        "background-timer: the configuration is wrong: the token could not be refreshed: ",
     );
     let remedy = format!(
         "0 of 400 records are done with. Check the client id and the client secret, then run it again with \
@@ -70,12 +63,8 @@ async fn a_wrong_url_of_the_token_endpoint_stops_the_import_at_once() {
     let wrong = configuration.replace("/token\"", "/tokens\"");
     let arguments = format!("--records 400 --json {}", config(&servers.file(&wrong)));
     let ran = timeout(SOON, ran(&arguments)).await.unwrap();
-    assert_stopped(&ran, MISCONFIGURED, "configuration", "a page: 404");
-    assert!(
-        ran.err.contains("Check the URL of the token endpoint"),
-        "{}",
-        ran.err
-    );
+    assert_misconfigured(&ran, "a page: 404");
+    ran.assert_said("Check the URL of the token endpoint");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,12 +78,7 @@ async fn a_seed_that_conflicts_with_the_stored_session_stops_the_import_at_once(
     let another = servers.server.issue().refresh.unwrap();
     write(&seed, another.expose());
     let ran = timeout(SOON, ran(&arguments)).await.unwrap();
-    assert_stopped(
-        &ran,
-        MISCONFIGURED,
-        "configuration",
-        "another session is stored under this key",
-    );
+    assert_misconfigured(&ran, "another session is stored under this key");
 }
 
 /// A server that restarts may refuse its clients for a while; a server with a changed secret refuses them for ever.
@@ -119,62 +103,47 @@ async fn a_client_that_was_accepted_before_stops_after_three_refusals() {
     };
     let both = async { tokio::join!(ran(&arguments), refuses) };
     let (ran, ()) = timeout(Duration::from_secs(60), both).await.unwrap();
-    assert_stopped(&ran, MISCONFIGURED, "configuration", "invalid_client");
+    assert_misconfigured(&ran, "invalid_client");
     let line = &ran.lines()[0];
     assert!(number(line, "ok") > 0, "{line}");
     let exchanges = servers.server.exchanges() - number(line, "rotations");
     assert!(exchanges >= 3, "{exchanges}");
-    assert!(
-        ran.err.starts_with("background-timer: waits for a token: "),
-        "{}",
-        ran.err
-    );
+    ran.assert_said("background-timer: waits for a token: ");
 }
 
 const WORKERS: u64 = 4;
 
-pub(super) const MANAGED: [&str; 3] = ["on-request", "background-timer", "optimistic-early"];
-
 /// I5: a logout everywhere ends a job after at most one more request of each worker.
 #[tokio::test(flavor = "multi_thread")]
 async fn i5_a_logout_everywhere_ends_the_job_within_one_request_per_worker() {
-    for strategy in MANAGED {
+    for strategy in Strategy::MANAGED {
         let place = Place::open(Duration::from_secs(60)).await;
         let arguments =
             format!("--records 1000000 --batch 25 --workers {WORKERS} --strategy {strategy}");
         let logout = async {
             place.taken(500).await;
             place.server.revoke_all();
-            place.api().calls()
+            place.api.calls()
         };
         let both = async { tokio::join!(place.ran(&arguments), logout) };
         let (ran, calls) = timeout(Duration::from_secs(10), both).await.unwrap();
-        let api = place.api();
+        let api = &place.api;
         let after = api.calls() - calls;
         assert!(after <= WORKERS, "{strategy}: {after} calls");
-        let unauthorized = api.unauthorized();
-        assert!(
-            (1..=WORKERS).contains(&unauthorized),
-            "{strategy}: {unauthorized}"
-        );
-        let server = &place.server;
-        assert_eq!(
-            (server.exchanges(), server.sign_ins()),
-            (1, 0),
-            "{strategy}"
-        );
+        let refused = api.unauthorized();
+        assert!((1..=WORKERS).contains(&refused), "{strategy}: {refused}");
+        let counts = (place.server.exchanges(), place.server.sign_ins());
+        assert_eq!(counts, (1, 0), "{strategy}");
 
         assert_eq!(ran.status, SESSION_ENDED);
-        assert_eq!(ran.verdict(strategy), "session ended");
+        assert_eq!(ran.verdict(strategy.name()), "session ended");
         let records = indicatif::HumanCount(api.records());
-        assert_eq!(
-            ran.err,
-            format!(
-                "{strategy}: the session has ended: the server rejected the refresh token: invalid_grant. \
-                 {records} of 1,000,000 records are done with. Sign in, then run it again; with \
-                 --resume FILE, it would go on from there.\n"
-            )
+        let said = format!(
+            "{strategy}: the session has ended: the server rejected the refresh token: invalid_grant. \
+             {records} of 1,000,000 records are done with. Sign in, then run it again; with \
+             --resume FILE, it would go on from there.\n"
         );
+        assert_eq!(ran.err, said);
         assert!(!ran.out.contains("lost"), "{}", ran.out);
     }
 }
@@ -182,7 +151,7 @@ async fn i5_a_logout_everywhere_ends_the_job_within_one_request_per_worker() {
 /// I14: a job with a dead session ends in bounded time and reports how many records are done.
 #[tokio::test(flavor = "multi_thread")]
 async fn i14_a_job_whose_session_is_dead_ends_in_bounded_time_with_its_count() {
-    for strategy in MANAGED {
+    for strategy in Strategy::MANAGED {
         // The refresh token expires before the first rotation.
         let arguments = format!(
             "--records 1000000 --workers 2 --strategy {strategy} --access-ttl 500ms --refresh-ttl 20ms \
@@ -198,7 +167,7 @@ async fn i14_a_job_whose_session_is_dead_ends_in_bounded_time_with_its_count() {
         assert!(number(line, "exchanges") <= 1, "{line}");
         assert_eq!(line["complete"], false);
         let done = format!("{} of", indicatif::HumanCount(number(line, "ok")));
-        assert!(ran.err.contains(&done), "{}", ran.err);
+        ran.assert_said(&done);
         let reason = line["session_ended"].as_str().unwrap();
         assert!(reason.starts_with("the session has ended: "), "{reason}");
         assert_eq!(line["stopped"]["kind"], "session_ended");
@@ -209,24 +178,17 @@ async fn i14_a_job_whose_session_is_dead_ends_in_bounded_time_with_its_count() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_new_sign_in_an_import_is_resumed_where_the_session_ended() {
     let place = Place::open(Duration::from_secs(60)).await;
-    let directory = tempfile::tempdir().unwrap();
-    let arguments = format!(
-        "--records 2000 --batch 25 --workers 4 --resume {}",
-        directory.path().join("checkpoint").display()
-    );
+    let desk = Desk::new();
+    let arguments = desk.arguments();
     let logout = async {
         place.taken(500).await;
         place.server.revoke_all();
     };
     let (ran, ()) = tokio::join!(place.ran(&arguments), logout);
     assert_eq!(ran.status, SESSION_ENDED);
-    assert!(
-        ran.err.contains("run it again with --resume "),
-        "{}",
-        ran.err
-    );
+    ran.assert_said("run it again with --resume ");
     assert_eq!(place.ran(&arguments).await.status, 0);
-    let api = place.api();
+    let api = &place.api;
     assert_eq!((api.records(), api.distinct_records()), (2_000, 2_000));
     assert_eq!((api.duplicates(), api.conflicts()), (0, 0));
 }

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use evertoken::{FileStore, MemoryStore, OnRequest, TokenManager, TokenPair, TokenStore};
+use evertoken::{Error, MemoryStore, Token, TokenManager, TokenStore};
 use futures_util::future::join_all;
 
 use super::cases;
 use crate::judge::{Judge, Rules};
-use crate::world::World;
+use crate::world::{World, store};
 
 cases![
     n1_many_callers_share_one_exchange,
@@ -17,20 +17,17 @@ cases![
 
 /// A manager whose session has no access token yet, so that every caller needs an exchange.
 fn manager(world: &World, store: impl TokenStore) -> TokenManager {
-    let seed = TokenPair::from_refresh_token(world.first.refresh_token.as_str());
-    let builder = TokenManager::builder(world.endpoint()).strategy(OnRequest::default());
-    builder.store(store).seed(seed).build().unwrap()
+    let builder = world.refreshing(&world.first.refresh_token);
+    builder.store(store).build().unwrap()
 }
 
-async fn tokens_of(managers: &[&TokenManager], callers: usize) -> HashSet<String> {
-    let callers = managers
-        .iter()
-        .flat_map(|tokens| (0..callers).map(|_| tokens.token()));
-    let answers = join_all(callers).await;
-    answers
-        .into_iter()
-        .map(|token| token.unwrap().expose().to_owned())
-        .collect()
+/// The access tokens that this number of callers of each manager get.
+pub(super) async fn tokens_of(managers: &[&TokenManager], callers: usize) -> HashSet<String> {
+    let each = managers.iter();
+    let calls = each.flat_map(|tokens| (0..callers).map(|_| tokens.token()));
+    let answers = join_all(calls).await;
+    let text = |token: Result<Token, Error>| token.unwrap().expose().to_owned();
+    answers.into_iter().map(text).collect()
 }
 
 /// Many callers of one manager share one exchange.
@@ -40,12 +37,8 @@ async fn n1_many_callers_share_one_exchange(judge: Arc<Judge>) {
     let served = tokens_of(&[&tokens], 500).await;
     assert_eq!(served.len(), 1);
     world.assert_rotations(1);
-    assert!(
-        world
-            .server
-            .is_live_access(served.iter().next().unwrap())
-            .await
-    );
+    let token = served.iter().next().unwrap();
+    assert!(world.server.is_live_access(token).await);
     assert_eq!(tokens_of(&[&tokens], 500).await, served);
     world.assert_rotations(1);
 }
@@ -54,12 +47,7 @@ async fn n1_many_callers_share_one_exchange(judge: Arc<Judge>) {
 async fn n2_instances_share_one_exchange(judge: Arc<Judge>) {
     let world = World::new(&judge, Rules::CALM).await;
     let directory = tempfile::tempdir().unwrap();
-    let instance = || {
-        manager(
-            &world,
-            FileStore::new(directory.path().join("session")).unwrap(),
-        )
-    };
+    let instance = || manager(&world, store(&directory));
     let (one, other) = (instance(), instance());
     let served = tokens_of(&[&one, &other], 50).await;
     assert_eq!(served.len(), 1);
@@ -70,11 +58,6 @@ async fn n2_instances_share_one_exchange(judge: Arc<Judge>) {
     }
     let (one, other) = (one.token().await.unwrap(), other.token().await.unwrap());
     assert!(world.server.is_live_access(other.expose()).await);
-    let seen = world.relay.seen();
-    assert_eq!(
-        (seen.repeated, seen.issued),
-        (0, seen.exchanges),
-        "{seen:?}"
-    );
+    world.assert_each_once();
     drop(one);
 }

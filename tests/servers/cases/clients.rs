@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use evertoken::{EndpointError, FileStore, OnRequest, TokenManager};
+use evertoken::{EndpointError, OnRequest, TokenManager};
 
 use super::cases;
 use crate::judge::{CLIENT, Client, Judge, Kind, Rules};
-use crate::world::World;
+use crate::world::{World, store};
 
 cases![
     a_wrong_secret_is_an_error_and_the_session_continues_with_the_right_secret,
@@ -35,13 +35,9 @@ async fn a_wrong_secret_is_an_error_and_the_session_continues_with_the_right_sec
     let directory = tempfile::tempdir().unwrap();
     let start = |secret: &str| {
         let endpoint = world.endpoint().client_secret(secret);
-        let store = FileStore::new(directory.path().join("session")).unwrap();
         let builder = TokenManager::builder(endpoint).strategy(OnRequest::default());
-        builder
-            .store(store)
-            .seed(world.first.pair())
-            .build()
-            .unwrap()
+        let builder = builder.store(store(&directory)).seed(world.first.pair());
+        builder.build().unwrap()
     };
     let wrong = start(WRONG.secret);
     let error = wrong.rotate().await.unwrap_err();
@@ -50,17 +46,15 @@ async fn a_wrong_secret_is_an_error_and_the_session_continues_with_the_right_sec
     assert_eq!(answer.code(), Some("invalid_client"));
     assert!(!error.needs_sign_in(), "{error:?}");
     assert!(world.server.is_live_refresh(token).await);
-    assert!(
-        matches!(wrong.token().await, Ok(served) if served.expose() == world.first.access_token)
-    );
+    let served = wrong.token().await.unwrap();
+    assert_eq!(served.expose(), world.first.access_token);
 
     // No instance sends a request before the pause ends, and no instance ends the session.
     tokio::time::sleep(error.retry_after().unwrap()).await;
     let right = start(CLIENT.secret);
     let next = right.rotate().await.unwrap();
     assert!(world.server.is_live_access(next.expose()).await);
-    let seen = world.relay.seen();
-    assert_eq!((seen.exchanges, seen.issued), (2, 1), "{seen:?}");
+    world.assert_exchanges(2, 1, 1);
 }
 
 async fn invalid_requests_are_refused_in_the_servers_words(judge: Arc<Judge>) {

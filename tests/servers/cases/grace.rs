@@ -80,11 +80,6 @@ async fn an_answer_that_is_lost_inside_the_window_does_not_end_the_session(judge
         };
         assert!(world.server.is_live_access(token.expose()).await);
     }
-    let seen = world.relay.seen();
-    assert_eq!(
-        (seen.exchanges, seen.repeated, seen.issued),
-        (4, 2, 4),
-        "{seen:?}"
-    );
+    world.assert_exchanges(4, 2, 4);
     tokens.rotate().await.unwrap();
 }

@@ -24,34 +24,21 @@ async fn an_import_outlives_its_tokens(judge: Arc<Judge>) {
     let config = directory.path().join("import.toml");
     std::fs::write(&config, configuration(&judge, &world, &api)).unwrap();
     secret(&directory.path().join("client-secret"), CLIENT.secret);
-    secret(
-        &directory.path().join("first-token"),
-        &world.first.refresh_token,
-    );
+    let first = directory.path().join("first-token");
+    secret(&first, &world.first.refresh_token);
 
     let output = tokio::task::spawn_blocking(move || {
         let mut import = Command::new(example("data_import"));
-        import.args([
-            "--json",
-            "--workers",
-            "2",
-            "--batch",
-            "10",
-            "--records",
-            "2000",
-            "--config",
-        ]);
-        import.arg(config).output().unwrap()
+        let arguments = "--json --workers 2 --batch 10 --records 2000 --config";
+        import.args(arguments.split(' ')).arg(config);
+        import.output().unwrap()
     });
     let output = output.await.unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{complaint}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(
-        (&report["ok"], &report["failed"]),
-        (&RECORDS.into(), &0.into()),
-        "{report}"
-    );
+    assert_eq!(report["ok"], RECORDS, "{report}");
+    assert_eq!(report["failed"], 0, "{report}");
     assert_eq!(report["session_ended"], Value::Null);
     assert_eq!(api.records(), RECORDS);
     let rotations = report["rotations"].as_u64().unwrap();

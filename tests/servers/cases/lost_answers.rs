@@ -9,10 +9,9 @@ use evertoken::{OnRequest, TokenManager};
 use futures_util::future::join_all;
 
 use super::cases;
-use super::words::assert_rejected;
 use crate::judge::{Judge, Reuse, Rules};
 use crate::relay::{Page, Step};
-use crate::world::{SHORTEST_INTERVAL, World, without_a_token};
+use crate::world::{SHORTEST_INTERVAL, World, assert_rejected, without_a_token};
 
 cases![
     answers_that_are_lost_inside_a_window_of_10_s_lose_no_session,
@@ -65,12 +64,7 @@ async fn an_answer_that_hangs_inside_a_window_loses_no_session(judge: Arc<Judge>
     world.relay.next(Step::Delay(Duration::from_secs(60)));
     let token = without_a_token(&tokens).await.unwrap();
     assert!(world.server.is_live_access(token.expose()).await);
-    let seen = world.relay.seen();
-    assert_eq!(
-        (seen.exchanges, seen.repeated, seen.issued),
-        (3, 1, 3),
-        "{seen:?}"
-    );
+    world.assert_exchanges(3, 1, 3);
 }
 
 async fn a_commit_behind_a_page_ends_the_session_in_the_servers_words_at_the_second_sending(
@@ -82,11 +76,6 @@ async fn a_commit_behind_a_page_ends_the_session_in_the_servers_words_at_the_sec
     world.relay.next(Step::PageAfter(Page::html(502)));
     assert_rejected(without_a_token(&tokens).await);
     assert_rejected(tokens.token().await);
-    let seen = world.relay.seen();
-    assert_eq!(
-        (seen.exchanges, seen.repeated, seen.issued),
-        (3, 1, 2),
-        "{seen:?}"
-    );
+    world.assert_exchanges(3, 1, 2);
     assert!(!world.server.is_live_access(token.expose()).await);
 }

@@ -2,13 +2,13 @@
 //! answer and a refused connection each cost a pause.
 
 use std::cell::Cell;
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evertoken::{MemoryStore, OnRequest, TokenManager, TokenPair};
+use evertoken::{MemoryStore, OnRequest};
 use futures_util::future::join_all;
 
+use super::callers::tokens_of;
 use super::cases;
 use crate::api::Api;
 use crate::judge::{Judge, Rules, Server};
@@ -59,10 +59,9 @@ async fn callers_of_all_instances_send_once_in_a_pause(judge: Arc<Judge>) {
     let world = World::new(&judge, Rules::CALM).await;
     let store = MemoryStore::new();
     let instance = || {
-        let seed = TokenPair::from_refresh_token(world.first.refresh_token.as_str());
-        let builder = TokenManager::builder(world.endpoint()).strategy(OnRequest::default());
-        let builder = builder.jitter(0.0).shortest_interval(SHORTEST_INTERVAL);
-        builder.store(store.clone()).seed(seed).build().unwrap()
+        let builder = world.refreshing(&world.first.refresh_token).jitter(0.0);
+        let builder = builder.shortest_interval(SHORTEST_INTERVAL);
+        builder.store(store.clone()).build().unwrap()
     };
     let instances = [instance(), instance(), instance()];
     for tokens in &instances {
@@ -75,23 +74,12 @@ async fn callers_of_all_instances_send_once_in_a_pause(judge: Arc<Judge>) {
     for tokens in &instances {
         reject(tokens).await;
     }
-    let callers = instances
-        .iter()
-        .flat_map(|tokens| (0..20).map(|_| tokens.token()));
-    let served: HashSet<_> = join_all(callers)
-        .await
-        .into_iter()
-        .map(|token| token.unwrap().expose().to_owned())
-        .collect();
+    let served = tokens_of(&instances.each_ref(), 20).await;
     assert_eq!(served.len(), 1);
     let served = served.iter().next().unwrap();
     assert!(world.server.is_live_access(served).await);
-    let seen = world.relay.seen();
-    assert_eq!(
-        (seen.arrived, seen.exchanges, seen.repeated),
-        (4, 2, 0),
-        "{seen:?}"
-    );
+    assert_eq!(world.relay.seen().arrived, 4);
+    world.assert_exchanges(2, 0, 2);
 }
 
 async fn a_job_outlives_pages_without_a_failed_call(judge: Arc<Judge>) {
@@ -123,12 +111,7 @@ async fn a_job_outlives_refused_connections_without_a_failed_call(judge: Arc<Jud
         world.relay.accept_again();
     };
     job(&world, &server, "refused", during).await;
-    let seen = world.relay.seen();
-    assert_eq!(
-        (seen.repeated, seen.issued),
-        (0, seen.exchanges),
-        "{seen:?}"
-    );
+    world.assert_each_once();
 }
 
 /// An outage that is longer than the lifetime of an access token and the first pause together.

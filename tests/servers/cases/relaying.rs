@@ -42,10 +42,7 @@ async fn an_answer_that_is_dropped_or_cut_was_committed(judge: Arc<Judge>) {
         };
         assert!(read.is_err(), "{step:?}");
         assert!(!server.is_live_refresh(token).await, "{step:?}");
-        assert_eq!(
-            (world.relay.seen().exchanges, world.relay.seen().issued),
-            (1, 1)
-        );
+        world.assert_exchanges(1, 0, 1);
 
         assert_eq!(sent(&world, token).await.unwrap().status(), 400);
         let seen = Seen {

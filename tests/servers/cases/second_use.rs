@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use evertoken::{OnRequest, TokenManager, TokenPair};
+use evertoken::{OnRequest, TokenPair};
 
 use super::cases;
 use crate::judge::{Answer, Judge, Kind, Reuse, Rules};
@@ -45,11 +45,10 @@ async fn a_second_use_revokes_the_family(judge: Arc<Judge>) {
     assert!(!server.is_live_refresh(refresh).await);
 
     let pair = TokenPair::new(access).refresh_token(refresh);
-    let builder = TokenManager::builder(world.endpoint()).strategy(OnRequest::default());
-    let tokens = builder.seed(pair).build().unwrap();
+    let builder = world.builder(OnRequest::default()).seed(pair);
+    let tokens = builder.build().unwrap();
     assert_rejected(tokens.rotate().await);
-    let seen = world.relay.seen();
-    assert_eq!((seen.exchanges, seen.issued), (1, 0));
+    world.assert_exchanges(1, 0, 0);
 }
 
 async fn a_second_use_is_refused_and_the_family_lives_on(judge: Arc<Judge>) {

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evertoken::{EndReason, EndpointError, Error, OnRequest, Token, TokenManager, TokenPair};
+use evertoken::{EndpointError, Error, TokenManager, TokenPair};
 
 use super::cases;
 use crate::judge::{Judge, Rules};
 use crate::relay::{Page, Step};
-use crate::world::{World, without_a_token};
+use crate::world::{World, assert_rejected, without_a_token};
 
 cases![
     an_ended_session_has_the_servers_words,
@@ -21,17 +21,6 @@ cases![
 /// A time that is shorter than any pause.
 const AT_ONCE: Duration = Duration::from_millis(1_500);
 
-#[track_caller]
-pub(super) fn assert_rejected(answer: Result<Token, Error>) {
-    match answer {
-        Err(Error::Ended {
-            reason: EndReason::Rejected(word),
-            ..
-        }) => assert_eq!(word.code(), Some("invalid_grant")),
-        other => panic!("{other:?}"),
-    }
-}
-
 async fn an_ended_session_has_the_servers_words(judge: Arc<Judge>) {
     let world = World::new(&judge, Rules::CALM).await;
     let tokens = world.begun().await;
@@ -39,17 +28,6 @@ async fn an_ended_session_has_the_servers_words(judge: Arc<Judge>) {
     assert_eq!(world.server.revoke(pair.expose()).await, 200);
     assert_rejected(without_a_token(&tokens).await);
     assert_eq!(world.relay.seen().repeated, 0);
-}
-
-/// A manager that has only a refresh token, so its first call needs an exchange.
-fn first_call(world: &World, secret: Option<&str>) -> TokenManager {
-    let endpoint = match secret {
-        Some(secret) => world.endpoint().client_secret(secret),
-        None => world.endpoint(),
-    };
-    let seed = TokenPair::from_refresh_token(world.first.refresh_token.as_str());
-    let builder = TokenManager::builder(endpoint).strategy(OnRequest::default());
-    builder.seed(seed).build().unwrap()
 }
 
 async fn failed_at_once(tokens: &TokenManager) -> Error {
@@ -61,7 +39,8 @@ async fn failed_at_once(tokens: &TokenManager) -> Error {
 async fn a_page_at_the_first_call_is_an_error_at_once(judge: Arc<Judge>) {
     let world = World::new(&judge, Rules::CALM).await;
     world.relay.next(Step::Page(Page::html(404)));
-    let tokens = first_call(&world, None);
+    let refresh = &world.first.refresh_token;
+    let tokens = world.refreshing(refresh).build().unwrap();
     let error = failed_at_once(&tokens).await;
     let Some(EndpointError::Page { quote, .. }) = error.endpoint() else {
         panic!("{error:?}");
@@ -89,10 +68,13 @@ fn assert_refused(error: &Error) {
 
 async fn a_wrong_secret_at_the_first_call_is_an_error_at_once(judge: Arc<Judge>) {
     let world = World::new(&judge, Rules::CALM).await;
-    let tokens = first_call(&world, Some("wrong"));
+    let refresh = world.first.refresh_token.as_str();
+    let tokens = TokenManager::builder(world.endpoint().client_secret("wrong"))
+        .seed(TokenPair::from_refresh_token(refresh))
+        .build()
+        .unwrap();
     assert_refused(&failed_at_once(&tokens).await);
     assert_eq!(world.relay.seen().arrived, 1);
-    let refresh = &world.first.refresh_token;
     assert!(world.server.is_live_refresh(refresh).await);
 }
 

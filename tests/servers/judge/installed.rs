@@ -8,24 +8,14 @@ use crate::services::Missing;
 
 impl Kind {
     pub(super) fn directory(self) -> &'static str {
-        match self {
-            Self::OidcProvider => "oidc-provider",
-            Self::Django => "django-oauth-toolkit",
-        }
+        self.files().0
     }
 
-    fn list(self) -> &'static str {
+    /// The directory, the list of packages, and the script that fails when an installed package cannot be loaded.
+    fn files(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::OidcProvider => "package-lock.json",
-            Self::Django => "requirements.txt",
-        }
-    }
-
-    /// The script that fails when an installed package cannot be loaded.
-    fn loads(self) -> &'static str {
-        match self {
-            Self::OidcProvider => "loads.js",
-            Self::Django => "loads.py",
+            Self::OidcProvider => ("oidc-provider", "package-lock.json", "loads.js"),
+            Self::Django => ("django-oauth-toolkit", "requirements.txt", "loads.py"),
         }
     }
 }
@@ -69,28 +59,23 @@ pub(super) fn check(kind: Kind) -> Result<(), Missing> {
 fn check_in(installed: &Path, kind: Kind) -> Result<(), Missing> {
     // `tests/all.sh` copies the list beside the packages when all packages are installed.
     let was = std::fs::read(installed.join("installed"));
-    let is = std::fs::read(source(kind).join(kind.list())).expect("the list is in the repository");
-    let name = kind.directory();
+    let (_, list, loads) = kind.files();
+    let is = std::fs::read(source(kind).join(list)).expect("the list is in the repository");
+    let missing = |why: &str| Err(Missing(format!("`{}` {why}", kind.directory())));
     match was {
         Ok(was) if was == is => {}
-        Ok(_) => {
-            return Err(Missing(format!(
-                "`{name}` is installed as another list says"
-            )));
-        }
-        Err(_) => return Err(Missing(format!("`{name}` is not installed"))),
+        Ok(_) => return missing("is installed as another list says"),
+        Err(_) => return missing("is not installed"),
     }
     // An installation can break later.
     let loaded = interpreter_in(installed, kind)
-        .arg(source(kind).join(kind.loads()))
+        .arg(source(kind).join(loads))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
     if !loaded.is_ok_and(|status| status.success()) {
-        return Err(Missing(format!(
-            "`{name}` is installed, and cannot be loaded"
-        )));
+        return missing("is installed, and cannot be loaded");
     }
     Ok(())
 }
@@ -105,7 +90,7 @@ pub(crate) fn a_server_that_cannot_be_loaded_is_missing() {
         std::fs::write(&list, "another").unwrap();
         assert!(missing().ends_with("as another list says"), "{}", missing());
         // All packages are installed, and the interpreter is gone, as when a distribution replaces its Python.
-        std::fs::copy(source(kind).join(kind.list()), list).unwrap();
+        std::fs::copy(source(kind).join(kind.files().1), list).unwrap();
         assert!(missing().ends_with("cannot be loaded"), "{}", missing());
     }
 }

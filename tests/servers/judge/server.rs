@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::form_urlencoded;
 
-use super::program::{Program, Urls};
+use super::program::Program;
 use super::{CLIENT, Client, Kind, OTHER_CLIENT, Reuse, Rules};
 
 /// A running server.
@@ -115,21 +115,16 @@ impl Server {
             At::Real(program) => program,
             At::Embedded(server, _) => return first(&server.issue()),
         };
-        let answer = self
-            .http
-            .post(&program.urls.session_url)
-            .send()
-            .await
-            .unwrap();
-        let answer = answer.error_for_status().unwrap();
+        let answer = self.http.post(&program.urls.session_url).send().await;
+        let answer = answer.unwrap().error_for_status().unwrap();
         answer.json().await.unwrap()
     }
 
     pub(crate) async fn is_live_access(&self, token: &str) -> bool {
         match &self.at {
             At::Real(program) => {
-                self.introspect(&program.urls.introspection_url, token)
-                    .await
+                let url = &program.urls.introspection_url;
+                self.introspect(url, token).await
             }
             At::Embedded(server, _) => server.check(token) == AccessCheck::Live,
         }
@@ -138,14 +133,9 @@ impl Server {
     pub(crate) async fn is_live_refresh(&self, token: &str) -> bool {
         match &self.at {
             At::Real(program) => {
-                let Urls {
-                    introspection_url,
-                    refresh_introspection_url,
-                    ..
-                } = &program.urls;
-                let url = refresh_introspection_url
-                    .as_ref()
-                    .unwrap_or(introspection_url);
+                let urls = &program.urls;
+                let own = urls.refresh_introspection_url.as_ref();
+                let url = own.unwrap_or(&urls.introspection_url);
                 self.introspect(url, token).await
             }
             At::Embedded(server, _) => server.is_live_refresh(token),
@@ -175,9 +165,8 @@ impl Server {
 
     /// Revokes a token (RFC 7009), and returns the status.
     pub(crate) async fn revoke(&self, token: &str) -> u16 {
-        let answer = self
-            .post(&self.revocation_url(), Some(CLIENT), &[("token", token)])
-            .await;
+        let url = self.revocation_url();
+        let answer = self.post(&url, Some(CLIENT), &[("token", token)]).await;
         answer.status().as_u16()
     }
 
@@ -207,23 +196,14 @@ impl Server {
 }
 
 fn first(pair: &TokenPair) -> First {
-    let access = pair
-        .access
-        .as_ref()
-        .expect("the server issues an access token");
-    let refresh = pair
-        .refresh
-        .as_ref()
-        .expect("the server issues a refresh token");
-    let expires_in = pair
-        .lifetime
-        .access
-        .total()
-        .expect("the answer has a lifetime");
+    let (access, refresh) = (pair.access.as_ref(), pair.refresh.as_ref());
+    let access = access.expect("the server issues an access token");
+    let refresh = refresh.expect("the server issues a refresh token");
+    let lifetime = pair.lifetime.access.total();
     First {
         access_token: access.expose().to_owned(),
         refresh_token: refresh.expose().to_owned(),
-        expires_in: expires_in.as_secs(),
+        expires_in: lifetime.expect("the answer has a lifetime").as_secs(),
     }
 }
 

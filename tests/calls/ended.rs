@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evertoken::testing::{Answer, AuthorizationServer, Fault, ImportApi};
+use evertoken::testing::{Answer, Fault};
 use evertoken::{EndReason, Error, Event, OptimisticEarly, TokenManager, TokenPair};
-use reqwest::Client;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use super::world::{ACCESS_TTL, SECOND, World, builder};
+use crate::world::{ACCESS_TTL, SECOND, World};
 
 const WORKERS: u64 = 8;
 
@@ -17,12 +16,9 @@ const WORKERS: u64 = 8;
 async fn a_dead_session_is_reported_once_and_costs_no_further_call() {
     let world = World::new().await;
     let mut events = world.tokens.subscribe();
-    assert_eq!(
-        world.tokens.send(world.record()).await.unwrap().status(),
-        200
-    );
+    assert_eq!(world.import().await, 200);
     world.server.revoke_all();
-    let error = world.tokens.send(world.record()).await.unwrap_err();
+    let error = world.refused().await;
     assert!(error.needs_sign_in() && !error.is_retryable(), "{error}");
     assert!(matches!(
         error,
@@ -33,16 +29,14 @@ async fn a_dead_session_is_reported_once_and_costs_no_further_call() {
     ));
     assert_eq!(world.counts(), (2, 1, 1));
     for _ in 0..100 {
-        let error = world.tokens.send(world.record()).await.unwrap_err();
+        let error = world.refused().await;
         assert!(error.needs_sign_in(), "{error}");
         world.clock.advance(60 * SECOND).await;
     }
     assert_eq!(world.counts(), (2, 1, 1));
-    let mut ends = 0;
-    while let Some(event) = events.try_recv() {
-        ends += u32::from(matches!(event, Event::Ended { .. }));
-    }
-    assert_eq!(ends, 1);
+    let events = std::iter::from_fn(|| events.try_recv());
+    let ends = events.filter(|event| matches!(event, Event::Ended { .. }));
+    assert_eq!(ends.count(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,35 +72,25 @@ async fn i5_every_worker_stops_within_one_request_of_the_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn i5_workers_that_find_out_together_send_one_request_each_at_most() {
     for _ in 0..10 {
-        let server = AuthorizationServer::builder()
-            .latency(Duration::from_millis(5))
-            .build();
-        let api = ImportApi::builder(&server).build();
-        let http = api.listen().await.unwrap();
-        let tokens = TokenManager::builder(server.endpoint())
-            .seed(server.issue())
-            .origin(http.origin())
-            .build()
-            .unwrap();
-        tokens.token().await.unwrap();
-        server.revoke_all();
+        let world = World::of(|server| server.latency(Duration::from_millis(5))).await;
+        world.tokens.token().await.unwrap();
+        world.server.revoke_all();
         let start = Arc::new(Barrier::new(8));
-        let client = Client::new();
         let mut workers = JoinSet::new();
         for _ in 0..WORKERS {
-            let (tokens, client, start) = (tokens.clone(), client.clone(), start.clone());
-            let url = http.url().to_owned();
+            let (tokens, start) = (world.tokens.clone(), start.clone());
+            let records = [world.record(), world.record()];
             workers.spawn(async move {
                 start.wait().await;
-                let first = tokens.send(client.post(&url).body("record")).await;
-                let second = tokens.send(client.post(&url).body("record")).await;
-                first.unwrap_err().needs_sign_in() && second.unwrap_err().needs_sign_in()
+                let [first, second] = records.map(|record| tokens.send(record));
+                let errors = [first.await.unwrap_err(), second.await.unwrap_err()];
+                errors.iter().all(Error::needs_sign_in)
             });
         }
         assert_eq!(workers.join_all().await, [true; 8]);
-        let calls = api.calls();
+        let calls = world.api.calls();
         assert!((1..=WORKERS).contains(&calls), "{calls}");
-        assert_eq!((api.unauthorized(), server.exchanges()), (calls, 1));
+        assert_eq!(world.counts(), (calls, calls, 1));
     }
 }
 
@@ -123,15 +107,12 @@ async fn a_valid_token_of_a_dead_session_is_served_until_its_expiry() {
         retry_after: None,
     }));
     for _ in 0..49 {
-        assert_eq!(
-            world.tokens.send(world.record()).await.unwrap().status(),
-            200
-        );
+        assert_eq!(world.import().await, 200);
         world.clock.advance(SECOND).await;
     }
     assert_eq!(world.counts(), (49, 0, 1));
     world.clock.advance(SECOND).await;
-    let error = world.tokens.send(world.record()).await.unwrap_err();
+    let error = world.refused().await;
     assert!(error.needs_sign_in());
     assert_eq!(world.counts(), (49, 0, 1));
 }
@@ -144,14 +125,11 @@ async fn a_token_of_an_ended_session_is_not_sent_again_once_it_was_rejected() {
     world.clock.advance(550 * SECOND).await;
     world.server.revoke_all();
     world.api.answer_next(Answer::status(200));
-    assert_eq!(
-        world.tokens.send(world.record()).await.unwrap().status(),
-        200
-    );
+    assert_eq!(world.import().await, 200);
     world.clock.advance(SECOND).await;
     assert_eq!(world.server.exchanges(), 1);
     for _ in 0..3 {
-        let error = world.tokens.send(world.record()).await.unwrap_err();
+        let error = world.refused().await;
         assert!(error.needs_sign_in(), "{error}");
     }
     assert_eq!(world.counts(), (2, 1, 1));
@@ -160,14 +138,8 @@ async fn a_token_of_an_ended_session_is_not_sent_again_once_it_was_rejected() {
 #[tokio::test(start_paused = true)]
 async fn q3_with_both_tokens_expired_no_call_is_made() {
     let world = World::new().await;
-    let tokens = builder(
-        &world.server,
-        &world.clock,
-        &world.first.clone().refresh_expires_in(ACCESS_TTL),
-    )
-    .origin(world.http.origin())
-    .build()
-    .unwrap();
+    let pair = world.first.clone().refresh_expires_in(ACCESS_TTL);
+    let tokens = world.seeded(&pair);
     tokens.token().await.unwrap();
     world.clock.advance(ACCESS_TTL).await;
     for _ in 0..3 {
@@ -188,16 +160,8 @@ async fn without_any_session_nothing_is_sent() {
     let error = tokens.send(world.record()).await.unwrap_err();
     assert!(matches!(error, Error::NoSession), "{error}");
     let dead = TokenPair::from_refresh_token("no such token");
-    let tokens = builder(&world.server, &world.clock, &dead)
-        .origin(world.http.origin())
-        .build()
-        .unwrap();
-    assert!(
-        tokens
-            .send(world.record())
-            .await
-            .unwrap_err()
-            .needs_sign_in()
-    );
+    let tokens = world.seeded(&dead);
+    let error = tokens.send(world.record()).await.unwrap_err();
+    assert!(error.needs_sign_in(), "{error}");
     assert_eq!(world.counts(), (0, 0, 1));
 }

@@ -7,9 +7,10 @@ use evertoken::testing::{Answer, Fault};
 use evertoken::{Error, TokenManager};
 use futures_util::stream;
 use reqwest::{Body, RequestBuilder};
+use tokio::time::timeout;
 
-use super::recorder::{Arrived, Recorder, Reply, reply};
-use super::world::{World, builder};
+use crate::recorder::{Arrived, Recorder, Reply, reply};
+use crate::world::{SECOND, World};
 
 /// A request with a body that can be read once.
 fn streamed(request: RequestBuilder) -> RequestBuilder {
@@ -21,11 +22,11 @@ fn streamed(request: RequestBuilder) -> RequestBuilder {
 async fn i6_the_401_of_a_streamed_body_is_returned_and_the_next_request_works() {
     let world = World::with_stale_token().await;
     let request = streamed(world.client.post(world.http.url()));
-    let response = world.tokens.send(request).await.unwrap();
+    let response = world.send(request).await;
     assert_eq!(response.status(), 401);
     assert_eq!(response.text().await.unwrap(), "Invalid token");
     let request = streamed(world.client.post(world.http.url()));
-    let response = world.tokens.send(request).await.unwrap();
+    let response = world.send(request).await;
     assert_eq!(response.status(), 200);
     assert_eq!(world.counts(), (2, 1, 1));
     assert_eq!(world.api.records(), 3);
@@ -36,10 +37,8 @@ async fn i6_the_401_of_a_streamed_body_is_returned_and_the_next_request_works() 
 async fn i6_the_token_is_replaced_although_no_request_follows() {
     let world = World::with_stale_token().await;
     let request = streamed(world.client.post(world.http.url()));
-    world.tokens.send(request).await.unwrap();
-    tokio::time::timeout(Duration::from_secs(1), world.server.arrived(1))
-        .await
-        .unwrap();
+    world.send(request).await;
+    timeout(SECOND, world.server.arrived(1)).await.unwrap();
     assert_eq!(world.counts(), (1, 1, 1));
 }
 
@@ -48,8 +47,7 @@ async fn i6_the_401_of_a_streamed_body_is_returned_although_the_token_cannot_be_
     let world = World::with_stale_token().await;
     world.server.set_reachable(false);
     let request = streamed(world.client.post(world.http.url()));
-    let response = world.tokens.send(request).await.unwrap();
-    assert_eq!(response.status(), 401);
+    assert_eq!(world.send(request).await.status(), 401);
     assert_eq!(world.counts(), (1, 1, 0));
 }
 
@@ -57,7 +55,7 @@ async fn i6_the_401_of_a_streamed_body_is_returned_although_the_token_cannot_be_
 async fn fm36_a_streaming_body_is_sent_once_and_never_fails_for_that() {
     let world = World::new().await;
     let request = || streamed(world.client.put(world.http.url()));
-    let response = world.tokens.send(request()).await.unwrap();
+    let response = world.send(request()).await;
     assert_eq!(response.status(), 200);
     assert_eq!(world.api.records(), 3);
     for status in [401, 500, 503] {
@@ -65,7 +63,7 @@ async fn fm36_a_streaming_body_is_sent_once_and_never_fails_for_that() {
         let answer = Answer::status(status).header("retry-after", "1");
         world.api.answer_next(answer);
         let start = tokio::time::Instant::now();
-        let response = world.tokens.send(request()).await.unwrap();
+        let response = world.send(request()).await;
         assert_eq!(response.status(), status);
         assert_eq!(start.elapsed(), Duration::ZERO);
         assert_eq!(world.api.calls(), before + 1, "{status}");
@@ -75,10 +73,7 @@ async fn fm36_a_streaming_body_is_sent_once_and_never_fails_for_that() {
 /// A manager for this server, and a world around it.
 async fn manager_of(api: &Recorder) -> (World, TokenManager) {
     let world = World::new().await;
-    let tokens = builder(&world.server, &world.clock, &world.first)
-        .origin(api.origin())
-        .build()
-        .unwrap();
+    let tokens = world.manager(api.origin());
     (world, tokens)
 }
 
@@ -122,13 +117,12 @@ fn moved(status: u16) -> impl Fn(Arrived) -> std::future::Ready<Reply> + Clone +
 
 #[tokio::test(start_paused = true)]
 async fn i7_a_post_that_was_redirected_is_not_repeated_for_a_401_behind_it() {
-    for (status, second) in [
-        (301, "GET /done"),
-        (302, "GET /done"),
-        (303, "GET /done"),
-        (307, "POST /done"),
-        (308, "POST /done"),
-    ] {
+    for status in [301, 302, 303, 307, 308] {
+        let second = if status < 307 {
+            "GET /done"
+        } else {
+            "POST /done"
+        };
         let api = Recorder::start(moved(status)).await;
         let (world, tokens) = manager_of(&api).await;
         let post = world.client.post(api.url("/records")).body("record");
@@ -155,8 +149,7 @@ async fn a_safe_request_that_was_redirected_is_replayed_from_its_start() {
     let world = World::with_stale_token().await;
     let to = Answer::status(302).header("location", "/records");
     world.api.answer_path("/moved", to);
-    let get = world.client.get(world.url("/moved"));
-    assert_eq!(world.tokens.send(get).await.unwrap().status(), 200);
+    assert_eq!(world.get("/moved").await, 200);
     let seen = world.api.seen();
     let paths: Vec<_> = seen.iter().map(|seen| seen.path.as_str()).collect();
     assert_eq!(paths, ["/moved", "/records", "/moved", "/records"]);
@@ -169,7 +162,7 @@ async fn a_huge_body_is_replayed_whole() {
     let world = World::with_stale_token().await;
     let request = world.client.post(world.http.url());
     let request = request.body(Bytes::from(vec![b'x'; LENGTH]));
-    assert_eq!(world.tokens.send(request).await.unwrap().status(), 200);
+    assert_eq!(world.send(request).await.status(), 200);
     let bodies: Vec<_> = world.api.seen().iter().map(|seen| seen.body).collect();
     assert_eq!(bodies, [LENGTH as u64; 2]);
     assert_eq!(world.counts(), (2, 1, 1));

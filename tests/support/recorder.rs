@@ -95,18 +95,19 @@ impl Recorder {
         }
     }
 
+    /// Answers every request in the same way.
+    pub(crate) async fn always(answer: impl Fn() -> Reply + Clone + Send + Sync + 'static) -> Self {
+        Self::start(move |_| std::future::ready(answer())).await
+    }
+
     /// Answers every request of `path` like `reply`, and any other with an empty 200.
     pub(crate) async fn with(
         path: &'static str,
         answer: impl Fn() -> Reply + Clone + Send + Sync + 'static,
     ) -> Self {
         Self::start(move |request: Arrived| {
-            let reply = if request.path == path {
-                answer()
-            } else {
-                reply(200, &[])
-            };
-            std::future::ready(reply)
+            let is_it = request.path == path;
+            std::future::ready(if is_it { answer() } else { reply(200, &[]) })
         })
         .await
     }

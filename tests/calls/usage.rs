@@ -4,8 +4,8 @@ use evertoken::{Error, TokenPair};
 use reqwest::{Client, Method};
 use tokio::time::Instant;
 
-use super::recorder::{Recorder, reply};
-use super::world::{ACCESS_TTL, SECOND, World, access, builder};
+use crate::recorder::{Recorder, reply};
+use crate::world::{ACCESS_TTL, SECOND, World, access};
 
 #[tokio::test(start_paused = true)]
 async fn every_method_is_replayed_after_a_rejection() {
@@ -15,14 +15,12 @@ async fn every_method_is_replayed_after_a_rejection() {
         let world = World::with_stale_token().await;
         let method: Method = method.parse().unwrap();
         let request = world.client.request(method.clone(), world.http.url());
-        let response = world.tokens.send(request.body("record")).await.unwrap();
+        let response = world.send(request.body("record")).await;
         assert_eq!(response.status(), 200, "{method}");
         assert_eq!(world.counts(), (2, 1, 1));
         let seen = world.api.seen();
-        assert!(
-            seen.iter()
-                .all(|seen| seen.method == method && seen.body == 6)
-        );
+        let is_whole = seen.iter().all(|it| it.method == method && it.body == 6);
+        assert!(is_whole, "{seen:?}");
     }
 }
 
@@ -30,7 +28,7 @@ async fn every_method_is_replayed_after_a_rejection() {
 async fn a_request_without_a_body_is_replayed() {
     let world = World::with_stale_token().await;
     let request = world.client.post(world.http.url());
-    assert_eq!(world.tokens.send(request).await.unwrap().status(), 200);
+    assert_eq!(world.send(request).await.status(), 200);
     assert_eq!(world.counts(), (2, 1, 1));
 }
 
@@ -47,7 +45,7 @@ async fn requests_to_urls_with_odd_spellings_are_replayed_too() {
     ] {
         let world = World::with_stale_token().await;
         let request = world.client.post(world.url(path)).body("record");
-        let response = world.tokens.send(request).await.unwrap();
+        let response = world.send(request).await;
         assert_eq!(response.status(), 200, "{path}");
         assert_eq!(world.counts(), (2, 1, 1), "{path}");
     }
@@ -112,7 +110,8 @@ async fn the_requests_own_timeout_does_not_count_the_wait_for_a_token() {
 #[tokio::test(start_paused = true)]
 async fn a_missing_token_is_an_error_at_the_callers_deadline() {
     let world = World::new().await;
-    let tokens = builder(&world.server, &world.clock, &world.first)
+    let tokens = world
+        .builder(&world.first)
         .origin(world.http.origin())
         .wait(31 * SECOND)
         .build()
@@ -131,9 +130,9 @@ async fn a_missing_token_is_an_error_at_the_callers_deadline() {
 #[tokio::test(start_paused = true)]
 async fn after_shutdown_nothing_is_sent_with_a_token() {
     let world = World::new().await;
-    world.tokens.send(world.record()).await.unwrap();
+    world.import().await;
     world.tokens.shutdown().await.unwrap();
-    let error = world.tokens.send(world.record()).await.unwrap_err();
+    let error = world.refused().await;
     assert!(matches!(error, Error::ShutDown), "{error}");
     assert_eq!(world.counts(), (1, 0, 0));
 }
@@ -142,10 +141,7 @@ async fn after_shutdown_nothing_is_sent_with_a_token() {
 async fn a_token_that_no_header_may_carry_is_a_typed_error() {
     let world = World::new().await;
     let odd = TokenPair::new("two\nlines").expires_in(ACCESS_TTL);
-    let tokens = builder(&world.server, &world.clock, &odd)
-        .origin(world.http.origin())
-        .build()
-        .unwrap();
+    let tokens = world.seeded(&odd);
     let error = tokens.send(world.record()).await.unwrap_err();
     assert!(matches!(error, Error::InvalidHeader), "{error}");
     assert_eq!(world.api.calls(), 0);
@@ -154,16 +150,13 @@ async fn a_token_that_no_header_may_carry_is_a_typed_error() {
 /// Forms, JSON and the client's own headers arrive both times.
 #[tokio::test(start_paused = true)]
 async fn a_replay_is_the_same_request_with_another_token() {
-    let first = Recorder::start(|request: super::recorder::Arrived| {
+    let first = Recorder::start(|request: crate::recorder::Arrived| {
         let is_replay = request.header("x-attempt").is_none();
         std::future::ready(reply(if is_replay { 500 } else { 401 }, &[]))
     })
     .await;
     let world = World::new().await;
-    let tokens = builder(&world.server, &world.clock, &world.first)
-        .origin(first.origin())
-        .build()
-        .unwrap();
+    let tokens = world.manager(first.origin());
     let put = world.client.put(first.url("/records?page=2"));
     let put = put.header("x-attempt", "7").json(&["a", "b"]);
     assert_eq!(tokens.send(put).await.unwrap().status(), 401);
