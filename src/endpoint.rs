@@ -38,6 +38,7 @@ pub(crate) mod fuzzing;
 mod issued;
 mod json;
 mod oauth2;
+mod profile;
 mod quote;
 mod reply;
 mod time;
@@ -48,7 +49,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::Deserialize;
 
 pub use self::error::EndpointError;
 #[cfg(feature = "folio")]
@@ -60,6 +60,7 @@ pub(crate) use self::issued::Predecessor;
 #[cfg(feature = "testing")]
 pub(crate) use self::oauth2::judge_testing as judge_oauth2;
 pub use self::oauth2::{Bare400, ClientAuth, Codes, OAuth2};
+pub use self::profile::{OldPair, Resend, ResendAfterSilence, ServerProfile};
 pub use self::quote::Quote;
 pub(crate) use self::time::retry_after;
 #[cfg(all(feature = "folio", feature = "testing"))]
@@ -130,98 +131,6 @@ impl<'a> Grant<'a> {
     #[must_use]
     pub const fn sign_in(window: &'a SendWindow) -> Self {
         Self::SignIn { window }
-    }
-}
-
-/// The fate of the old pair when the server issues a new pair.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum OldPair {
-    /// The old access token stays valid until its own expiry.
-    #[default]
-    AccessLivesOn,
-    /// The old access token dies at the rotation (django-oauth-toolkit, Canaille). So callers wait for a rotation under
-    /// way instead of using the old token.
-    AccessDiesAtRotation,
-    /// The old pair dies at the first *use* of the new pair (Doorkeeper, Synapse). So the new pair is stored before any
-    /// caller gets it.
-    DiesAtFirstUse,
-}
-
-/// Whether the manager sends a refresh token again after an unclear answer: an answer that leaves open whether the server
-/// consumed the token.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Resend {
-    /// The manager sends the token again after every unclear answer, with pauses in between, as long as the refresh token
-    /// may be alive. A strict server that did consume the token revokes the session then; that session was lost already.
-    #[default]
-    Always,
-    /// The manager sends the token again after a page that is not the server's word, and after a 502, 503, 504 or 408 of
-    /// a gateway. After silence the manager does not, because the token may well be spent. This value is for servers on
-    /// which a second use costs more than the session: Okapi revokes every session of the user.
-    WhenUnavailable,
-    /// The manager never sends a token again. An unclear answer ends the session when the access token expires, unless
-    /// the endpoint can sign in.
-    Never,
-}
-
-/// How soon the manager sends a refresh token again after silence.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum ResendAfterSilence {
-    /// The manager sends the token again after the usual pause: a server with a grace window accepts the token again
-    /// within that window.
-    #[default]
-    Soon,
-    /// The manager sends the token again after the lease has expired. This value is for servers on which the last of
-    /// several answers counts (Synapse): a first request that the server handles late would kill the pair of the second
-    /// request.
-    LeaseDuration,
-}
-
-/// The behaviour of an authorization server. The defaults suit the strictest server: refresh tokens are single-use, and a
-/// second use revokes the whole token family (RFC 9700 section 4.14.2).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ServerProfile {
-    /// Whether the manager sends a token again after an unclear answer. Default: always.
-    pub resend: Resend,
-    /// How soon the manager sends a token again after silence, and after a 504. Default: soon.
-    pub resend_after_silence: ResendAfterSilence,
-    /// The fate of the old pair when the server issues a new pair.
-    pub old_pair: OldPair,
-}
-
-impl ServerProfile {
-    /// The profile of the strictest server.
-    #[must_use]
-    pub fn strict() -> Self {
-        Self::default()
-    }
-
-    /// Sets whether the manager sends a token again after an unclear answer.
-    #[must_use]
-    pub const fn resend(mut self, resend: Resend) -> Self {
-        self.resend = resend;
-        self
-    }
-
-    /// Sets how soon the manager sends a token again after silence.
-    #[must_use]
-    pub const fn resend_after_silence(mut self, pace: ResendAfterSilence) -> Self {
-        self.resend_after_silence = pace;
-        self
-    }
-
-    /// Sets the fate of the old pair when the server issues a new pair.
-    #[must_use]
-    pub const fn old_pair(mut self, fate: OldPair) -> Self {
-        self.old_pair = fate;
-        self
     }
 }
 

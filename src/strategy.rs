@@ -167,7 +167,7 @@ impl Plan {
 /// For tools that run and end: no background task, and no exchange without a request. A request that finds the
 /// token expired waits for one exchange.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct OnRequest {
     #[serde(deserialize_with = "fraction")]
     at_fraction: Option<f64>,
@@ -198,7 +198,7 @@ impl RefreshStrategy for OnRequest {
 /// way. A session with an [absolute](crate::RefreshExpiry::Absolute) end is not rotated any more once the access
 /// token lives as long as the refresh token, because a rotation would not prolong the session.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct BackgroundTimer {
     #[serde(deserialize_with = "fraction")]
     at_fraction: f64,
@@ -236,7 +236,7 @@ impl RefreshStrategy for BackgroundTimer {
 /// For gateways and busy imports. Where another client was faster, the server's refusal does no harm, and the next
 /// request finds the newer pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct OptimisticEarly {
     #[serde(deserialize_with = "positive")]
     window: Duration,

@@ -61,8 +61,14 @@ macro_rules! secret {
             }
         }
 
-        impl<T: Into<String>> From<T> for $name {
-            fn from(text: T) -> Self {
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self::new(text)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
                 Self::new(text)
             }
         }

@@ -1,6 +1,6 @@
 //! Servers that answer a used refresh token in ways of their own: light-oauth2, what it was asked for, and
 //! WSO2. Machines without a common store show what each server does.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod support;
 

@@ -2,11 +2,11 @@
 
 use std::convert::Infallible;
 
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 
 use super::endpoints;
 use super::registry::Registry;
-use crate::parameters::{ConfigError, FromParameters};
+use crate::parameters::{ConfigError, FromParameters, Value};
 use crate::store::{self, MemoryStore, Stores, TokenStore};
 use crate::strategy::{self, RefreshStrategy, Strategies};
 
@@ -36,7 +36,7 @@ impl Stores for Registry {
     }
 
     fn missing_store(self, name: &'static str, feature: &'static str) -> Self {
-        self.store(name, move |_: IgnoredAny| async move {
+        self.store(name, move |_: Value| async move {
             let name = format!("`{name}` ");
             Err::<MemoryStore, _>(ConfigError::without_feature("kind", &name, feature))
         })

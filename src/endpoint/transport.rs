@@ -95,6 +95,13 @@ impl HttpSettings {
         if window.is_some_and(|window| !window.is_open()) {
             return Err(EndpointError::not_sent(TooLate));
         }
+        #[cfg_attr(
+            not(all(feature = "folio", feature = "testing")),
+            expect(
+                clippy::infallible_destructuring_match,
+                reason = "there is one way only"
+            )
+        )]
         let client = match &self.way {
             Way::Http(client) => client,
             #[cfg(all(feature = "folio", feature = "testing"))]

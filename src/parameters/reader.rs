@@ -66,7 +66,12 @@ impl<'a> Reader<'a> {
         self,
         table: &'a Table,
     ) -> MapDeserializer<'de, impl Iterator<Item = (&'a str, Self)>, Problem> {
-        let entries = table.iter();
+        // A known key whose value is null counts as absent.
+        let is_absent =
+            move |key: &str, value| matches!(value, &Value::Null) && self.known.contains(&key);
+        let entries = table
+            .iter()
+            .filter(move |(key, value)| !is_absent(key, *value));
         MapDeserializer::new(entries.map(move |(key, value)| (key.as_str(), self.nested(value))))
     }
 

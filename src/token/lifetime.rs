@@ -77,7 +77,7 @@ pub struct Lifetime {
     pub refresh_expiry: RefreshExpiry,
     /// The time at which the server requested the next rotation (`refresh_in`). It takes precedence over a strategy's
     /// own time.
-    #[serde(serialize_with = "millis::serialize")]
+    #[serde(serialize_with = "millis::some")]
     #[serde(deserialize_with = "millis::option")]
     pub refresh_in: Option<Duration>,
 }
@@ -149,12 +149,12 @@ pub(crate) mod millis {
 
     use crate::clock::whole_millis;
 
-    /// Serializes a `Duration`, or an `Option` of one.
-    pub(crate) fn serialize<S: Serializer>(
-        span: &(impl Copy + Into<Option<Duration>>),
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        (*span).into().map(whole_millis).serialize(serializer)
+    pub(crate) fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(whole_millis(*span))
+    }
+
+    pub(crate) fn some<S: Serializer>(span: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        span.map(whole_millis).serialize(to)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {

@@ -47,9 +47,13 @@ impl Case {
 }
 
 fn fits(found: &str, message: &str) -> bool {
-    let (start, end) = message.split_once('…').unwrap_or((message, ""));
-    let rest = found.strip_prefix(start);
-    rest.is_some_and(|rest| rest.is_empty() || message.contains('…') && rest.ends_with(end))
+    match message.split_once('…') {
+        None => found == message,
+        Some((start, end)) => {
+            let rest = found.strip_prefix(start);
+            rest.is_some_and(|rest| rest.ends_with(end))
+        }
+    }
 }
 
 /// Every case of `cases/{file}.toml` is refused as the case says.

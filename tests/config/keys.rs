@@ -203,7 +203,13 @@ async fn every_format_gives_the_same_builder() {
 #[tokio::test]
 async fn a_null_counts_as_an_absent_key() {
     let json = r#"{
-        "refresh": {"strategy": null, "wait": null, "jitter": null},
+        "refresh": {
+            "strategy": {"kind": "on-request", "at_fraction": null},
+            "wait": null,
+            "jitter": null,
+            "cool_down": {"early": null, "longest": null},
+            "persistence": {"workers": null, "queue": null}
+        },
         "http": {"header": null},
         "store": null,
         "endpoint": {"token_url": "https://id.example.org/token", "client_id": "importer", "scope": null},

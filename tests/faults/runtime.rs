@@ -68,8 +68,7 @@ fn a_valid_token_is_served_without_a_runtime() {
     let server = AuthorizationServer::builder().build();
     let first = runtime();
     let tokens = first.block_on(async {
-        let tokens = loaded(TokenManager::builder(server.endpoint()).seed(server.issue())).await;
-        tokens
+        loaded(TokenManager::builder(server.endpoint()).seed(server.issue())).await
     });
     first.shutdown_timeout(Duration::from_secs(10));
     runtime().block_on(async {

@@ -174,8 +174,8 @@ async fn fm22_fm37_an_issuer_that_returns_the_same_token_until_it_expires_is_not
     // The issuer behaves like a metadata server: one token for 600 s for every client, and a fresh token at its expiry.
     for strategy in strategies() {
         let endpoint = Scripted::new(|_, at| {
-            let (generation, age) = (at.as_secs() / 600, at.as_millis() as u64 % 600_000);
-            let left = Duration::from_millis(600_000 - age);
+            let (generation, age) = (at.as_secs() / 600, at.as_millis() % 600_000);
+            let left = Duration::from_millis(600_000 - u64::try_from(age).unwrap());
             Issued::new(format!("at-{generation}")).expires_in(left)
         });
         let shown = format!("{strategy:?}");

@@ -109,12 +109,16 @@ async fn w11_shutdown_stores_what_is_not_stored_yet() {
 /// Shutdown reports a pair that could not be stored.
 #[tokio::test(start_paused = true)]
 async fn w11_shutdown_reports_a_pair_that_could_not_be_stored() {
-    for workers in [0, 2] {
+    for (coordination, workers) in [
+        (Coordination::Lease, 0),
+        (Coordination::None, 0),
+        (Coordination::None, 2),
+    ] {
         let scene = Scene {
             persistence: Persistence::write_behind(workers),
             ..Scene::new()
         };
-        let tokens = scene.manager().await;
+        let tokens = loaded(scene.builder().coordination(coordination)).await;
         scene.expire().await;
         closes_after_the_exchange(&scene, &tokens).await;
         // After that time other instances treat the token as spent, and this instance does not try to store the pair.

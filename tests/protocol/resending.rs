@@ -130,8 +130,7 @@ async fn without_coordination_a_silence_beside_the_lease_of_another_instance_is_
     let uncoordinated = async || {
         let builder = cluster.node_builder();
         let builder = builder.coordination(Coordination::None);
-        let node = loaded(builder.wait(seconds(300))).await;
-        node
+        loaded(builder.wait(seconds(300))).await
     };
     let (one, two) = (uncoordinated().await, uncoordinated().await);
     cluster.expire().await;

@@ -149,8 +149,7 @@ async fn a_doubt_does_not_undo_a_logout() {
     let cluster = Cluster::ruled(|server| server.sign_in(true));
     let uncoordinated = async || {
         let builder = cluster.node_builder();
-        let node = loaded(builder.coordination(Coordination::None)).await;
-        node
+        loaded(builder.coordination(Coordination::None)).await
     };
     let (node, other) = (uncoordinated().await, uncoordinated().await);
     cluster.expire().await;

@@ -135,7 +135,7 @@ async fn a_sign_in_over_http_is_the_servers_own_and_is_revoked_at_a_logout() {
         .sign_in(true)
         .build();
     let http = server.listen().await.unwrap();
-    let endpoint = client(&http.url())
+    let endpoint = client(http.url())
         .client_secret("sesame")
         .sign_in_as_client();
     let revocation_url = format!("{}/revoke", http.origin());
@@ -159,7 +159,7 @@ async fn a_sign_in_over_http_is_the_servers_own_and_is_revoked_at_a_logout() {
 async fn a_logout_without_a_revocation_url_is_local_and_reports_that() {
     let server = AuthorizationServer::builder().sign_in(true).build();
     let http = server.listen().await.unwrap();
-    let endpoint = client(&http.url()).sign_in_as_client();
+    let endpoint = client(http.url()).sign_in_as_client();
     let tokens = loaded(TokenManager::builder(endpoint)).await;
     let logout = tokens.logout().await;
     assert!(logout.stored.is_ok());

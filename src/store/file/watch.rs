@@ -317,7 +317,12 @@ impl Hub {
             let left = seen.to_read.len().saturating_sub(READS);
             to_read.extend(seen.to_read.drain(left..));
         }
-        for (session, watched) in &state.records {
+        let records = &state.records;
+        let sessions: Box<dyn Iterator<Item = (&Digest, &Watched)> + '_> = match round {
+            Round::OfAll => Box::new(records.iter()),
+            Round::OfFresh => Box::new(fresh.iter().filter_map(|it| records.get_key_value(it))),
+        };
+        for (session, watched) in sessions {
             let known = watched.known.as_ref();
             if round == Round::OfAll
                 && let Some((path, file)) = known.and_then(Known::proof)

@@ -136,9 +136,14 @@ impl RedisStore {
         question.arg(&name).arg(&["record", "lease", "past"]);
         let answer = self.ask(question).await?;
         let parts = script::parts(answer).and_then(|[rest, lease, past]| {
+            // A part that is there and empty is damaged, and the outline reports that.
+            let there = |part: Value| match part {
+                Value::BulkString(bytes) => Ok(Some(bytes)),
+                part => bytes(part),
+            };
             Ok((
-                bytes(rest)?,
-                bytes(lease)?,
+                there(rest)?,
+                there(lease)?,
                 bytes(past)?.unwrap_or_default(),
             ))
         });

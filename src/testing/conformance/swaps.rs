@@ -87,7 +87,10 @@ fn expect_lost(answer: Swap, record: &Record, revision: Revision, what: &str) {
     let current = (record.clone(), revision);
     let is_current = matches!(&answer, Swap::Lost(Some(entry)) if *entry == current);
     let expected = "is lost to the current entry";
-    assert!(is_current, "{what} {expected}: {answer:?}");
+    assert!(
+        is_current,
+        "{what} {expected}: {answer:?}, and not {current:?}"
+    );
 }
 
 /// How many swap at once: a few, and then more than any pool has connections. The first race is against an absent record.

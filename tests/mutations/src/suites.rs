@@ -50,6 +50,8 @@ pub enum Verdict {
     /// The tests that noticed.
     Caught(Vec<String>),
     Hangs,
+    /// The mutation is not a program any more, so it shows nothing.
+    DoesNotBuild,
     /// Not run, because an earlier suite noticed.
     NotAsked,
 }
@@ -74,6 +76,7 @@ impl fmt::Display for Verdict {
                 }
             }
             Self::Hangs => write!(f, "does not end"),
+            Self::DoesNotBuild => write!(f, "**does not build**"),
         }
     }
 }
@@ -82,7 +85,8 @@ impl Suite {
     pub fn run(&self, tree: &Tree, seeds: u64) -> Result<Verdict> {
         let build = self.cargo("cargo", tree, seeds).arg("--no-run").output()?;
         if !build.status.success() {
-            bail!("{}", String::from_utf8_lossy(&build.stderr));
+            eprintln!("{}", String::from_utf8_lossy(&build.stderr));
+            return Ok(Verdict::DoesNotBuild);
         }
         let mut limited = self.cargo("timeout", tree, seeds);
         let run = limited.arg("--no-fail-fast").output()?;

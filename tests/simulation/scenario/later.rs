@@ -8,7 +8,7 @@ use super::{Action, Ambush, Answer, Caller, Fault, Point, Resend, Scenario, Writ
 type Kind = (&'static str, fn(&mut Draw, &mut Scenario));
 
 /// The name of a kind is the name of its stream.
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 14] = [
     ("a refusal", refusal),
     ("a commit that a sign-in overtakes", overtaken),
     ("a commit that goes unnoticed", unnoticed),
@@ -22,6 +22,7 @@ const KINDS: [Kind; 13] = [
     ("a store that is set back", set_back),
     ("a verdict that cannot be stored", verdict),
     ("a sign-in that is refused", sign_in_refused),
+    ("pairs that are stored later", stored_later),
 ];
 
 pub(super) fn add_to(scenario: &mut Scenario) {
@@ -227,4 +228,13 @@ fn rotates(scenario: &mut Scenario, node: usize, at: &[u64]) {
 fn refused(scenario: &mut Scenario, node: usize, at: u64) {
     scenario.faults.push((at, Fault::Answer(Answer::Refused)));
     rotates(scenario, node, &[at + 1]);
+}
+
+/// Instances without leases store their pairs behind the callers' backs. The first stream draws that for few scenarios,
+/// because it draws leases for most of them.
+fn stored_later(draw: &mut Draw, scenario: &mut Scenario) {
+    if !scenario.coordinated && scenario.workers == 0 && draw.chance(40) {
+        scenario.workers = draw.one(&[1, 2, 3]);
+        scenario.fails_unstored = false;
+    }
 }
