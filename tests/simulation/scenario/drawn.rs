@@ -265,6 +265,10 @@ mod tests {
             // Settings that were added later.
             assert!(drawn.resend == first.resend || drawn.resend == Resend::WhenUnavailable);
             drawn.resend = first.resend;
+            let writes_behind = !first.coordinated && drawn.workers > 0;
+            assert!(writes_behind || drawn.workers == first.workers);
+            drawn.workers = first.workers;
+            drawn.fails_unstored = first.fails_unstored;
             drawn.lease_durations.clear();
             drawn.callers.clone_from(&first.callers);
             drawn.faults.clone_from(&first.faults);
