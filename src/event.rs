@@ -32,7 +32,7 @@ pub enum Event {
     Adopted {
         /// The name of the pair.
         pair_id: PairId,
-        /// The time since the start of the rotation that found the pair; zero if no rotation was under way.
+        /// How long this manager's rotation had been under way when it found the pair in the store; zero if none was.
         waited: Duration,
     },
     /// The user signed in again, see [`TokenManager::replace`](crate::TokenManager::replace).

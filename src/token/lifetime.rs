@@ -102,23 +102,24 @@ impl Lifetime {
         }
     }
 
-    /// The time at which the access token expires; `None` if the expiry is unknown or never comes.
+    /// The age at which the access token expires; `None` if the expiry is unknown or never comes.
     #[must_use]
     pub fn expiry(&self) -> Option<Duration> {
         self.access.total()
     }
 
-    /// The time at `fraction` (0 to 1) of the access token's lifetime, or the server's `refresh_in`.
+    /// The age of the access token at `fraction` (0 to 1) of its lifetime. If the server asked for a refresh after a time of
+    /// its own (`refresh_in`), that time counts in place of the fraction, up to the expiry.
     ///
-    /// `None` if the lifetime is unknown or has no end, because an early rotation needs an expiry.
+    /// `None` if there is no `refresh_in` and the lifetime is unknown or has no end: an early rotation needs an expiry.
     #[must_use]
     pub fn at_fraction(&self, fraction: f64) -> Option<Duration> {
         let fraction = if fraction.is_nan() { 1.0 } else { fraction };
         self.early(|total| share(total, fraction.clamp(0.0, 1.0)))
     }
 
-    /// The time at `window` before the access token's expiry, but not before half the lifetime, or the server's
-    /// `refresh_in`. `None` as in [`at_fraction`](Self::at_fraction).
+    /// The age of the access token at `window` before its expiry, at half its lifetime at the earliest. A `refresh_in` of the
+    /// server counts in its place, and `None` means the same, as in [`at_fraction`](Self::at_fraction).
     #[must_use]
     pub fn before_expiry(&self, window: Duration) -> Option<Duration> {
         self.early(|total| total - window.min(total / 2))

@@ -77,7 +77,7 @@ impl Flaw for Changes {
 }
 
 #[test]
-fn a_change_that_is_not_noticed_is_found() {
+fn the_suite_finds_that_a_store_does_not_notice_a_change() {
     use Changes::*;
     assert_found([
         (Deaf, "`changed` did not notice a swap"),
@@ -120,7 +120,7 @@ impl Flaw for Overhearing {
 }
 
 #[test]
-fn a_change_of_another_key_and_a_lost_swap_that_are_noticed_are_found() {
+fn the_suite_finds_that_a_store_notices_another_key_or_a_lost_swap() {
     let overhearing = [false, true].map(|by_lost_swaps| {
         let written = Notify::new();
         let flaw = Overhearing {
@@ -158,7 +158,7 @@ const NOW: u64 = 1_700_000_000_000;
 const HOUR: u64 = 3_600_000;
 
 #[test]
-fn a_time_in_another_unit_or_from_another_start_is_found() {
+fn the_suite_finds_a_time_in_another_unit_or_from_another_start() {
     let units: [(&str, Time); 3] = [
         ("from the start of the store", |_, count, _| count),
         ("in seconds", |_, _, now| now / 1_000),
@@ -170,19 +170,19 @@ fn a_time_in_another_unit_or_from_another_start_is_found() {
 }
 
 #[tokio::test]
-async fn time_may_be_coarse() {
+async fn the_suite_accepts_a_coarse_time() {
     answers(|_, _, now| now / 1_000 * 1_000).await;
 }
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "two handles have two times")]
-async fn time_is_one_for_all_handles() {
+async fn the_suite_finds_that_each_handle_has_a_time_of_its_own() {
     answers(|number, _, now| now + number * HOUR).await;
 }
 
 #[tokio::test]
 #[should_panic(expected = "time went back")]
-async fn time_does_not_go_back() {
+async fn the_suite_finds_a_time_that_goes_back() {
     // An hour less from some reading on.
     answers(|_, count, _| if count < 60 { NOW } else { NOW - HOUR }).await;
 }
@@ -190,6 +190,6 @@ async fn time_does_not_go_back() {
 /// The suite finds the flaw within five seconds.
 #[tokio::test]
 #[should_panic(expected = "time stands still")]
-async fn time_advances() {
+async fn the_suite_finds_a_time_that_stands_still() {
     answers(|_, _, _| NOW).await;
 }

@@ -50,7 +50,7 @@ fn without_nul(record: &Record) -> Record {
 }
 
 #[test]
-fn a_store_that_keeps_another_record_is_found() {
+fn the_suite_finds_a_store_that_keeps_another_record_than_it_was_given() {
     let without_lease = |record: &Record| edited(record, |form| form["lease"] = ().into());
     let differs = "the record that was swapped in is loaded";
     let is_long = "characters comes back equal";
@@ -97,12 +97,12 @@ fn strict(limit: usize, after_writing: bool) -> Strict {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_may_refuse_a_record_that_is_far_too_long() {
+async fn the_suite_accepts_a_store_that_refuses_a_record_that_is_far_too_long() {
     store(flawed(strict(1_000_000, false))).await;
 }
 
 #[test]
-fn a_store_that_refuses_a_long_record_or_one_that_it_has_written_is_found() {
+fn the_suite_finds_a_store_that_refuses_a_long_record_or_one_that_it_has_written() {
     assert_found([
         (strict(100_000, false), "swap failed: StoreError"),
         (
@@ -168,7 +168,7 @@ fn label(key: Key, change: impl FnOnce(&str) -> String) -> Key {
 }
 
 #[test]
-fn a_store_for_which_two_keys_are_one_is_found() {
+fn the_suite_finds_a_store_for_which_two_keys_are_one() {
     let cuts: [(&str, Cut); 6] = [
         ("the case of a label", |key| label(key, str::to_lowercase)),
         ("a label from its NUL on", |key| {
@@ -245,7 +245,7 @@ impl Flaw for Contents {
 }
 
 #[test]
-fn a_store_that_shows_half_a_record_or_a_token_is_found() {
+fn the_suite_finds_a_store_that_shows_half_a_record_or_a_token() {
     let talkative = store(flawed(Talkative::default()));
     assert_refused(
         "talkative",

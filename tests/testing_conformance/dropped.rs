@@ -92,7 +92,7 @@ impl Flaw for Dropped {
 }
 
 #[test]
-fn a_flaw_after_a_dropped_call_is_found() {
+fn the_suite_finds_a_flaw_after_a_dropped_call() {
     use Dropped::*;
     assert_found([
         (

@@ -104,7 +104,7 @@ async fn a_store_that_passes_errors_of_its_codec_on_conforms() {
 }
 
 #[test]
-fn a_flaw_of_a_store_with_a_sealer_is_found() {
+fn the_suite_finds_a_flaw_of_a_store_with_a_sealer() {
     let plain = "a store with a sealer refuses a plain record: loading gave";
     for (flaw, expected) in [
         (Flaw::ReadsPlain, plain),

@@ -58,7 +58,7 @@ fn a_store_without_search_is_not_searchable() {
 }
 
 #[test]
-fn a_token_that_was_never_written_and_has_a_key_is_found() {
+fn the_suite_finds_a_store_that_finds_a_token_that_was_never_written() {
     assert_found([
         (Search::Liar, "find by a digest that was never written"),
         (
@@ -137,7 +137,7 @@ impl Flaw for Index {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_index_is_searchable_whether_it_forgets_or_not() {
+async fn the_suite_accepts_an_index_that_forgets_and_one_that_does_not() {
     for forgets in [true, false] {
         let index = || {
             flawed(Index {
@@ -174,7 +174,7 @@ impl Flaw for Mistaken {
 }
 
 #[test]
-fn a_flaw_of_an_index_is_found() {
+fn the_suite_finds_a_flaw_of_an_index() {
     let [mut retiring, mut dividing, mut believing] = std::array::from_fn(|_| Index::new());
     (retiring.with_retired, dividing.divided, believing.believes) = (false, true, true);
     assert_found([(believing, "find by a digest of a swap that was lost")]);

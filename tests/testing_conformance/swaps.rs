@@ -107,7 +107,7 @@ impl Flaw for Swaps {
 }
 
 #[test]
-fn a_flaw_in_swaps_is_found() {
+fn the_suite_finds_a_flaw_in_swaps() {
     use Swaps::*;
     assert_found([
         (Careless, "a second creation is lost"),
