@@ -177,10 +177,11 @@ impl PostgresStore {
             // First, and not by the pool, which tries again until its time is over, and does not report the reason.
             let is_shared = schema::is_shared(&options, sending).await?;
             let mut connection = pool.acquire().await?;
-            let statements = schema::prepare(&mut connection, sending).await?;
-            // The store may be used on another runtime. An error of closing does not matter any more.
+            let statements = schema::prepare(&mut connection, sending).await;
+            // The store may be used on another runtime, and a transaction that failed keeps its locks on the tables. An
+            // error of closing does not matter any more.
             let _ = connection.close().await;
-            Ok((statements, is_shared))
+            Ok((statements?, is_shared))
         };
         let prepared = connection::in_time(connection::START, preparing).await;
         let (statements, is_shared) = prepared.map_err(|failure| failure.of(what))?;
