@@ -77,7 +77,7 @@ pub enum Bare400 {
     Dead,
 }
 
-/// The meaning of one server's own error codes, in addition to the [known codes](#known-codes). Codes are
+/// The meaning of one server's own error codes, in addition to the [known codes](Codes#known-codes). Codes are
 /// compared exactly, in every place of an answer that [`OAuth2`](super::OAuth2#what-an-answer-means) names; descriptions
 /// have no meaning.
 ///
