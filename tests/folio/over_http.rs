@@ -118,7 +118,7 @@ async fn both_requests_of_a_logout_in_eureka_share_one_timeout() {
     let endpoint = Folio::eureka(http.url(), "diku").unwrap();
     let endpoint = endpoint.timeout(Duration::from_millis(600));
     let pair = folio.issue("diku", "diku_admin").unwrap();
-    let pair = TokenPair::new("nobodys").refresh_token(pair.refresh.unwrap());
+    let pair = TokenPair::new("unknown").refresh_token(pair.refresh.unwrap());
     // Each of the two requests alone would be in time.
     for _ in 0..2 {
         folio.fail_next(Fault::Delay(Duration::from_millis(400)));

@@ -46,7 +46,7 @@ async fn i11_a_401_for_a_static_token_is_returned_each_time_and_rotates_nothing(
     let server = AuthorizationServer::builder().clock(clock.clone()).build();
     let api = ImportApi::builder(&server).build();
     let http = api.listen().await.unwrap();
-    let tokens = built(builder("nobody's", &clock).origin(http.origin()));
+    let tokens = built(builder("a static token", &clock).origin(http.origin()));
     let client = reqwest::Client::new();
     for _ in 0..5 {
         let request = client.post(http.url()).body("record");
@@ -55,7 +55,7 @@ async fn i11_a_401_for_a_static_token_is_returned_each_time_and_rotates_nothing(
     assert_eq!(api.calls(), 5);
     let token = tokens.token().await.unwrap();
     assert_eq!(tokens.reject(&token), Rejection::NotRotatable);
-    assert_eq!(tokens.token().await.unwrap().expose(), "nobody's");
+    assert_eq!(tokens.token().await.unwrap().expose(), "a static token");
     assert_eq!(server.exchanges(), 0);
 }
 

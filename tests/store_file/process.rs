@@ -155,7 +155,7 @@ async fn answer(store: &FileStore) {
         if asked % 2 == 1 {
             let next = record(&key(), asked + 1);
             let Swap::Swapped(revision) = swap(store, seen, &next).await else {
-                panic!("nobody else writes");
+                panic!("another process wrote the record");
             };
             seen = Some(revision);
         }
@@ -173,7 +173,7 @@ async fn write_for_ever(store: &FileStore) {
         let filler = usize::try_from(number % 7).unwrap() * 3_000;
         seen = match swap(store, seen, &long_record(&key(), number, filler)).await {
             Swap::Swapped(revision) => Some(revision),
-            Swap::Lost(_) => panic!("nobody else writes"),
+            Swap::Lost(_) => panic!("another process wrote the record"),
         };
     }
 }
@@ -195,7 +195,7 @@ fn lock_for_ever(path: &Path) {
 async fn fill_the_disk(store: &FileStore, directory: &Path) {
     let small = record(&key(), 1);
     let Swap::Swapped(revision) = swap(store, None, &small).await else {
-        panic!("nobody else writes");
+        panic!("another process wrote the record");
     };
     let large = long_record(&key(), 2, 100_000);
     store

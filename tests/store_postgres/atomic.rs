@@ -30,7 +30,7 @@ async fn leased_pair(store: &PostgresStore) -> (Record, Revision) {
     (leased(&first), revision)
 }
 
-async fn until_somebody_sleeps(server: &Postgres) {
+async fn until_a_connection_sleeps(server: &Postgres) {
     while server.sql(SLEEPERS).is_empty() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -46,7 +46,7 @@ async fn w14_a_rotation_is_one_transaction_that_a_killed_backend_undoes() {
     database.sql(&between("PERFORM pg_sleep(600)"));
     for kill in ["pg_cancel_backend(pid)", "pg_terminate_backend(pid)"] {
         let rotation = swapping(&store, revision, record(&key(), 2));
-        until_somebody_sleeps(&database.server).await;
+        until_a_connection_sleeps(&database.server).await;
         assert_eq!(database.rows(columns), rows, "nothing is seen of it yet");
         let kill = SLEEPERS.replace("pid FROM", &format!("{kill} FROM"));
         database.sql(&kill);
@@ -84,7 +84,7 @@ async fn w14_a_server_that_is_killed_between_the_two_writes_has_the_old_pair_and
     let left = server.sql(rows);
     server.sql(&between("PERFORM pg_sleep(600)"));
     let rotation = swapping(&store, revision, record(&key(), 2));
-    until_somebody_sleeps(&server).await;
+    until_a_connection_sleeps(&server).await;
     server.kill();
     told(&rotation.await.unwrap().unwrap_err());
     server.restart().unwrap();

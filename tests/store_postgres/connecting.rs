@@ -52,7 +52,7 @@ async fn a_refused_user_gets_the_reason_without_the_password() {
         ("importer:sesame/tokens", "password authentication failed"),
         ("importer/tokens", "password authentication failed"),
         ("importer:open-sesame/nowhere", "does not exist"),
-        ("nobody:sesame/tokens", "no pg_hba.conf entry"),
+        ("stranger:sesame/tokens", "no pg_hba.conf entry"),
     ] {
         let error = refusal(&at(place)).await;
         let beginning = "cannot connect to PostgreSQL: ";

@@ -74,7 +74,7 @@ async fn one_connection_listens_from_the_first_wait_until_the_last_clone_is_gone
     let database = Database::new();
     let store = database.open().await;
     let seen = put(&store, None, &record(&key(), 1)).await;
-    assert_eq!(database.sql(LISTENING), "0", "nobody waited yet");
+    assert_eq!(database.sql(LISTENING), "0", "no caller has waited yet");
     let waiters: Vec<_> = (0..20).map(|_| wait(&store, seen)).collect();
     until(&database, LISTENING, "1").await;
     put(&store, Some(seen), &record(&key(), 2)).await;

@@ -56,7 +56,7 @@ async fn a_swap_is_sent_once() {
         proxy.cut();
         match swap.await.unwrap() {
             Ok(evertoken::store::Swap::Swapped(revision)) => seen = revision,
-            Ok(lost) => panic!("nobody else writes: {lost:?}"),
+            Ok(lost) => panic!("another caller wrote the record: {lost:?}"),
             Err(_) => {
                 failed += 1;
                 let (held, revision) = entry(&store, &key()).await.unwrap();

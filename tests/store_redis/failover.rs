@@ -219,7 +219,7 @@ async fn two_who_may_spend(store: impl Fn(RedisStore) -> RedisStore) -> World {
     pair.fail_over().await;
     pair.restore().await;
     let second = call(other);
-    until("somebody sends", async || world.server.exchanges() >= 1).await;
+    until("an instance sends", async || world.server.exchanges() >= 1).await;
     tokio::time::sleep(500 * MILLI).await;
     drop(hold);
     let (_, _) = (first.await.unwrap(), second.await.unwrap());

@@ -59,7 +59,7 @@ impl Config {
     pub fn is_stuck(&self, world: &World) -> bool {
         let mut actions = Vec::new();
         world.progress(&mut actions);
-        actions.is_empty() && world.somebody_waits_for_time() && self.tick(world).is_none()
+        actions.is_empty() && world.an_actor_waits_for_time() && self.tick(world).is_none()
     }
 
     fn older(&self, row: &mut Row) {
@@ -197,7 +197,7 @@ impl World {
         self.store.and_then(|row| row.token)
     }
 
-    fn somebody_waits_for_time(&self) -> bool {
+    fn an_actor_waits_for_time(&self) -> bool {
         let live = self.instances.iter().filter(|it| it.life.is_some());
         live.flat_map(|it| &it.rotations).any(|rotation| {
             matches!(
@@ -213,6 +213,6 @@ impl World {
     pub fn is_quiet(&self) -> bool {
         let mut actions = Vec::new();
         self.progress(&mut actions);
-        actions.is_empty() && !self.somebody_waits_for_time()
+        actions.is_empty() && !self.an_actor_waits_for_time()
     }
 }

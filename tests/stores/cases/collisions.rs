@@ -34,7 +34,7 @@ async fn arriving_call(scene: &Scene, node: &Node) -> Caller {
 /// A record of this session that another sign-in left an hour ago.
 async fn expired(scene: &Scene, number: u64) -> Record {
     let line = scene.line().await;
-    let key = scene.key.clone().subject(format!("somebody else {number}"));
+    let key = scene.key.clone().subject(format!("another user {number}"));
     let other = scene.bare(scene.endpoint(), &line).key(key.clone());
     other.build().unwrap().token().await.unwrap();
     let record = scene.storage.record(&key).await;
