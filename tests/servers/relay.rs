@@ -90,10 +90,13 @@ struct Shared {
 
 impl Relay {
     pub(crate) async fn start(token_url: &str, revocation_url: &str) -> Self {
+        // No idle connection is kept: the server may close one at the moment at which a request is sent on it, and
+        // a request that the server did not answer would count as lost.
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build();
         let shared = Arc::new(Shared {
             token: token_url.parse().expect("a URL"),
             revocation: revocation_url.parse().expect("a URL"),
-            http: reqwest::Client::new(),
+            http: http.expect("a client"),
             steps: Mutex::default(),
             always: Mutex::default(),
             seen: Mutex::default(),
