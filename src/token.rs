@@ -3,6 +3,7 @@
 //! This module does no I/O, reads no clock and never prints a secret. Every buffer that holds a token is zeroized
 //! when it is dropped.
 
+pub(crate) mod json;
 pub(crate) mod jwt;
 mod key;
 mod lifetime;

@@ -7,7 +7,6 @@
 mod parts;
 
 use std::fmt;
-use std::io::{self, Write};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -20,7 +19,7 @@ use zeroize::Zeroizing;
 pub(super) use self::parts::Parts;
 use super::StoreError;
 use crate::record::{FORMAT, Record, SEALED_FORMAT, is_unreleased};
-use crate::token::{Digest, Key};
+use crate::token::{Digest, Key, json};
 
 /// Encrypts the secret parts of a record, so that a store's storage contains no token.
 ///
@@ -181,10 +180,10 @@ impl Codec {
 
     pub(super) fn write(&self, record: &Record) -> Result<Zeroizing<Vec<u8>>, Flaw> {
         let Some(sealer) = &self.sealer else {
-            return json(record);
+            return Ok(json::zeroizing(record)?);
         };
         let sealed = sealer
-            .seal(&record.key, &json(record)?)
+            .seal(&record.key, &json::zeroizing(record)?)
             .map_err(Flaw::Sealing)?;
         let sealed = Sealed {
             digest: record.digest(),
@@ -194,7 +193,7 @@ impl Codec {
         let mut form = serde_json::to_value(bare(record.clone()))?;
         form["format"] = SEALED_FORMAT.into();
         form["pair"] = serde_json::to_value(sealed)?;
-        json(&form)
+        Ok(json::zeroizing(&form)?)
     }
 
     pub(super) fn read(&self, key: &Key, bytes: &[u8]) -> Result<Record, Flaw> {
@@ -423,29 +422,6 @@ impl Flaw {
             Self::Opening(error) | Self::Sealing(error) => StoreError::with_source(what, error),
             _ => StoreError::new(what),
         }
-    }
-}
-
-/// The JSON of `value`. Its length is measured first: a buffer that grows leaves copies behind.
-fn json(value: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, Flaw> {
-    let mut length = Length(0);
-    serde_json::to_writer(&mut length, value)?;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(length.0));
-    serde_json::to_writer(&mut *bytes, value)?;
-    Ok(bytes)
-}
-
-/// Counts the bytes that are written.
-struct Length(usize);
-
-impl Write for Length {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -8,12 +8,12 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::{Codec, Flaw, Keyed, Names, Outline, json, known_format};
+use super::{Codec, Flaw, Keyed, Names, Outline, known_format};
 use crate::record::format::Wiped;
 use crate::record::{FORMAT, Record, SEALED_FORMAT};
 use crate::store::StoreError;
 use crate::store::blocking;
-use crate::token::{Digest, Key};
+use crate::token::{Digest, Key, json};
 
 /// The lists of past tokens, in the order in which they stand in their part.
 const LISTS: [&str; 3] = ["refreshed", "seeds", "replaced"];
@@ -103,11 +103,11 @@ impl Codec {
         let pair = match &self.sealer {
             Some(sealer) => {
                 form["format"] = SEALED_FORMAT.into();
-                let sealed = sealer.seal(&record.key, &json(record)?);
+                let sealed = sealer.seal(&record.key, &json::zeroizing(record)?);
                 Some(Zeroizing::new(sealed.map_err(Flaw::Sealing)?))
             }
             None if pair.is_null() => None,
-            None => Some(json(&*pair)?),
+            None => Some(json::zeroizing(&*pair)?),
         };
         // The members that a lease changes, or all others.
         let part = |changing| {
@@ -115,7 +115,7 @@ impl Codec {
             let members = members.filter(|(name, _)| {
                 *name != "pair" && CHANGING.contains(&name.as_str()) == changing
             });
-            json(&members.collect::<BTreeMap<_, _>>())
+            json::zeroizing(&members.collect::<BTreeMap<_, _>>())
         };
         Ok(Parts {
             pair,
