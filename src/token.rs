@@ -184,6 +184,20 @@ impl TokenPair {
         self
     }
 
+    /// Sets the granted scope.
+    #[must_use]
+    pub fn scope(mut self, scope: impl Into<Scope>) -> Self {
+        self.scope = Some(scope.into());
+        self
+    }
+
+    /// Sets the token type as the server wrote it (RFC 6749 section 7.1), `Bearer` mostly.
+    #[must_use]
+    pub fn token_type(mut self, token_type: impl Into<String>) -> Self {
+        self.token_type = Some(token_type.into());
+        self
+    }
+
     /// The name of the pair: the digest of the refresh token, else that of the access token, else that of the key.
     #[must_use]
     pub fn digest(&self, key: &Key) -> Digest {

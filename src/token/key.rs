@@ -31,6 +31,33 @@ impl Scope {
     }
 }
 
+/// Collects scopes. An item may hold several scopes separated by spaces, as in [`parse`](Scope::parse), and an empty item
+/// holds none. Nothing is refused: a character that RFC 6749 section 3.3 does not permit in a scope is kept, and the server
+/// answers `invalid_scope`.
+///
+/// ```
+/// use evertoken::Scope;
+///
+/// let scope = Scope::from_iter(["records.write", "records.read", "records.read"]);
+/// assert_eq!(scope.to_string(), "records.read records.write");
+/// ```
+impl<S: AsRef<str>> FromIterator<S> for Scope {
+    fn from_iter<I: IntoIterator<Item = S>>(scopes: I) -> Self {
+        let mut set = Self::default();
+        set.extend(scopes);
+        set
+    }
+}
+
+/// Adds scopes, which are read as in `FromIterator`.
+impl<S: AsRef<str>> Extend<S> for Scope {
+    fn extend<I: IntoIterator<Item = S>>(&mut self, scopes: I) {
+        for scope in scopes {
+            self.0.extend(Self::parse(scope.as_ref()).0);
+        }
+    }
+}
+
 impl From<&str> for Scope {
     fn from(text: &str) -> Self {
         Self::parse(text)
@@ -176,7 +203,28 @@ impl fmt::Display for Key {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// A scope that was collected is the one that a server reads in the request, and the one that a store holds.
+        #[test]
+        fn a_scope_is_the_same_parsed_collected_and_printed(texts: Vec<String>, odd in r#"[ab \t\n"\\é]{0,12}"#) {
+            let texts = Vec::from_iter(texts.into_iter().chain([odd]));
+            let collected: Scope = texts.iter().collect();
+            prop_assert_eq!(&collected, &Scope::parse(&texts.join(" ")));
+            prop_assert_eq!(&collected, &Scope::parse(&collected.to_string()));
+            prop_assert_eq!(&collected, &collected.iter().collect::<Scope>());
+        }
+    }
+
+    #[test]
+    fn an_item_may_hold_several_scopes_or_none() {
+        let mut scope: Scope = ["b a", "", " ", "c"].into_iter().collect();
+        scope.extend([String::from("d\"\\")]);
+        assert_eq!(scope.iter().collect::<Vec<_>>(), ["a", "b", "c", "d\"\\"]);
+    }
 
     #[test]
     fn every_part_of_a_key_distinguishes_sessions() {
