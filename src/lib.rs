@@ -21,6 +21,7 @@
 //! | you want to | read |
 //! |---|---|
 //! | call an API, choose a strategy, begin and end a session | [usage](_guide::usage) |
+//! | go on with the pair of a sign-in by `oauth2` or `openidconnect` | [handover](_guide::handover) |
 //! | know which failure means what, and what a caller gets | [failures](_guide::failures) |
 //! | share a login between processes and machines | [sharing](_guide::sharing) |
 //! | configure a manager for a certain server, such as Keycloak, Okta or Entra ID | [servers](_guide::servers) |
@@ -44,7 +45,7 @@
 //!   [`ServerProfile`] describes what the server does at a rotation: [`OldPair`], [`Resend`], [`ResendAfterSilence`].
 //! - **Stores** hold the pairs: [`MemoryStore`], [`FileStore`].
 //! - **Events and errors**: [`Event`] and [`Status`] with [`PairId`], [`Error`] with [`EndReason`] and [`ServerWord`],
-//!   [`BuildError`], [`Logout`].
+//!   [`BuildError`], [`ResponseError`], [`Logout`].
 //! - **Write your own**: a [`RefreshStrategy`] returns a [`Plan`] for a [`Lifetime`]. A [`TokenEndpoint`] exchanges a
 //!   [`Grant`] for [`Issued`] tokens or an [`EndpointError`]. A [`TokenStore`] keeps the records of the module [`protocol`]
 //!   with the types of the module [`store`]. A [`clock::Clock`] reads time.
@@ -86,6 +87,7 @@ pub mod _guide {
         ($file:literal) => {
             concat!(
                 "[usage]: crate::_guide::usage\n",
+                "[handover]: crate::_guide::handover\n",
                 "[failures]: crate::_guide::failures\n",
                 "[sharing]: crate::_guide::sharing\n",
                 "[servers]: crate::_guide::servers\n",
@@ -98,6 +100,9 @@ pub mod _guide {
 
     #[doc = page!("../docs/usage.md")]
     pub mod usage {}
+
+    #[doc = page!("../docs/handover.md")]
+    pub mod handover {}
 
     #[doc = page!("../docs/failures.md")]
     pub mod failures {}
@@ -190,7 +195,7 @@ pub use self::store::stores::*;
 
 // Events and errors.
 pub use self::build_error::BuildError;
-pub use self::endpoint::{EndpointError, Quote};
+pub use self::endpoint::{EndpointError, Quote, ResponseError};
 pub use self::error::{EndReason, Error, ServerWord};
 pub use self::event::{Event, Events, Logout, Status};
 pub use self::store::StoreError;

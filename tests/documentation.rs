@@ -24,6 +24,34 @@ fn the_program_of_the_readme_is_the_one_that_is_compiled() {
     );
 }
 
+/// The page on handing pairs over shows the files of `tests/handover/`, a package of its own that runs them. Its first program
+/// is the end of both sign-ins.
+#[test]
+fn the_programs_of_the_page_on_handover_are_those_that_are_run() {
+    let page = read("docs/handover.md");
+    let mut shown = page.split("```rust,ignore\n").skip(1);
+    let mut program = || {
+        shown
+            .next()
+            .expect("a program")
+            .split("```")
+            .next()
+            .unwrap()
+    };
+    let three_lines: Vec<_> = program().lines().collect();
+    for name in ["http", "device", "code"] {
+        let file = read(&format!("tests/handover/src/{name}.rs"));
+        assert_eq!(program(), file, "{name}");
+        let lines: Vec<_> = file.lines().map(str::trim).collect();
+        let has_them = lines.windows(3).any(|lines| lines == three_lines);
+        assert_eq!(has_them, name != "http", "{name}");
+    }
+    assert!(
+        shown.next().is_none(),
+        "another program is compiled by nothing"
+    );
+}
+
 /// The pages of the repository link to files, headings and pictures that exist.
 #[test]
 fn links_between_the_pages_of_the_repository_lead_somewhere() {

@@ -1,4 +1,4 @@
-//! What a record holds is wiped when it is dropped, and when it cannot be read.
+//! What a record holds is wiped when it is dropped, and when it cannot be read. A token response leaves its pair alone.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
@@ -7,9 +7,10 @@ use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Mutex;
 
-use evertoken::Key;
 use evertoken::protocol::Record;
 use evertoken::store::{Codec, Zeroizing};
+use evertoken::{Key, TokenPair};
+use serde_json::value::RawValue;
 
 /// Freed memory is used again: one of so many copies is still there.
 const COPIES: usize = 64;
@@ -108,6 +109,25 @@ fn what_a_record_holds_is_wiped_when_its_last_clone_is_dropped() {
     drop(record);
     assert!(secret.is_in_memory());
     drop(clone);
+    assert!(!secret.is_in_memory());
+}
+
+#[test]
+fn token_responses_leave_nothing_behind_when_their_pairs_are_dropped() {
+    let _alone = ALONE.lock();
+    let secret = Secret::new();
+    let pairs: Vec<_> = (1..=COPIES)
+        .map(|number| {
+            // Each of another length, because freed memory is used again for the same length.
+            let template = r#"{"access_token":"$","refresh_token":"$","id_token":"OTHERS"}"#;
+            let text = secret.put_into(&template.replace("OTHERS", &"$".repeat(number)));
+            // Serializes the very bytes of `text`, and copies none.
+            let response: &RawValue = serde_json::from_slice(&text).unwrap();
+            TokenPair::from_response(response).unwrap()
+        })
+        .collect();
+    assert!(secret.is_in_memory());
+    drop(pairs);
     assert!(!secret.is_in_memory());
 }
 

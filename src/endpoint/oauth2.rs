@@ -8,6 +8,7 @@
 mod answer;
 mod classify;
 mod codes;
+mod response;
 
 use std::fmt;
 use std::mem;
@@ -31,6 +32,7 @@ pub(crate) use self::classify::judge_testing;
 #[cfg(any(test, fuzzing))]
 pub(super) use self::classify::{exchange, revocation};
 pub use self::codes::{Bare400, Codes};
+pub use self::response::ResponseError;
 use super::quote::{Hidden, Secrets};
 use super::reply::Reply;
 use super::transport::{self, HttpSettings, Way, form_encoded, form_room, sensitive_header};

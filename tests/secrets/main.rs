@@ -67,6 +67,7 @@ fn fm40_no_secret_is_seen_in_anything_that_can_be_read() {
     real(oauth2::is_seeded_and_replaced());
     real(oauth2::gets_odd_answers());
     real(oauth2::sends());
+    oauth2::is_handed_over();
     #[cfg(feature = "folio")]
     {
         real(folio::okapi());

@@ -1,9 +1,12 @@
 //! A token endpoint, and an API that accepts its tokens.
 
+use std::collections::HashMap;
+
 use evertoken::{
     ClientAuth, FileStore, OAuth2, TokenEndpoint, TokenManager, TokenPair, TokenStore,
 };
 use http::header::AUTHORIZATION;
+use serde_json::json;
 
 use crate::known::*;
 use crate::wire::{Server, answer, pair, reached, refresh};
@@ -191,4 +194,19 @@ pub(crate) async fn sends() {
     let requests = api.end().await;
     let bearer = format!("Bearer {API_ACCESS}");
     assert_eq!(requests[1].header("authorization"), Some(bearer.as_str()));
+}
+
+/// Token responses of another library: a pair, and what holds none.
+pub(crate) fn is_handed_over() {
+    for response in [
+        json!({ "access_token": SEED_ACCESS, "refresh_token": SEED_REFRESH, "id_token": ID_TOKEN }),
+        json!({ "error": ERROR_ACCESS, "error_description": SEED_REFRESH }),
+        json!({ "id_token": ID_TOKEN, "access_token": [SEED_ACCESS] }),
+        json!([{ "access_token": SEED_ACCESS, "expires_in": SEED_REFRESH }]),
+        json!(SEED_REFRESH),
+    ] {
+        net::outcome(TokenPair::from_response(&response));
+    }
+    let keyed_by_lists = HashMap::from([([SEED_ACCESS], SEED_REFRESH)]);
+    net::outcome(TokenPair::from_response(&keyed_by_lists));
 }
