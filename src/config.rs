@@ -45,6 +45,7 @@ mod builtin;
 mod document;
 mod endpoints;
 mod registry;
+mod seed;
 
 use std::fmt;
 use std::fs;
@@ -54,9 +55,10 @@ use std::sync::Arc;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use zeroize::Zeroizing;
 
-use self::document::{Document, Seed};
+use self::document::Document;
 use self::registry::Component;
 pub use self::registry::Registry;
+use self::seed::Seed;
 use crate::build_error::BuildError;
 use crate::endpoint::TokenEndpoint;
 use crate::manager::{Builder, TokenManager};

@@ -1,18 +1,13 @@
-//! The keys of a configuration that do not depend on the kinds of its endpoint, store and strategy, and the
-//! seed.
+//! The keys of a configuration that do not depend on the kinds of its endpoint, store and strategy.
 
 use http::StatusCode;
 use serde::Deserialize;
 
 use crate::api::ApiProfile;
 use crate::manager::Builder;
-use crate::parameters::{
-    ConfigError, ErrorStatus, Header, PositiveSpan, Scopes, Secret, Span, Value, set,
-};
-use crate::settings::{
-    CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence, settings,
-};
-use crate::token::{Key, RefreshExpiry, TokenPair};
+use crate::parameters::{ConfigError, ErrorStatus, Header, Scopes, Span, Value, set};
+use crate::settings::{CoolDown, Coordination, OnStoreFailure, Persistence, settings};
+use crate::token::Key;
 
 /// The whole configuration. The tables that depend on a kind stay unread.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -141,57 +136,5 @@ impl KeyParts {
             key.scope.clone_from(&scope.0);
         }
         key
-    }
-}
-
-/// `[seed]`: the first pair.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Seed {
-    refresh_token: Option<Secret>,
-    access_token: Option<Secret>,
-    expires_in: Option<PositiveSpan>,
-    refresh_expires_in: Option<PositiveSpan>,
-    refresh_expiry: Option<RefreshExpiry>,
-    pub(super) on_conflict: Option<OnSeedConflict>,
-}
-
-impl Seed {
-    pub(super) fn first_pair(&self) -> Result<TokenPair, ConfigError> {
-        let read = |path: &str, secret: &Option<Secret>| {
-            let secret = secret.as_ref();
-            secret.map(|secret| secret.read_at(path)).transpose()
-        };
-        let refresh = read("seed.refresh_token", &self.refresh_token)?;
-        let access = read("seed.access_token", &self.access_token)?;
-        let pair = match (&refresh, &access) {
-            (_, Some(access)) => TokenPair::new(access.as_str()),
-            (Some(refresh), None) => TokenPair::from_refresh_token(refresh.as_str()),
-            (None, None) => {
-                let problem = "must have `refresh_token` or `access_token`, or both";
-                return Err(ConfigError::new("seed", problem));
-            }
-        };
-        let access_span = self.expires_in.map(|span| span.0);
-        let refresh_span = self.refresh_expires_in.map(|span| span.0);
-        for (key, span, token, is_there) in [
-            ("expires_in", access_span, "access_token", access.is_some()),
-            (
-                "refresh_expires_in",
-                refresh_span,
-                "refresh_token",
-                refresh.is_some(),
-            ),
-        ] {
-            if span.is_some() && !is_there {
-                let problem = format!("requires `{token}`; set `{token}`, or remove this key");
-                return Err(ConfigError::new(format!("seed.{key}"), problem));
-            }
-        }
-        let refresh = refresh.as_ref().map(|refresh| refresh.as_str());
-        let pair = set(pair, refresh, TokenPair::refresh_token);
-        let pair = set(pair, access_span, TokenPair::expires_in);
-        let pair = set(pair, refresh_span, TokenPair::refresh_expires_in);
-        Ok(set(pair, self.refresh_expiry, TokenPair::refresh_expiry))
     }
 }

@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderName, StatusCode};
 use serde::Deserialize;
 use serde::de::value::SeqAccessDeserializer;
-use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
 use crate::clock::span;
 use crate::token::Scope;
@@ -29,6 +29,35 @@ pub(crate) struct Span(#[serde(deserialize_with = "duration")] pub(crate) Durati
 /// A duration that is not zero.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(crate) struct PositiveSpan(#[serde(deserialize_with = "span::positive")] pub(crate) Duration);
+
+/// A point in time in UTC (RFC 3339), such as `"2026-07-01T12:00:00Z"`, since the Unix epoch.
+///
+/// A time without the `Z` is refused: it would be the local time of one reader and not that of another.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UtcTime(pub(crate) Duration);
+
+impl<'de> Deserialize<'de> for UtcTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(UtcText)
+    }
+}
+
+struct UtcText;
+
+impl Visitor<'_> for UtcText {
+    type Value = UtcTime;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(r#"a point in time in UTC, in quotes, such as "2026-07-01T12:00:00Z""#)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<UtcTime, E> {
+        let moment = humantime::parse_rfc3339(text).ok();
+        let since_epoch = moment.and_then(|moment| moment.duration_since(UNIX_EPOCH).ok());
+        let wrong = || E::invalid_value(Unexpected::Str(text), &self);
+        since_epoch.map(UtcTime).ok_or_else(wrong)
+    }
+}
 
 impl From<Span> for Duration {
     fn from(Span(span): Span) -> Self {
@@ -112,6 +141,6 @@ impl<'de> Visitor<'de> for ScopeText {
 
     fn visit_seq<A: SeqAccess<'de>>(self, access: A) -> Result<Scopes, A::Error> {
         let scopes = Vec::<String>::deserialize(SeqAccessDeserializer::new(access))?;
-        Ok(Scopes(Scope::parse(&scopes.join(" "))))
+        Ok(Scopes(scopes.into_iter().collect()))
     }
 }

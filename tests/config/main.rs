@@ -13,6 +13,7 @@ mod raw_server;
 #[cfg(feature = "redis")]
 mod redis;
 mod registry;
+mod responses;
 mod secrets;
 #[cfg(feature = "redis")]
 #[path = "../support/services.rs"]

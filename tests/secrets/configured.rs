@@ -72,6 +72,15 @@ pub(crate) async fn everything() {
         format!("[seed]\nrefresh_token = \"{INLINE}\""),
         format!("[seed]\nrefresh_token = [\"{INLINE}\"]"),
         format!("[seed]\ntoken = \"{INLINE}\""),
+        format!(
+            "[seed]\nresponse = '{{\"access_token\":\"{INLINE}\",\"refresh_token\":\"{INLINE}\"}}'"
+        ),
+        format!(
+            "[seed]\nresponse = '{{\"error\":\"{INLINE}\",\"error_description\":\"{INLINE}\"}}'"
+        ),
+        format!("[seed]\nresponse = \"{INLINE}\""),
+        format!("[seed]\nresponse = {{ access_token = \"{INLINE}\" }}"),
+        format!("[seed]\nresponse = \"x\"\nreceived_at = \"{INLINE}\""),
         format!("[refresh]\nwait = \"{INLINE}\""),
         format!("[refresh]\nstrategy = \"{INLINE}\""),
         format!("[refresh]\nstrategy = {{ kind = \"on-request\", window = \"{INLINE}\" }}"),
