@@ -13,7 +13,8 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use evertoken::{Issued, OAuth2, ResponseError, Scope, TokenPair, Validity};
+use evertoken::testing::AuthorizationServer;
+use evertoken::{Issued, OAuth2, ResponseError, Scope, TokenManager, TokenPair, Validity};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde::ser::{Error as _, Serialize, Serializer};
@@ -175,6 +176,42 @@ fn the_lifetimes_of_an_answer_count_from_its_receipt() {
     let unknown = json!({ "access_token": "a" });
     let pair = TokenPair::from_response_received(&unknown, MINUTE);
     assert_eq!(pair, Ok(TokenPair::new("a")));
+}
+
+/// The pair of an answer that this server gave some time ago.
+fn received(server: &AuthorizationServer, has_refresh: bool, ago: Duration) -> TokenPair {
+    let pair = server.issue();
+    let refresh = pair.refresh.filter(|_| has_refresh);
+    let response = json!({
+        "access_token": pair.access.unwrap().expose(),
+        "refresh_token": refresh.as_ref().map(|token| token.expose()),
+        "expires_in": 600,
+    });
+    TokenPair::from_response_received(&response, ago).unwrap()
+}
+
+#[tokio::test]
+async fn the_first_call_rotates_a_pair_that_expired_before_it_was_handed_over() {
+    let server = AuthorizationServer::builder().build();
+    for (ago, exchanges) in [(0, 0), (600, 1)] {
+        let pair = received(&server, true, Duration::from_secs(ago));
+        let old = pair.access.clone().unwrap();
+        let builder = TokenManager::builder(server.endpoint()).seed(pair);
+        let token = builder.build().unwrap().token().await.unwrap();
+        assert_eq!(server.exchanges(), exchanges, "{ago}");
+        assert_eq!(token.expose() == old.expose(), exchanges == 0, "{ago}");
+    }
+    assert_eq!(server.replays(), 0);
+}
+
+#[tokio::test]
+async fn an_access_token_alone_that_expired_before_it_was_handed_over_needs_a_sign_in() {
+    let server = AuthorizationServer::builder().build();
+    let pair = received(&server, false, Duration::from_secs(600));
+    let builder = TokenManager::builder(server.endpoint()).seed(pair);
+    let error = builder.build().unwrap().token().await.unwrap_err();
+    assert!(error.needs_sign_in(), "{error:?}");
+    assert_eq!(server.exchanges(), 0);
 }
 
 /// A `Serialize` that fails with a token in its error.
