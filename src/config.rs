@@ -44,6 +44,7 @@
 mod builtin;
 mod document;
 mod endpoints;
+mod http;
 mod registry;
 mod seed;
 

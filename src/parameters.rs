@@ -15,7 +15,9 @@ use serde::de::DeserializeOwned;
 pub use self::error::ConfigError;
 pub(crate) use self::error::{Problem, names};
 pub(crate) use self::reader::{read, read_with};
-pub(crate) use self::scalar::{ErrorStatus, Header, PositiveSpan, Scopes, Span, UtcTime};
+pub(crate) use self::scalar::{
+    ErrorStatus, Header, LocalPath, PositiveSpan, Scopes, Span, UtcTime,
+};
 pub use self::scalar::{duration, path};
 pub use self::secret::Secret;
 pub(crate) use self::value::{Source, Table, Value, json};

@@ -13,6 +13,10 @@ use crate::strategy::{self, RefreshStrategy, Strategies};
 impl Registry {
     /// A registry of all that the crate supplies: the strategies `on-request`, `background-timer` and `optimistic-early`,
     /// the endpoints `oauth2`, `folio` and `static`, the stores `memory`, `file`, `redis` and `postgres`.
+    ///
+    /// The endpoints `oauth2` and `folio` have a table `[endpoint.http]` for their HTTP client: the certificates of the
+    /// authorities to trust (`ca_file`), a certificate of the client's own (`certificate_file`, `private_key`), a `proxy`,
+    /// `headers` and a `user_agent`. The client that calls the API is the program's, and has none of these.
     #[must_use]
     pub fn builtin() -> Self {
         let registry = Self::empty()

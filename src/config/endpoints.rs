@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor};
 
+use super::http::HttpKeys;
 use crate::build_error::BuildError;
 use crate::endpoint::{
     Bare400, ClientAuth, Codes, OAuth2, OldPair, Resend, ResendAfterSilence, ServerProfile,
@@ -31,12 +32,15 @@ pub(super) struct OAuth2Parameters {
     server: ServerProfile,
     #[serde(default)]
     codes: Codes,
-    user_agent: Option<String>,
+    #[serde(default)]
+    http: HttpKeys,
     sign_in: Option<SignIn>,
 }
 
 pub(super) fn oauth2(keys: OAuth2Parameters, http: ClientBuilder) -> Result<OAuth2, Boxed> {
+    let (http, headers) = keys.http.client(http)?;
     let mut endpoint = OAuth2::with_http(keys.token_url, keys.client_id, http)?
+        .headers(headers)
         .profile(keys.server)
         .codes(keys.codes);
     if let Some(secret) = keys.client_secret {
@@ -49,9 +53,6 @@ pub(super) fn oauth2(keys: OAuth2Parameters, http: ClientBuilder) -> Result<OAut
     endpoint = set(endpoint, limit, OAuth2::body_limit);
     if let Some(url) = keys.revocation_url {
         endpoint = endpoint.revocation_url(url)?;
-    }
-    if let Some(agent) = keys.user_agent {
-        endpoint = endpoint.user_agent(agent)?;
     }
     Ok(match keys.sign_in {
         None => endpoint,
@@ -134,6 +135,8 @@ pub(super) struct FolioParameters {
     body_limit: Option<usize>,
     #[serde(default)]
     server: ServerKeys,
+    #[serde(default)]
+    http: HttpKeys,
     sign_in: Option<Login>,
 }
 
@@ -148,7 +151,8 @@ pub(super) fn folio(
         Mode::Okapi => FolioMode::Okapi,
         Mode::Eureka => FolioMode::Eureka,
     };
-    let endpoint = Folio::with_http(mode, keys.url, keys.tenant, http)?;
+    let (http, headers) = keys.http.client(http)?;
+    let endpoint = Folio::with_http(mode, keys.url, keys.tenant, http)?.headers(headers);
     let known = TokenEndpoint::profile(&endpoint);
     let endpoint = endpoint.profile(keys.server.over(known));
     let endpoint = set(endpoint, keys.timeout.map(|span| span.0), Folio::timeout);

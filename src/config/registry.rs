@@ -163,9 +163,10 @@ impl Registry {
         self
     }
 
-    /// Sets the builder of the HTTP client of the endpoints `oauth2` and `folio`, for proxies, certificates
-    /// and the like; see [`OAuth2::http`](crate::OAuth2::http). Default: `reqwest::Client::builder`, with
-    /// `evertoken/<version>` as `User-Agent`.
+    /// Sets the builder of the HTTP client of the endpoints `oauth2` and `folio`, for what `[endpoint.http]` has
+    /// no key for; see [`OAuth2::http`](crate::OAuth2::http). The keys of that table are applied to the builder:
+    /// `proxy` takes the place of its proxies, and `ca_file` and `private_key` choose rustls for it. Default:
+    /// `reqwest::Client::builder`, with `evertoken/<version>` as `User-Agent`.
     #[must_use]
     pub fn http(mut self, client: impl Fn() -> ClientBuilder + Send + Sync + 'static) -> Self {
         self.http = Arc::new(client);

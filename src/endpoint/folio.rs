@@ -283,6 +283,13 @@ impl Folio {
         Ok(self)
     }
 
+    /// Sets headers that every request carries. They must not be among those that the endpoint sets itself.
+    #[cfg(feature = "config")]
+    pub(crate) fn headers(mut self, headers: http::HeaderMap) -> Self {
+        self.http.headers = headers;
+        self
+    }
+
     /// Logs the user of this access token out everywhere: every refresh token of the user ends, also those of other jobs.
     /// [`TokenManager::logout`](crate::TokenManager::logout) ends one session only.
     ///
@@ -367,7 +374,7 @@ impl Folio {
 
     /// The secrets that no error may quote: these tokens, and the secret of the sign-in.
     fn secrets(&self, tokens: &[&str]) -> Secrets {
-        let mut secrets = Secrets::of(tokens);
+        let mut secrets = Secrets::of(tokens).with_values(&self.http.headers);
         secrets.add(self.sign_in.as_ref().map_or("", SignIn::secret));
         secrets
     }

@@ -324,11 +324,7 @@ impl OAuth2 {
     ///
     /// [`BuildError::Invalid`] if a header cannot hold the text.
     pub fn user_agent(mut self, agent: impl AsRef<str>) -> Result<Self, BuildError> {
-        let agent = HeaderValue::from_str(agent.as_ref());
-        let agent = agent.ok().filter(|agent| !agent.is_empty());
-        let problem = "must be visible ASCII, and not empty";
-        let agent = agent.ok_or_else(|| BuildError::invalid("user_agent", problem))?;
-        self.http.user_agent = Some(agent);
+        self.http.user_agent = Some(transport::user_agent(agent.as_ref())?);
         Ok(self)
     }
 
@@ -343,6 +339,13 @@ impl OAuth2 {
     pub fn http(mut self, builder: ClientBuilder) -> Result<Self, BuildError> {
         self.http.way = Way::http(builder, &self.token_url)?;
         Ok(self)
+    }
+
+    /// Sets headers that every request carries. They must not be among those that the endpoint sets itself.
+    #[cfg(feature = "config")]
+    pub(crate) fn headers(mut self, headers: http::HeaderMap) -> Self {
+        self.http.headers = headers;
+        self
     }
 
     /// Sets where tokens are revoked (RFC 7009). Default: none; a logout is then local.
@@ -377,7 +380,9 @@ impl OAuth2 {
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
         headers.insert(CONTENT_TYPE, form);
         headers.extend(self.client.authorization().map(|it| (AUTHORIZATION, it)));
-        let secrets = Secrets::of(&[token, self.client.secret()]).with_authorization(headers);
+        let secrets = Secrets::of(&[token, self.client.secret()])
+            .with_authorization(headers)
+            .with_values(&self.http.headers);
         let request = (request, self.client.form(fields));
         let sending = self.http.send(request, window, self.http.deadline());
         Ok((sending.await?, secrets))

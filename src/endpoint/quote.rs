@@ -164,6 +164,19 @@ impl Secrets {
         self
     }
 
+    /// Adds the values of configured headers. A short value that is not marked as a secret is left out: a tenant `1` would
+    /// otherwise keep every text from being quoted.
+    pub(super) fn with_values(mut self, headers: &HeaderMap) -> Self {
+        for value in headers.values() {
+            if (value.is_sensitive() || value.len() >= PIECE)
+                && let Ok(text) = str::from_utf8(value.as_bytes())
+            {
+                self.add(text);
+            }
+        }
+        self
+    }
+
     /// `text` without control characters, cut to 256 bytes; `None` if the text must not be quoted.
     pub(super) fn redact(&self, text: &str) -> Option<String> {
         // A secret may begin inside the quote and end outside.

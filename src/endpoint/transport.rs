@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http::header::{ACCEPT_ENCODING, HeaderValue, USER_AGENT};
 use http_body::{Body, Frame, SizeHint};
 use reqwest::{Client, ClientBuilder, Request, redirect, retry};
@@ -49,6 +50,8 @@ pub(super) struct HttpSettings {
     pub(super) body_limit: usize,
     /// Overrides the `User-Agent` of the client.
     pub(super) user_agent: Option<HeaderValue>,
+    /// Configured headers that every request carries besides its own.
+    pub(super) headers: HeaderMap,
 }
 
 /// A request, and its content.
@@ -68,6 +71,7 @@ impl HttpSettings {
             timeout: Duration::from_secs(30),
             body_limit: BODY_LIMITS.0,
             user_agent: None,
+            headers: HeaderMap::new(),
         }
     }
 
@@ -113,6 +117,9 @@ impl HttpSettings {
         };
         let is_gated = !content.is_empty();
         let headers = request.headers_mut();
+        for (name, value) in &self.headers {
+            headers.entry(name).or_insert_with(|| value.clone());
+        }
         if let Some(agent) = &self.user_agent {
             headers.insert(USER_AGENT, agent.clone());
         }
@@ -200,6 +207,14 @@ async fn carried(
     let body = Zeroizing::new(body.to_vec());
     let (status, headers) = (head.status, head.headers);
     Ok(Reply::new(status, headers, body, None, server.wall()))
+}
+
+/// The value of a `User-Agent`.
+pub(crate) fn user_agent(agent: &str) -> Result<HeaderValue, BuildError> {
+    let agent = HeaderValue::from_str(agent).ok();
+    let agent = agent.filter(|agent| !agent.is_empty());
+    let problem = "must be visible ASCII, and not empty";
+    agent.ok_or_else(|| BuildError::invalid("user_agent", problem))
 }
 
 /// The value of a header that holds a secret: the parts joined, marked sensitive. `None` if a header cannot hold them.

@@ -65,16 +65,19 @@ impl ConfigError {
     /// The part that is configured at `path` could not be made.
     pub(crate) fn not_made(path: &str, error: Box<dyn StdError + Send + Sync>) -> Self {
         let error = match error.downcast::<Self>() {
-            Ok(mut error) => {
-                error.0.path = joined(path, &error.0.path);
-                return *error;
-            }
+            Ok(error) => return error.inside(path),
             Err(error) => error,
         };
         if let Some(BuildError::Invalid { name, problem }) = error.downcast_ref() {
             return Self::new(joined(path, name), problem.as_str());
         }
         Self::new(path, error.to_string()).with_source(error)
+    }
+
+    /// The same problem, of a value that lies inside `outer`.
+    pub(crate) fn inside(mut self, outer: &str) -> Self {
+        self.0.path = joined(outer, &self.0.path);
+        self
     }
 
     pub(crate) fn in_file(mut self, file: Option<PathBuf>) -> Self {

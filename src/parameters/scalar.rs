@@ -81,9 +81,9 @@ pub fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Er
 }
 
 /// A path of a configuration. The [`Reader`](super::reader) knows the type by its name, `LOCAL_PATH`.
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename = "$evertoken::config::LocalPath")]
-struct LocalPath(PathBuf);
+pub(crate) struct LocalPath(pub(crate) PathBuf);
 
 /// The status of an error, from 400 to 599.
 #[derive(Debug, Clone, Copy, Deserialize)]

@@ -64,6 +64,11 @@ impl Secret {
             .map_err(|error| ConfigError::not_made(path, error.into()))
     }
 
+    /// Whether the configuration names where the secret is, and does not hold the secret itself.
+    pub(crate) fn is_reference(&self) -> bool {
+        !matches!(self.0, Source::Inline(_))
+    }
+
     fn source(&self) -> String {
         match &self.0 {
             Source::Env(name) => format!("the environment variable `{name}`"),

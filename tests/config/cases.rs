@@ -82,6 +82,7 @@ pub(crate) async fn check(file: &str, registry: &Registry) {
 async fn a_document_that_cannot_be_used_is_refused_with_the_place_and_the_reason() {
     for file in [
         "endpoint",
+        "http",
         "oauth2",
         "out_of_range",
         "redis",

@@ -68,9 +68,15 @@ async fn each_setting_that_the_example_has_commented_out_can_be_switched_on() {
         if let Err(error) = builder(&text).await {
             let problem = error.problem();
             let is_elsewhere = problem.contains("is not set") || problem.contains("cannot be read");
-            let is_lonely = ["`access_token`", "`refresh_token`", "`response`"]
-                .iter()
-                .any(|other| problem.contains(other));
+            let is_lonely = [
+                "access_token",
+                "refresh_token",
+                "private_key",
+                "certificate_file",
+                "response",
+            ]
+            .iter()
+            .any(|other| problem.contains(&format!("`{other}`")));
             let is_off = problem.contains("build the program with it");
             assert!(is_elsewhere || is_lonely || is_off, "{setting}: {error}");
         }
@@ -109,6 +115,7 @@ async fn the_example_has_every_key() {
         ("endpoint", ""),
         ("endpoint", "folio"),
         ("endpoint.codes", ""),
+        ("endpoint.http", ""),
         ("endpoint.server", ""),
         ("session", ""),
         ("seed", ""),

@@ -15,7 +15,7 @@ async fn wrong_and_missing_keys_of_folio_are_reported_with_their_place() {
     assert_eq!(
         refusal(&format!("{LEAST}token_url = 1")).await,
         "line 7, column 1: endpoint.token_url: is not a key of `folio`; allowed here: `mode`, `url`, `tenant`, \
-         `timeout`, `body_limit`, `server`, `sign_in`, `kind`"
+         `timeout`, `body_limit`, `server`, `http`, `sign_in`, `kind`"
     );
     for (wrong, place) in [
         ("mode = \"keycloak\"", "endpoint.mode"),

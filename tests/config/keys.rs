@@ -52,7 +52,6 @@ scope = "records.write records.read"
 revocation_url = "https://id.example.org/revoke"
 timeout = "31s"
 body_limit = 131072
-user_agent = "import/7"
 sign_in = { username = "ada", password = "sesame" }
 [endpoint.codes]
 dead = ["invalid_request"]
@@ -60,6 +59,10 @@ later = ["quota"]
 user = ["mfa_required"]
 client = ["server_error"]
 bare_400 = "dead"
+[endpoint.http]
+proxy = "none"
+headers = { X-Gateway-Key = "sesame" }
+user_agent = "import/7"
 [endpoint.server]
 resend = "when-unavailable"
 resend_after_silence = "lease-duration"
@@ -79,6 +82,19 @@ expires_in = "5m"
 refresh_expires_in = "7days"
 refresh_expiry = "absolute"
 "#;
+
+/// [`FULL`], with the keys that need a feature.
+fn full() -> String {
+    if !cfg!(feature = "rustls") {
+        return FULL.to_owned();
+    }
+    let key = include_str!("tls/client-key.pem");
+    let tls = format!(
+        "[endpoint.http]\nca_file = \"tests/config/tls/authority.pem\"\n\
+         certificate_file = \"tests/config/tls/client.pem\"\nprivate_key = {key:?}"
+    );
+    FULL.replacen("[endpoint.http]", &tls, 1)
+}
 
 async fn shown(text: &str) -> String {
     format!("{:#?}", builder(text).await.expect(text))
@@ -102,8 +118,6 @@ async fn every_key_arrives_where_its_setter_would_put_it() {
                 .client(["server_error"])
                 .bare_400(Bare400::Dead),
         )
-        .user_agent("import/7")
-        .unwrap()
         .sign_in_with_password("ada", "sesame")
         .profile(
             ServerProfile::strict()
@@ -159,20 +173,30 @@ async fn every_key_arrives_where_its_setter_would_put_it() {
                 .refresh_expires_in(seconds(7 * 86_400))
                 .refresh_expiry(RefreshExpiry::Absolute),
         );
-    assert_eq!(shown(FULL).await, format!("{by_hand:#?}"));
+    assert_eq!(shown(&full()).await, format!("{by_hand:#?}"));
 }
 
 /// Removing any key changes the builder: every key has an effect, and no value above equals its default.
 #[tokio::test]
 async fn every_key_changes_the_builder() {
-    let full = shown(FULL).await;
-    // Keys such as `kind` whose value is the default, and secrets, which are not shown; other tests see the secrets
-    // arrive at the server.
-    let without_trace = ["kind", "workers", "client_secret", "revocation_url"];
+    let text = full();
+    let full = shown(&text).await;
+    // Keys such as `kind` whose value is the default, and what is not shown: secrets, and what is set on the HTTP client.
+    // Other tests see these arrive at the server.
+    let without_trace = [
+        "kind",
+        "workers",
+        "client_secret",
+        "revocation_url",
+        "ca_file",
+        "proxy",
+        "headers",
+        "user_agent",
+    ];
     let mut keys = 0;
-    for line in FULL.lines().filter(|line| line.contains(" = ")) {
+    for line in text.lines().filter(|line| line.contains(" = ")) {
         let (key, _) = line.split_once(" = ").unwrap();
-        let Ok(builder) = builder(&FULL.replacen(line, "", 1)).await else {
+        let Ok(builder) = builder(&text.replacen(line, "", 1)).await else {
             keys += 1;
             continue;
         };
@@ -185,14 +209,15 @@ async fn every_key_changes_the_builder() {
 
 #[tokio::test]
 async fn every_format_gives_the_same_builder() {
-    let full = shown(FULL).await;
-    let table: toml::Table = toml::from_str(FULL).unwrap();
+    let text = full();
+    let full = shown(&text).await;
+    let table: toml::Table = toml::from_str(&text).unwrap();
     let json = serde_json::to_string_pretty(&table).unwrap();
     for config in [
         Config::from_json(&json).unwrap(),
         serde_json::from_str(&json).unwrap(),
         serde_json::from_value(serde_json::from_str(&json).unwrap()).unwrap(),
-        toml::from_str(FULL).unwrap(),
+        toml::from_str(&text).unwrap(),
         table.try_into().unwrap(),
     ] {
         let builder = config.builder(&Registry::builtin()).await.unwrap();

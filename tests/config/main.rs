@@ -6,6 +6,7 @@ mod cases;
 mod example;
 mod files;
 mod folio;
+mod http;
 mod keys;
 #[path = "../support/raw_server.rs"]
 #[allow(dead_code)]

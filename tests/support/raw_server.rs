@@ -94,6 +94,14 @@ impl Request {
         Some(value)
     }
 
+    /// The names of the headers, in lower case.
+    #[allow(dead_code, reason = "few test programs use it")]
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+        let headers = self.head.lines().skip(1);
+        let names = headers.filter_map(|line| line.split_once(": "));
+        names.map(|(name, _)| name.to_lowercase())
+    }
+
     pub(crate) fn body(&self) -> &str {
         &self.body
     }
