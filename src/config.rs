@@ -40,43 +40,83 @@
 //! `examples/evertoken.toml` has every key, with its default. A [`Registry`] adds strategies, endpoints and
 //! stores of your own by name. [`Config::builder`] returns a builder to which the program can add what a file
 //! cannot express (a clock, a callback), and [`Config::builder_for`] takes an endpoint of the program.
+//!
+//! A program that has a configuration already makes a [`Config`] a part of it, or reads its own file by a
+//! [`ConfigReader`].
 
 mod builtin;
+mod content;
 mod document;
 mod endpoints;
 mod http;
+mod reader;
 mod registry;
 mod seed;
 
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::de::{Deserialize, Deserializer, Error as _};
-use zeroize::Zeroizing;
+use serde::de::{Deserialize, Deserializer};
 
-use self::document::Document;
-use self::registry::Component;
+use self::content::{Content, refused};
+pub use self::reader::ConfigReader;
 pub use self::registry::Registry;
-use self::seed::Seed;
-use crate::build_error::BuildError;
 use crate::endpoint::TokenEndpoint;
 use crate::manager::{Builder, TokenManager};
-use crate::origin::Origins;
 pub use crate::parameters::{ConfigError, Secret, duration, path};
-use crate::parameters::{Source, Span, Value, json, read, set};
+use crate::parameters::{Source, Value};
 
 /// A configuration that was read, and not yet applied. Its keys and the kinds of its values are checked, except
 /// those of endpoint, store and strategy, which [`builder`](Self::builder) checks.
+///
+/// # Inside a configuration of the program's own
+///
+/// A `Config` can be a field of a struct, in any format of serde:
+///
+/// ```
+/// use evertoken::Config;
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize)]
+/// struct Settings {
+///     batch: u32,
+///     login: Config,
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let text = r#"
+///     batch = 500
+///     [login.refresh]
+///     wait = 35
+///     [login.endpoint]
+///     token_url = "https://id.example.org/token"
+///     client_id = "importer"
+/// "#;
+/// let settings: Settings = toml::from_str(text)?;
+/// let error = settings.login.within("login").unwrap_err();
+/// assert_eq!(error.path(), "login.refresh.wait");
+/// # assert_eq!(settings.batch, 500);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// serde accepts whatever the field holds. A problem in it is reported by [`within`](Self::within), and without that call by
+/// [`builder`](Self::builder) and the like. The reason is that a format adds its own to an error: toml, for example, quotes
+/// the line at which the table begins, and its `Debug` shows the whole document, with every secret in it.
+///
+/// Relative paths start at the working directory, or where [`relative_to`](Self::relative_to) says. `{ env = ".." }` and
+/// `{ file = ".." }` work as they do in a file of evertoken's own.
+///
+/// The field may also be flattened (`#[serde(flatten)]`): the configuration then is what no other field of the struct takes.
+///
+/// A [`ConfigReader`] reads one table of a file and leaves the others to the program. Its errors have the file, line and
+/// column, which a field cannot know.
 #[derive(Clone)]
 pub struct Config {
     source: Source,
-    document: Document,
-    strategy: Component,
-    store: Component,
-    store_timeout: Option<Span>,
-    endpoint: Option<Component>,
+    /// What serde deserialized may be wrong, which is reported when the configuration is used.
+    content: Result<Content, ConfigError>,
 }
 
 impl Config {
@@ -86,7 +126,7 @@ impl Config {
     ///
     /// [`ConfigError`], with line and column.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        Self::parse(Source::default(), |source| source.toml(text))
+        ConfigReader::new().toml(text)
     }
 
     /// Reads JSON, with the same keys. Relative paths in it start at the working directory.
@@ -95,7 +135,7 @@ impl Config {
     ///
     /// [`ConfigError`].
     pub fn from_json(text: &str) -> Result<Self, ConfigError> {
-        Self::parse(Source::default(), |_| json(text))
+        ConfigReader::new().json(text)
     }
 
     /// Reads a file: TOML if the name ends with `.toml`, JSON if the name ends with `.json`. Relative paths in
@@ -105,24 +145,7 @@ impl Config {
     ///
     /// [`ConfigError`], with the file.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
-        let path = path.as_ref();
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        Self::parse(Source::of_file(path), |source| {
-            let parse = match extension {
-                Some("toml") => Source::toml,
-                Some("json") => |_: &mut Source, text: &str| json(text),
-                _ => {
-                    let problem =
-                        "has an unknown format; its name must end with `.toml` or `.json`";
-                    return Err(ConfigError::new("", problem));
-                }
-            };
-            let text = fs::read_to_string(path).map(Zeroizing::new);
-            let text = text.map_err(|error| {
-                ConfigError::new("", format!("cannot be read: {error}")).with_source(error)
-            })?;
-            parse(source, &text)
-        })
+        ConfigReader::new().file(path)
     }
 
     /// Sets the directory in which relative paths start.
@@ -130,6 +153,20 @@ impl Config {
     pub fn relative_to(mut self, directory: impl Into<PathBuf>) -> Self {
         self.source.base = directory.into();
         self
+    }
+
+    /// Checks a configuration that serde deserialized as a part of the program's own, at the path `login` or `logins[1]` for
+    /// example. From then on, the path of every error begins with that.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], if a key is unknown, or a value is of the wrong kind or out of range.
+    pub fn within(mut self, path: impl AsRef<str>) -> Result<Self, ConfigError> {
+        self.source.within(path.as_ref());
+        match &self.content {
+            Ok(_) => Ok(self),
+            Err(error) => Err(self.source.locate(error.clone())),
+        }
     }
 
     /// Returns a builder with the whole configuration applied: the store is open, the secrets are read, and the
@@ -140,12 +177,14 @@ impl Config {
     /// [`ConfigError`]; also without `[endpoint]`, see [`builder_for`](Self::builder_for).
     pub async fn builder(&self, registry: &Registry) -> Result<Builder, ConfigError> {
         let built = async {
-            let component = self.endpoint.as_ref().ok_or_else(|| {
+            let content = self.content.as_ref().map_err(Clone::clone)?;
+            let component = content.endpoint.as_ref().ok_or_else(|| {
                 let problem = "is missing; add a table with at least `token_url` and `client_id`";
                 ConfigError::new("endpoint", problem)
             })?;
-            let endpoint = registry.make_endpoint(component, &self.source.base)?;
-            self.apply(endpoint, registry).await
+            let base = &self.source.base;
+            let endpoint = registry.make_endpoint(component, base)?;
+            content.apply(endpoint, registry, base).await
         };
         built.await.map_err(|error| self.source.locate(error))
     }
@@ -161,11 +200,13 @@ impl Config {
         registry: &Registry,
     ) -> Result<Builder, ConfigError> {
         let built = async {
-            if self.endpoint.is_some() {
+            let content = self.content.as_ref().map_err(Clone::clone)?;
+            if content.endpoint.is_some() {
                 let problem = "must be removed, because the program has its own endpoint";
                 return Err(ConfigError::new("endpoint", problem));
             }
-            self.apply(Arc::new(endpoint), registry).await
+            let base = &self.source.base;
+            content.apply(Arc::new(endpoint), registry, base).await
         };
         built.await.map_err(|error| self.source.locate(error))
     }
@@ -180,86 +221,15 @@ impl Config {
         let built = builder.build();
         built.map_err(|error| self.source.locate(refused(error)))
     }
-
-    fn parse(
-        mut source: Source,
-        text: impl FnOnce(&mut Source) -> Result<Value, ConfigError>,
-    ) -> Result<Self, ConfigError> {
-        let value = text(&mut source);
-        let config = value.and_then(|value| Self::of(&value, source.clone()));
-        config.map_err(|error| source.locate(error))
-    }
-
-    fn of(value: &Value, source: Source) -> Result<Self, ConfigError> {
-        let base = &source.base;
-        let document: Document = read("", value, base)?;
-        let empty = Value::default();
-        let strategy = document.refresh.strategy.as_ref().unwrap_or(&empty);
-        let (strategy, _) =
-            Component::parse("refresh.strategy", strategy, "on-request", &["kind"])?;
-        let store = document.store.as_ref().unwrap_or(&empty);
-        let (store, common) = Component::parse("store", store, "memory", &["kind", "timeout"])?;
-        let timeout = common.get("timeout");
-        let store_timeout = timeout
-            .map(|timeout| read("store.timeout", timeout, base))
-            .transpose()?;
-        let endpoint = document.endpoint.as_ref();
-        let endpoint = endpoint
-            .map(|endpoint| Component::parse("endpoint", endpoint, "oauth2", &["kind"]))
-            .transpose()?
-            .map(|(endpoint, _)| endpoint);
-        // Checks the form of the seed. Its secrets are read when a builder is made.
-        if let Some(seed) = &document.seed {
-            read::<Seed>("seed", seed, base)?;
-        }
-        Ok(Self {
-            document,
-            strategy,
-            store,
-            store_timeout,
-            endpoint,
-            source,
-        })
-    }
-
-    async fn apply(
-        &self,
-        endpoint: Arc<dyn TokenEndpoint>,
-        registry: &Registry,
-    ) -> Result<Builder, ConfigError> {
-        let base = &self.source.base;
-        let document = &self.document;
-        let key = document.session.over(endpoint.key());
-        let strategy = registry.make_strategy(&self.strategy, base)?;
-        let builder = TokenManager::builder(endpoint).key(key).strategy(strategy);
-        let builder = document.http.apply(document.refresh.apply(builder))?;
-        let timeout = self.store_timeout.map(|span| span.0);
-        let mut builder = set(builder, timeout, Builder::store_timeout);
-        if let Some((name, problem)) = builder.problem() {
-            return Err(refused(BuildError::invalid(name, problem)));
-        }
-        for (at, origin) in document.http.origins.iter().enumerate() {
-            if let Err(BuildError::Invalid { problem, .. }) =
-                Origins::parse(std::slice::from_ref(origin))
-            {
-                return Err(ConfigError::new(format!("http.origins[{at}]"), problem));
-            }
-        }
-        if let Some(seed) = &document.seed {
-            let seed: Seed = read("seed", seed, base)?;
-            builder = builder.seed(seed.first_pair()?);
-            builder = set(builder, seed.on_conflict, Builder::on_seed_conflict);
-        }
-        // The store comes last, because it may connect to a server.
-        let store = registry.make_store(&self.store, base).await?;
-        Ok(set(builder, store, Builder::store))
-    }
 }
 
+/// Accepts any value. A problem in it is reported when the configuration is used; see [`Config`].
 impl<'de> Deserialize<'de> for Config {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
-        Self::parse(Source::default(), |_| Ok(value)).map_err(D::Error::custom)
+        let source = Source::default();
+        let content = Content::of(&value, &source.base, &[]);
+        Ok(Self { source, content })
     }
 }
 
@@ -270,19 +240,4 @@ impl fmt::Debug for Config {
             .field("file", &self.source.file)
             .finish_non_exhaustive()
     }
-}
-
-/// An error of the builder, with the builder's name of the setting as a path.
-fn refused(error: BuildError) -> ConfigError {
-    let BuildError::Invalid { name, problem } = error else {
-        return ConfigError::new("", error.to_string()).with_source(error);
-    };
-    let path = match name {
-        "timeout" => "endpoint.timeout".to_owned(),
-        "store_timeout" => "store.timeout".to_owned(),
-        "origin" => "http.origins".to_owned(),
-        "cookie" => "http.cookie".to_owned(),
-        _ => format!("refresh.{name}"),
-    };
-    ConfigError::new(path, problem)
 }

@@ -52,7 +52,7 @@
 //! - **With a feature**: `config` (on by default), `folio`, `postgres`, `redis` and `testing`.
 #![cfg_attr(
     feature = "config",
-    doc = "  - A [`Config`] and a [`Registry`] build a manager from a file: the module [`config`]."
+    doc = "  - A [`Config`] and a [`Registry`] build a manager from a file, or from a part of the program's own configuration by a [`ConfigReader`]: the module [`config`]."
 )]
 #![cfg_attr(
     feature = "folio",
@@ -167,7 +167,7 @@ pub mod protocol {
 
 // Build a manager.
 #[cfg(feature = "config")]
-pub use self::config::{Config, ConfigError, Registry};
+pub use self::config::{Config, ConfigError, ConfigReader, Registry};
 pub use self::manager::{Builder, TokenManager};
 pub use self::settings::{CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence};
 pub use self::token::{AccessToken, Key, RefreshExpiry, RefreshToken, TokenPair, Validity};

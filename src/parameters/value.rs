@@ -15,7 +15,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
-use super::error::{ConfigError, joined};
+use super::error::{ConfigError, Problem, joined};
 
 /// A value of a configuration, before its meaning is known.
 ///
@@ -151,7 +151,9 @@ pub(crate) struct Source {
     pub(crate) file: Option<PathBuf>,
     /// The directory in which relative paths start; empty for the working directory.
     pub(crate) base: PathBuf,
-    /// Line and column of each key, by its path.
+    /// The path of the table in which the configuration is; empty for the whole document.
+    table: String,
+    /// Line and column of each key, by its path in the document.
     positions: HashMap<String, (usize, usize)>,
 }
 
@@ -164,9 +166,37 @@ impl Source {
         }
     }
 
-    /// Adds the file, line and column to an error. An error at a missing key gets the position of the nearest
+    /// The table of `document` in which the configuration is. Later errors are located from there.
+    pub(crate) fn narrow(&mut self, document: Value, table: &str) -> Result<Value, ConfigError> {
+        let mut path = String::new();
+        let mut value = document;
+        for name in table.split('.').filter(|_| !table.is_empty()) {
+            let Value::Table(mut outer) = value else {
+                let problem = Problem::kind(value.kind(), "a table");
+                return Err(ConfigError::new(path, problem.to_string()));
+            };
+            path = joined(&path, name);
+            let problem = "is missing; add the table that holds the configuration";
+            let inner = outer.remove(name);
+            value = inner.ok_or_else(|| ConfigError::new(path.as_str(), problem))?;
+        }
+        self.table = path;
+        Ok(value)
+    }
+
+    /// The configuration lies at `path` of another document, which was not read here.
+    pub(crate) fn within(&mut self, path: &str) {
+        self.table = joined(path, &self.table);
+        let positions = std::mem::take(&mut self.positions).into_iter();
+        self.positions = positions
+            .map(|(key, at)| (joined(path, &key), at))
+            .collect();
+    }
+
+    /// Adds the table, the file, line and column to an error. An error at a missing key gets the position of the nearest
     /// table around the key.
     pub(crate) fn locate(&self, error: ConfigError) -> ConfigError {
+        let error = error.inside(&self.table);
         let mut paths = iter::successors(Some(error.path()), |&path| {
             path.rfind(['.', '[']).map(|end| &path[..end])
         });

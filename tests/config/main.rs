@@ -8,6 +8,7 @@ mod files;
 mod folio;
 mod http;
 mod keys;
+mod nested;
 #[path = "../support/raw_server.rs"]
 #[allow(dead_code)]
 mod raw_server;

@@ -1,0 +1,127 @@
+//! What a configuration says: the checked document, and how it is applied to a builder.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::document::Document;
+use super::registry::{Component, Registry};
+use super::seed::Seed;
+use crate::build_error::BuildError;
+use crate::endpoint::TokenEndpoint;
+use crate::manager::{Builder, TokenManager};
+use crate::origin::Origins;
+use crate::parameters::{ConfigError, Problem, Span, Table, Value, read, read_with, set};
+
+/// A configuration whose keys and kinds of values are checked. Paths in its errors begin at its own top.
+#[derive(Clone)]
+pub(super) struct Content {
+    document: Document,
+    strategy: Component,
+    store: Component,
+    store_timeout: Option<Span>,
+    pub(super) endpoint: Option<Component>,
+}
+
+impl Content {
+    /// Reads a whole configuration. The keys `beside` are the program's own, and are not read.
+    pub(super) fn of(value: &Value, base: &Path, beside: &[String]) -> Result<Self, ConfigError> {
+        let document = read_document(value, base, beside)?;
+        let empty = Value::default();
+        let strategy = document.refresh.strategy.as_ref().unwrap_or(&empty);
+        let (strategy, _) =
+            Component::parse("refresh.strategy", strategy, "on-request", &["kind"])?;
+        let store = document.store.as_ref().unwrap_or(&empty);
+        let (store, common) = Component::parse("store", store, "memory", &["kind", "timeout"])?;
+        let timeout = common.get("timeout");
+        let store_timeout = timeout
+            .map(|timeout| read("store.timeout", timeout, base))
+            .transpose()?;
+        let endpoint = document.endpoint.as_ref();
+        let endpoint = endpoint
+            .map(|endpoint| Component::parse("endpoint", endpoint, "oauth2", &["kind"]))
+            .transpose()?
+            .map(|(endpoint, _)| endpoint);
+        // Checks the form of the seed. Its secrets are read when a builder is made.
+        if let Some(seed) = &document.seed {
+            read::<Seed>("seed", seed, base)?;
+        }
+        Ok(Self {
+            document,
+            strategy,
+            store,
+            store_timeout,
+            endpoint,
+        })
+    }
+
+    /// A builder for `endpoint` with everything applied.
+    pub(super) async fn apply(
+        &self,
+        endpoint: Arc<dyn TokenEndpoint>,
+        registry: &Registry,
+        base: &Path,
+    ) -> Result<Builder, ConfigError> {
+        let document = &self.document;
+        let key = document.session.over(endpoint.key());
+        let strategy = registry.make_strategy(&self.strategy, base)?;
+        let builder = TokenManager::builder(endpoint).key(key).strategy(strategy);
+        let builder = document.http.apply(document.refresh.apply(builder))?;
+        let timeout = self.store_timeout.map(|span| span.0);
+        let mut builder = set(builder, timeout, Builder::store_timeout);
+        if let Some((name, problem)) = builder.problem() {
+            return Err(refused(BuildError::invalid(name, problem)));
+        }
+        for (at, origin) in document.http.origins.iter().enumerate() {
+            if let Err(BuildError::Invalid { problem, .. }) =
+                Origins::parse(std::slice::from_ref(origin))
+            {
+                return Err(ConfigError::new(format!("http.origins[{at}]"), problem));
+            }
+        }
+        if let Some(seed) = &document.seed {
+            let seed: Seed = read("seed", seed, base)?;
+            builder = builder.seed(seed.first_pair()?);
+            builder = set(builder, seed.on_conflict, Builder::on_seed_conflict);
+        }
+        // The store comes last, because it may connect to a server.
+        let store = registry.make_store(&self.store, base).await?;
+        Ok(set(builder, store, Builder::store))
+    }
+}
+
+fn read_document(value: &Value, base: &Path, beside: &[String]) -> Result<Document, ConfigError> {
+    let Value::Table(table) = value else {
+        return read("", value, base);
+    };
+    let mut table = table.clone();
+    for name in beside {
+        // A null counts as absent where the key is known, and is refused where it is not.
+        let alone = Value::Table(Table::from([(name.clone(), Value::Null)]));
+        if read::<Document>("", &alone, base).is_ok() {
+            let problem =
+                "is a key of evertoken's own; the program must give its own table another name";
+            return Err(ConfigError::new(name, problem));
+        }
+        table.remove(name);
+    }
+    read_with("", &Value::Table(table), base, |problem| {
+        if let Problem::UnknownKey { allowed, .. } = problem {
+            allowed.extend_from_slice(beside);
+        }
+    })
+}
+
+/// An error of the builder, with the builder's name of the setting as a path.
+pub(super) fn refused(error: BuildError) -> ConfigError {
+    let BuildError::Invalid { name, problem } = error else {
+        return ConfigError::new("", error.to_string()).with_source(error);
+    };
+    let path = match name {
+        "timeout" => "endpoint.timeout".to_owned(),
+        "store_timeout" => "store.timeout".to_owned(),
+        "origin" => "http.origins".to_owned(),
+        "cookie" => "http.cookie".to_owned(),
+        _ => format!("refresh.{name}"),
+    };
+    ConfigError::new(path, problem)
+}
