@@ -48,8 +48,8 @@
 //!   [`BuildError`], [`ResponseError`], [`Logout`].
 //! - **Write your own**: a [`RefreshStrategy`] returns a [`Plan`] for a [`Lifetime`]. A [`TokenEndpoint`] exchanges a
 //!   [`Grant`] for [`Issued`] tokens or an [`EndpointError`]. A [`TokenStore`] keeps the records of the module [`protocol`]
-//!   with the types of the module [`store`]. A [`clock::Clock`] reads time.
-//! - **With a feature**: `config` (on by default), `folio`, `postgres`, `redis` and `testing`.
+//!   with the types of the module [`store`]. A [`seal::Sealer`] seals them. A [`clock::Clock`] reads time.
+//! - **With a feature**: `config` (on by default), `folio`, `postgres`, `redis`, `seal` and `testing`.
 #![cfg_attr(
     feature = "config",
     doc = "  - A [`Config`] and a [`Registry`] build a manager from a file, or from a part of the program's own configuration by a [`ConfigReader`]: the module [`config`]."
@@ -65,6 +65,10 @@
 #![cfg_attr(
     feature = "redis",
     doc = "  - [`RedisStore`] holds pairs for many machines."
+)]
+#![cfg_attr(
+    feature = "seal",
+    doc = "  - [`SealingKeys`] seal the records of a store, which is given them by `sealed(..)`."
 )]
 #![cfg_attr(
     feature = "testing",
@@ -142,6 +146,9 @@ mod parameters;
 mod record;
 mod rotation;
 mod schedule;
+pub mod seal;
+#[cfg(any(feature = "config", feature = "seal"))]
+mod secret_source;
 mod session;
 mod settings;
 mod snapshot;
@@ -191,6 +198,8 @@ pub use self::endpoint::{
 pub use self::token::Scope;
 
 // Stores.
+#[cfg(feature = "seal")]
+pub use self::seal::SealingKeys;
 pub use self::store::stores::*;
 
 // Events and errors.

@@ -5,6 +5,7 @@
 //! which reads a whole document, after them.
 
 mod error;
+mod list;
 mod reader;
 mod scalar;
 mod secret;
@@ -14,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 pub use self::error::ConfigError;
 pub(crate) use self::error::{Problem, names};
+pub(crate) use self::list::OneOrMore;
 pub(crate) use self::reader::{read, read_with};
 pub(crate) use self::scalar::{
     ErrorStatus, Header, LocalPath, PositiveSpan, Scopes, Span, UtcTime,

@@ -39,9 +39,9 @@ use async_trait::async_trait;
 #[doc(no_inline)]
 pub use zeroize::Zeroizing;
 
+pub use self::codec::Codec;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::codec::fuzzing;
-pub use self::codec::{Codec, SealError, Sealer};
 pub use self::file::GroupAccess;
 pub use self::stores::*;
 pub use crate::clock::StoreTime;
@@ -50,6 +50,11 @@ use crate::clock::whole_millis;
 #[cfg(feature = "config")]
 use crate::parameters::FromParameters;
 use crate::record::{Lease, Record};
+#[cfg(feature = "seal")]
+#[doc(no_inline)]
+pub use crate::seal::SealingKeys;
+#[doc(no_inline)]
+pub use crate::seal::{AssociatedData, SealError, Sealer};
 use crate::settings::STORE_TIMEOUT;
 use crate::token::{Digest, Key};
 

@@ -343,6 +343,13 @@ random_name! {
     TokenFamily
 }
 
+impl TokenFamily {
+    /// The bits of the name.
+    pub(crate) const fn bits(self) -> u128 {
+        self.0
+    }
+}
+
 /// 128 random bits from the operating system.
 pub(crate) fn random() -> Result<u128, getrandom::Error> {
     let mut bytes = [0; 16];

@@ -8,9 +8,9 @@ use std::path::Path;
 /// The modules in their order. A module may use the modules of the groups before its own group, and no other module of
 /// its own group.
 const GROUPS: [&[&str]; 16] = [
-    &["clock", "build_error"],
+    &["clock", "build_error", "secret_source"],
     &["token"],
-    &["strategy", "origin", "parameters"],
+    &["strategy", "origin", "parameters", "seal"],
     &["schedule", "endpoint"],
     &["settings"],
     &["record"],

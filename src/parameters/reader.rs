@@ -7,6 +7,7 @@ use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Vi
 use serde::forward_to_deserialize_any;
 
 use super::error::{ConfigError, Problem, one_of};
+use super::list::ONE_OR_MORE;
 use super::value::{Table, Value};
 
 /// Reads the value at `path`. Relative paths in the value start at `base`.
@@ -133,6 +134,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Problem> {
+        if name == ONE_OR_MORE && matches!(self.value, Value::List(_)) {
+            return self.deserialize_any(visitor);
+        }
         match self.localized(name)? {
             Some(value) => visitor.visit_newtype_struct(self.nested(&value)),
             None => visitor.visit_newtype_struct(self),

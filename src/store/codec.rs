@@ -3,6 +3,8 @@
 //!
 //! A codec never decides which record is the latest one, and its errors never contain stored data except a key.
 
+#[cfg(feature = "config")]
+mod configured;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod parts;
 
@@ -15,70 +17,24 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+#[cfg(feature = "config")]
+pub(super) use self::configured::Keys;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(super) use self::parts::Parts;
 use super::StoreError;
 use crate::record::{FORMAT, Record, SEALED_FORMAT, is_unreleased};
+use crate::seal::{AssociatedData, SealError, Sealer};
 use crate::token::{Digest, Key, json};
-
-/// Encrypts the secret parts of a record, so that a store's storage contains no token.
-///
-/// A seal is bound to the key of the session: an implementation authenticates the [digest of the key](Key::digest) as
-/// associated data. So a record that was copied to another session does not open there. Sealing the same bytes twice must
-/// give two different results.
-///
-/// The sealer is called on every load and every swap, on a thread that may block. If the cipher's key has to be fetched
-/// from elsewhere, fetch it once, beforehand.
-pub trait Sealer: Send + Sync + 'static {
-    /// Encrypts and authenticates `plain` for this session.
-    ///
-    /// # Errors
-    ///
-    /// [`SealError::Failed`].
-    fn seal(&self, key: &Key, plain: &[u8]) -> Result<Vec<u8>, SealError>;
-
-    /// Decrypts `sealed`: returns the bytes that [`seal`](Self::seal) was given for this session.
-    ///
-    /// # Errors
-    ///
-    /// [`SealError::Refused`] for all other bytes, an empty slice too.
-    fn open(&self, key: &Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError>;
-}
-
-impl<S: Sealer + ?Sized> Sealer for Arc<S> {
-    fn seal(&self, key: &Key, plain: &[u8]) -> Result<Vec<u8>, SealError> {
-        (**self).seal(key, plain)
-    }
-
-    fn open(&self, key: &Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        (**self).open(key, sealed)
-    }
-}
-
-/// The reason why a sealer did not seal or did not open.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SealError {
-    /// The bytes were sealed with another secret or for another session, or they were altered since.
-    #[error("sealed with another secret or for another session, or altered since")]
-    Refused,
-    /// The sealer could not do its work.
-    #[error("the sealer failed: {what}")]
-    Failed {
-        /// What failed, without secrets.
-        what: String,
-    },
-}
 
 /// Turns records into bytes and back, for stores that keep records outside the process.
 ///
-/// The bytes are JSON. With a [`Sealer`], the whole record is sealed. Everything but the pair (key, state, lease,
+/// The bytes are JSON. With a [`Sealer`], such as `SealingKeys` (feature `seal`), the whole record is sealed. Everything but the pair (key, state, lease,
 /// versions, digests) stands beside the seal as a readable copy, so that a session can be inspected and found without the
 /// secret. Fields of later versions are kept in both forms, at every level.
 ///
 /// # What a seal proves
 ///
-/// A codec with a sealer accepts only records that were sealed for this session. It refuses a record whose readable copy
+/// A codec with a sealer accepts only records that were sealed for this session and this pair. It refuses a record whose readable copy
 /// differs from the sealed record, the sealed record of another session, and every plain record: otherwise a writer
 /// without the secret could remove the seal by writing a plain record with tokens of the writer's choice. Records without
 /// a pair are sealed too (a sign-in that is leased, a session that was logged out).
@@ -183,7 +139,7 @@ impl Codec {
             return Ok(json::zeroizing(record)?);
         };
         let sealed = sealer
-            .seal(&record.key, &json::zeroizing(record)?)
+            .seal(&bound(record), &json::zeroizing(record)?)
             .map_err(Flaw::Sealing)?;
         let sealed = Sealed {
             digest: record.digest(),
@@ -257,6 +213,11 @@ struct Names {
     access_digest: Option<Digest>,
 }
 
+/// What the seal of a record is bound to. All of it stands in the readable copy.
+fn bound(record: &Record) -> AssociatedData<'_> {
+    AssociatedData::new(AssociatedData::RECORD, &record.key).pair(record.pair_id())
+}
+
 /// The readable copy of a sealed record: the record without its pair.
 fn bare(record: Record) -> Record {
     Record {
@@ -301,12 +262,12 @@ impl Outline {
 
     /// The record that was sealed, if this is its outline.
     fn open(&self, sealer: &dyn Sealer, sealed: &[u8]) -> Result<Record, Flaw> {
-        let opened = sealer.open(&self.record.key, sealed);
+        let opened = sealer.open(&bound(&self.record), sealed);
         let plain = opened.map_err(Flaw::Opening)?;
         let record: Record = serde_json::from_slice(&plain)?;
         let is_named =
             record.digest() == self.digest() && record.access_digest() == self.access_digest();
-        // The comparison includes the key, for a sealer that does not bind it.
+        // The comparison includes the key, for a sealer that does not bind its associated data.
         if !is_named || bare(record.clone()) != self.record {
             return Err(Flaw::Altered);
         }
@@ -377,11 +338,13 @@ pub(super) enum Flaw {
     Unreleased { format: u32 },
     #[error("it is the record of another session ({0}); move it away")]
     OtherKey(Box<Key>),
-    #[error("it is sealed; give the store the sealer that it was written with")]
+    #[error(
+        "it is sealed; give the store the sealer that it was written with, by `sealed(..)` (`seal` in a configuration)"
+    )]
     NoSealer,
     #[error(
         "it is not sealed, and this store has a sealer; if it was written before the store had a sealer, permit it by \
-         `accept_plain(true)`, else move it away and sign in anew"
+         `accept_plain(true)` (`seal_accepts_plain` in a configuration), else move it away and sign in anew"
     )]
     Plain,
     #[error(
@@ -389,7 +352,7 @@ pub(super) enum Flaw {
          and sign in anew"
     )]
     Altered,
-    #[error("it could not be opened; give the store the sealer that it was written with")]
+    #[error("it could not be opened; {}", to_open(.0))]
     Opening(SealError),
     #[cfg(any(feature = "postgres", feature = "redis"))]
     #[error(
@@ -399,6 +362,23 @@ pub(super) enum Flaw {
     Apart,
     #[error("it could not be sealed; check the sealer")]
     Sealing(SealError),
+}
+
+/// What an operator does about a record that does not open.
+fn to_open(error: &SealError) -> String {
+    match error {
+        SealError::UnknownKey { id } => format!(
+            "it was sealed with the key {id}, which this store does not have; add that key behind the first one"
+        ),
+        SealError::UnknownForm { form } => format!(
+            "it was sealed in the form {form}, which this store's sealer does not know; use the sealer and the version \
+             that it was written with"
+        ),
+        SealError::Failed { .. } => "check the sealer".to_owned(),
+        SealError::Refused => "give the store the sealer that it was written with; if the store has that sealer, the \
+                               record was altered: restore it from a backup, or move it away and sign in anew"
+            .to_owned(),
+    }
 }
 
 impl From<serde_json::Error> for Flaw {
@@ -430,7 +410,7 @@ impl Flaw {
 pub(crate) mod fuzzing {
     use zeroize::Zeroizing;
 
-    use super::{Codec, Key, Keyed, Outline, SealError, Sealer, StoreError};
+    use super::{AssociatedData, Codec, Key, Keyed, Outline, SealError, Sealer, StoreError};
 
     /// Reads any bytes as a record. A record that can be read is written, and read again as the same record. Returns the
     /// errors of the codecs that cannot read the bytes.
@@ -465,11 +445,15 @@ pub(crate) mod fuzzing {
     struct Inverted;
 
     impl Sealer for Inverted {
-        fn seal(&self, _: &Key, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        fn seal(&self, _: &AssociatedData<'_>, plain: &[u8]) -> Result<Vec<u8>, SealError> {
             Ok(plain.iter().map(|byte| !byte).collect())
         }
 
-        fn open(&self, _: &Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        fn open(
+            &self,
+            _: &AssociatedData<'_>,
+            sealed: &[u8],
+        ) -> Result<Zeroizing<Vec<u8>>, SealError> {
             Ok(Zeroizing::new(sealed.iter().map(|byte| !byte).collect()))
         }
     }

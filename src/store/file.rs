@@ -25,6 +25,8 @@ pub(crate) struct Parameters {
     path: std::path::PathBuf,
     #[serde(default)]
     group: GroupAccess,
+    seal: Option<super::codec::Keys>,
+    seal_accepts_plain: Option<bool>,
 }
 
 #[cfg(feature = "config")]
@@ -32,8 +34,10 @@ impl crate::parameters::FromParameters for FileStore {
     type Parameters = Parameters;
 
     async fn from_parameters(parameters: Parameters) -> Result<Self, ConfigError> {
-        Self::with_group(parameters.path, parameters.group)
-            .map_err(|error| ConfigError::not_made("path", error.into()))
+        let codec = Codec::configured(parameters.seal, parameters.seal_accepts_plain)?;
+        let store = Self::with_group(parameters.path, parameters.group)
+            .map_err(|error| ConfigError::not_made("path", error.into()))?;
+        Ok(Self { codec, ..store })
     }
 }
 

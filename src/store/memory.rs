@@ -15,6 +15,8 @@ use crate::token::{Digest, Key};
 
 /// Keeps records in this process. Clones share the records, so several managers in one process rotate one session as
 /// instances on several machines do. A restart loses all records.
+///
+/// The records are not sealed: they never leave the process, which would hold the key of the seal beside them.
 #[derive(Debug, Clone)]
 pub struct MemoryStore {
     shared: Arc<Shared>,

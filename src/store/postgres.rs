@@ -394,6 +394,8 @@ impl From<sqlx::error::BoxDynError> for Failure {
 pub(crate) struct Parameters {
     url: Secret,
     retention: Option<Span>,
+    seal: Option<super::codec::Keys>,
+    seal_accepts_plain: Option<bool>,
 }
 
 #[cfg(feature = "config")]
@@ -402,8 +404,10 @@ impl FromParameters for PostgresStore {
 
     async fn from_parameters(parameters: Parameters) -> Result<Self, ConfigError> {
         let url = parameters.url.read_at("url")?;
+        let codec = Codec::configured(parameters.seal, parameters.seal_accepts_plain)?;
         let connecting = Self::connect(&url).await;
         let store = connecting.map_err(|error| ConfigError::not_made("url", error.into()))?;
+        let store = Self { codec, ..store };
         let retention = parameters.retention.map(Duration::from);
         Ok(set(store, retention, Self::retention))
     }

@@ -334,6 +334,8 @@ pub(crate) struct Parameters {
     prefix: Option<String>,
     replicas: Option<u32>,
     replica_timeout: Option<PositiveSpan>,
+    seal: Option<super::codec::Keys>,
+    seal_accepts_plain: Option<bool>,
 }
 
 #[cfg(feature = "config")]
@@ -347,9 +349,10 @@ impl FromParameters for RedisStore {
             let problem = "requires `replicas`; set `replicas`, or remove this key";
             return Err(ConfigError::new("replica_timeout", problem));
         }
+        let codec = Codec::configured(parameters.seal, parameters.seal_accepts_plain)?;
         let connecting = Self::connect(&url).await;
         let store = connecting.map_err(|error| ConfigError::not_made("url", error.into()))?;
-        let store = set(store, parameters.prefix, Self::prefix);
+        let store = set(Self { codec, ..store }, parameters.prefix, Self::prefix);
         Ok(set(store, parameters.replicas, |store, count| {
             store.replicas(count, timeout.unwrap_or(REPLICA_TIMEOUT))
         }))

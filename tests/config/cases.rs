@@ -40,6 +40,7 @@ impl Case {
         let is_on = |feature: &str| match feature {
             "postgres" => cfg!(feature = "postgres"),
             "redis" => cfg!(feature = "redis"),
+            "seal" => cfg!(feature = "seal"),
             other => panic!("{}: unknown feature `{other}`", self.name),
         };
         self.needs.as_deref().is_none_or(is_on) && !self.without.as_deref().is_some_and(is_on)
@@ -86,6 +87,7 @@ async fn a_document_that_cannot_be_used_is_refused_with_the_place_and_the_reason
         "oauth2",
         "out_of_range",
         "redis",
+        "seal",
         "seed",
         "syntax",
         "unknown_keys",

@@ -38,7 +38,7 @@ async fn each_setting_that_the_example_has_commented_out_can_be_switched_on() {
         let text = match key {
             "strategy" => text.replacen("strategy = \"on-request\"\n", "", 1),
             "url" => text.replacen("kind = \"memory\"", "kind = \"redis\"", 1),
-            "path" | "group" => {
+            "path" | "group" | "seal" => {
                 let own = directory("the_example").join("session");
                 let own = format!("path = {own:?}");
                 let kind = match key {
@@ -47,6 +47,14 @@ async fn each_setting_that_the_example_has_commented_out_can_be_switched_on() {
                 };
                 text.replacen("kind = \"memory\"", &kind, 1)
                     .replace("\npath = \"session\"", &format!("\n{own}"))
+            }
+            // Alone it is refused, by a build without the feature as well.
+            "seal_accepts_plain" => {
+                let own = directory("the_example").join("session");
+                let own = format!(
+                    "kind = \"file\"\npath = {own:?}\nseal = {{ env = \"EVERTOKEN_NONE\" }}"
+                );
+                text.replacen("kind = \"memory\"", &own, 1)
             }
             "retention" => {
                 let url = "kind = \"postgres\"\nurl = { env = \"EVERTOKEN_NONE\" }";

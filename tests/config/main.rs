@@ -16,6 +16,8 @@ mod raw_server;
 mod redis;
 mod registry;
 mod responses;
+#[cfg(feature = "seal")]
+mod seal;
 mod secrets;
 #[cfg(feature = "redis")]
 #[path = "../support/services.rs"]

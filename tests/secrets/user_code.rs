@@ -3,7 +3,7 @@
 use std::fmt;
 
 use evertoken::protocol::Record;
-use evertoken::store::{Loaded, Revision, SealError, Sealer, Swap, Zeroizing};
+use evertoken::store::{AssociatedData, Loaded, Revision, SealError, Sealer, Swap, Zeroizing};
 use evertoken::testing::TestClock;
 use evertoken::{
     Coordination, EndpointError, Grant, Issued, Key, Lifetime, MemoryStore, OnStoreFailure,
@@ -20,7 +20,7 @@ use crate::wire::reached;
 pub(crate) struct Sealing(pub(crate) String);
 
 impl Sealer for Sealing {
-    fn seal(&self, _: &Key, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+    fn seal(&self, _: &AssociatedData<'_>, plain: &[u8]) -> Result<Vec<u8>, SealError> {
         reached(&self.0);
         let key = self.0.bytes().cycle();
         Ok(plain
@@ -30,8 +30,12 @@ impl Sealer for Sealing {
             .collect())
     }
 
-    fn open(&self, key: &Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        self.seal(key, sealed).map(Zeroizing::new)
+    fn open(
+        &self,
+        bound: &AssociatedData<'_>,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        self.seal(bound, sealed).map(Zeroizing::new)
     }
 }
 

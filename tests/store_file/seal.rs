@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use evertoken::Key;
 use evertoken::protocol::Digest;
-use evertoken::store::{SealError, Sealer, Zeroizing};
+use evertoken::store::{AssociatedData, SealError, Sealer, Zeroizing};
 
 pub(crate) struct FakeSealer {
     secret: String,
@@ -33,19 +33,23 @@ impl FakeSealer {
 }
 
 impl Sealer for FakeSealer {
-    fn seal(&self, key: &Key, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+    fn seal(&self, bound: &AssociatedData<'_>, plain: &[u8]) -> Result<Vec<u8>, SealError> {
         let nonce = self.nonce.fetch_add(1, Ordering::SeqCst);
         let mut hidden = nonce.to_be_bytes().to_vec();
         let stream = self.stream(nonce, plain.len());
         hidden.extend(plain.iter().zip(stream).map(|(byte, mask)| byte ^ mask));
-        let mut sealed = self.tag(key, &hidden).as_bytes().to_vec();
+        let mut sealed = self.tag(bound.key(), &hidden).as_bytes().to_vec();
         sealed.extend(hidden);
         Ok(sealed)
     }
 
-    fn open(&self, key: &Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    fn open(
+        &self,
+        bound: &AssociatedData<'_>,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let (tag, hidden) = sealed.split_at_checked(16).ok_or(SealError::Refused)?;
-        if self.tag(key, hidden).as_bytes() != tag {
+        if self.tag(bound.key(), hidden).as_bytes() != tag {
             return Err(SealError::Refused);
         }
         let (nonce, hidden) = hidden.split_at_checked(8).ok_or(SealError::Refused)?;

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use evertoken::protocol::Record;
-use evertoken::store::{Codec, SealError, Sealer, Zeroizing};
+use evertoken::store::{AssociatedData, Codec, SealError, Sealer, Zeroizing};
 use evertoken::{FileStore, Key, OnRequest, TokenStore};
 use serde_json::{Value, json};
 
@@ -164,12 +164,12 @@ async fn w13_a_plain_record_that_is_permitted_is_sealed_when_it_is_written_next(
 struct Unbound(FakeSealer);
 
 impl Sealer for Unbound {
-    fn seal(&self, _: &Key, plain: &[u8]) -> Result<Vec<u8>, SealError> {
-        self.0.seal(&key(), plain)
+    fn seal(&self, _: &AssociatedData<'_>, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.0.seal(&AssociatedData::new("", &key()), plain)
     }
 
-    fn open(&self, _: &Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        self.0.open(&key(), sealed)
+    fn open(&self, _: &AssociatedData<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        self.0.open(&AssociatedData::new("", &key()), sealed)
     }
 }
 
@@ -225,11 +225,11 @@ fn a_codec_restores_records_and_its_buffers_never_grow() {
 struct Panics;
 
 impl Sealer for Panics {
-    fn seal(&self, _: &Key, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+    fn seal(&self, _: &AssociatedData<'_>, plain: &[u8]) -> Result<Vec<u8>, SealError> {
         panic!("{} bytes", plain.len());
     }
 
-    fn open(&self, _: &Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    fn open(&self, _: &AssociatedData<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
         panic!("{} bytes", sealed.len());
     }
 }

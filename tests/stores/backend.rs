@@ -4,6 +4,8 @@
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "seal")]
+pub(crate) mod sealed;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -50,6 +52,12 @@ pub(crate) trait Storage: Send + Sync {
     /// Everything that a user without the right to see pairs can see: names of files, keys and channels, messages, and
     /// columns.
     async fn in_the_open(&self) -> String;
+
+    /// The storage as one whose records can be sealed.
+    #[cfg(feature = "seal")]
+    fn vault(&self) -> &dyn sealed::Vault {
+        panic!("records in memory are not sealed")
+    }
 }
 
 type Make = Box<dyn Fn() -> Result<Arc<dyn Storage>, Missing> + Send + Sync>;
@@ -93,6 +101,12 @@ impl Backend {
         Some(format!("{}, because {}", self.name, missing.0))
     }
 
+    /// Whether the records of this storage can be sealed.
+    #[cfg(feature = "seal")]
+    pub(crate) fn seals(&self) -> bool {
+        self.name != "memory"
+    }
+
     /// Makes a storage that no other test uses.
     pub(crate) fn storage(&self) -> Result<Arc<dyn Storage>, Missing> {
         match &self.make {
@@ -134,6 +148,11 @@ struct Directory(TempDir);
 impl Storage for Directory {
     async fn open(&self) -> Arc<dyn TokenStore> {
         Arc::new(FileStore::new(self.0.path().join("sessions")).expect("the directory can be used"))
+    }
+
+    #[cfg(feature = "seal")]
+    fn vault(&self) -> &dyn sealed::Vault {
+        self
     }
 
     /// The names of the files, and the content of the files without a record.

@@ -7,6 +7,8 @@ mod faults;
 mod holders;
 mod instances;
 mod leases;
+#[cfg(feature = "seal")]
+mod sealed;
 mod sessions;
 mod storing;
 
@@ -56,6 +58,12 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
     ]
     .into_iter()
     .flatten()
+}
+
+/// The tests of sealed storages.
+#[cfg(feature = "seal")]
+pub(crate) fn sealed() -> impl Iterator<Item = &'static Case> {
+    sealed::CASES.iter()
 }
 
 // The suites that the crate provides for third-party stores.

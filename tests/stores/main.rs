@@ -2,6 +2,8 @@
 //! `postgres::n2_..`.
 //!
 //! The tests of a store whose server is not installed, or whose feature is off, are ignored, and reported as skipped.
+//! The tests of seals run with the feature `seal`, on the stores that keep records outside the process.
+//!
 //! With `EVERTOKEN_SERVICES=required` in the environment, a missing store is a failure.
 #![allow(
     missing_docs,
@@ -52,7 +54,10 @@ fn main() -> ExitCode {
     }
     let trials = backends.iter().flat_map(|backend| {
         let trial = |case: &Case| trial(backend, *case);
-        cases::all().map(trial).collect::<Vec<_>>()
+        let cases = cases::all();
+        #[cfg(feature = "seal")]
+        let cases = cases.chain(cases::sealed().filter(|_| backend.seals()));
+        cases.map(trial).collect::<Vec<_>>()
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     if !arguments.list {

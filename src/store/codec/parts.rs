@@ -8,7 +8,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::{Codec, Flaw, Keyed, Names, Outline, known_format};
+use super::{Codec, Flaw, Keyed, Names, Outline, bound, known_format};
 use crate::record::format::Wiped;
 use crate::record::{FORMAT, Record, SEALED_FORMAT};
 use crate::store::StoreError;
@@ -103,7 +103,7 @@ impl Codec {
         let pair = match &self.sealer {
             Some(sealer) => {
                 form["format"] = SEALED_FORMAT.into();
-                let sealed = sealer.seal(&record.key, &json::zeroizing(record)?);
+                let sealed = sealer.seal(&bound(record), &json::zeroizing(record)?);
                 Some(Zeroizing::new(sealed.map_err(Flaw::Sealing)?))
             }
             None if pair.is_null() => None,

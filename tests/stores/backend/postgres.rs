@@ -100,6 +100,11 @@ impl Storage for Database {
         Some(self.digests(key, "EXPIRED"))
     }
 
+    #[cfg(feature = "seal")]
+    fn vault(&self) -> &dyn super::sealed::Vault {
+        self
+    }
+
     /// Every column, the statements, and the messages on the channel. The column of the pair is left out while its row
     /// is current, because it is secret then.
     async fn in_the_open(&self) -> String {
@@ -124,5 +129,60 @@ impl Storage for Database {
         let statements = "SELECT query FROM pg_stat_activity WHERE datname = current_database()";
         let seen = [rows, statements].map(|sql| self.server.sql_in(&self.url, sql));
         format!("{}\n{}", seen.join("\n"), heard.payloads)
+    }
+}
+
+#[cfg(feature = "seal")]
+#[async_trait]
+impl super::sealed::Vault for Database {
+    async fn open_sealed(&self, seal: super::sealed::Seal) -> Arc<dyn TokenStore> {
+        self.listen().await;
+        let store = PostgresStore::connect(&self.url).await;
+        let store = store.expect("the connection succeeds").sealed(seal.keys);
+        Arc::new(store.accept_plain(seal.accepts_plain))
+    }
+
+    /// Every column of every row, with the bytes of the columns that are bytes.
+    async fn at_rest(&self) -> String {
+        let rows = "SELECT to_jsonb(rows) FROM evertoken_pair AS rows; \
+                    SELECT encode(pair, 'escape'), encode(record, 'escape'), encode(past, 'escape') \
+                    FROM evertoken_pair";
+        self.server.sql_in(&self.url, rows)
+    }
+
+    async fn sealed_part(&self, key: &Key) -> Vec<u8> {
+        let key = key.digest();
+        let digits = self.server.sql_in(
+            &self.url,
+            &format!(
+                "SELECT encode(pair, 'hex') FROM evertoken_pair \
+                 WHERE key_digest = '\\x{key}' AND retired_at IS NULL"
+            ),
+        );
+        super::sealed::of_digits(&digits)
+    }
+
+    async fn put_sealed_part(&self, key: &Key, sealed: &[u8]) {
+        let (key, sealed) = (key.digest(), super::sealed::digits(sealed));
+        self.server.sql_in(
+            &self.url,
+            &format!(
+                "UPDATE evertoken_pair SET pair = '\\x{sealed}' \
+                 WHERE key_digest = '\\x{key}' AND retired_at IS NULL"
+            ),
+        );
+    }
+
+    async fn copy_record(&self, from: &Key, to: &Key) {
+        let (from, to) = (from.digest(), to.digest());
+        self.server.sql_in(
+            &self.url,
+            &format!(
+                "UPDATE evertoken_pair AS copy SET pair = it.pair, record = it.record, past = it.past, \
+                 digest = it.digest, access_digest = it.access_digest FROM evertoken_pair AS it \
+                 WHERE copy.key_digest = '\\x{to}' AND copy.retired_at IS NULL \
+                 AND it.key_digest = '\\x{from}' AND it.retired_at IS NULL"
+            ),
+        );
     }
 }

@@ -2,6 +2,8 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+#[cfg(feature = "seal")]
+use evertoken::Key;
 use evertoken::{RedisStore, TokenStore, async_trait};
 use futures_util::StreamExt as _;
 use redis::aio::MultiplexedConnection;
@@ -80,6 +82,11 @@ impl Storage for Prefix {
         Arc::new(store.expect("the connection succeeds").prefix(&self.prefix))
     }
 
+    #[cfg(feature = "seal")]
+    fn vault(&self) -> &dyn super::sealed::Vault {
+        self
+    }
+
     /// The keys, their content without the pair, and the messages by channel.
     async fn in_the_open(&self) -> String {
         let mut redis = self.connection().await;
@@ -114,5 +121,62 @@ impl Storage for Prefix {
             "{seen}\n{clients}\n{}",
             *heard.expect("the subscription is open")
         )
+    }
+}
+
+#[cfg(feature = "seal")]
+#[async_trait]
+impl super::sealed::Vault for Prefix {
+    async fn open_sealed(&self, seal: super::sealed::Seal) -> Arc<dyn TokenStore> {
+        self.heard().await;
+        let store = RedisStore::connect(&self.server.url()).await;
+        let store = store.expect("the connection succeeds").prefix(&self.prefix);
+        Arc::new(store.sealed(seal.keys).accept_plain(seal.accepts_plain))
+    }
+
+    /// Every key with its content.
+    async fn at_rest(&self) -> String {
+        let mut redis = self.connection().await;
+        let mut keys: Vec<String> = redis
+            .keys(format!("{}:*", self.prefix))
+            .await
+            .expect("keys");
+        keys.sort();
+        let mut seen = String::new();
+        for key in keys {
+            let fields: Vec<(String, Vec<u8>)> = redis.hgetall(&key).await.unwrap_or_default();
+            let value: Option<Vec<u8>> = redis.get(&key).await.unwrap_or_default();
+            seen += &key;
+            let fields = fields.into_iter().map(|(_, content)| content);
+            for content in fields.chain(value) {
+                let _ = writeln!(seen, " {}", String::from_utf8_lossy(&content));
+            }
+        }
+        seen
+    }
+
+    async fn sealed_part(&self, key: &Key) -> Vec<u8> {
+        let part = self.connection().await.hget(self.name(key), "pair").await;
+        part.expect("the record has a sealed part")
+    }
+
+    async fn put_sealed_part(&self, key: &Key, sealed: &[u8]) {
+        let mut redis = self.connection().await;
+        let put = redis.hset(self.name(key), "pair", sealed).await;
+        let () = put.expect("the part is written");
+    }
+
+    async fn copy_record(&self, from: &Key, to: &Key) {
+        let mut redis = self.connection().await;
+        let fields: Vec<(String, Vec<u8>)> = redis.hgetall(self.name(from)).await.expect("a hash");
+        let put = redis.hset_multiple(self.name(to), &fields).await;
+        let () = put.expect("the record is written");
+    }
+}
+
+#[cfg(feature = "seal")]
+impl Prefix {
+    fn name(&self, key: &Key) -> String {
+        format!("{}:{{{}}}", self.prefix, key.digest())
     }
 }

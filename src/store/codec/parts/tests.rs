@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::*;
 use crate::record::{Lease, Origin, Owner, StoredPair};
-use crate::store::{SealError, Sealer, StoreTime};
+use crate::seal::{AssociatedData, SealError, Sealer};
+use crate::store::StoreTime;
 use crate::token::{TokenFamily, TokenPair};
 
 /// A sealer that hides the bytes, binds the key, and gives a different result each time.
@@ -16,17 +17,21 @@ fn masked(bytes: &[u8], mask: u8) -> Vec<u8> {
 }
 
 impl Sealer for Mask {
-    fn seal(&self, key: &Key, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+    fn seal(&self, bound: &AssociatedData<'_>, plain: &[u8]) -> Result<Vec<u8>, SealError> {
         let mask = self.0.fetch_add(1, Ordering::SeqCst) | 0x80;
-        let tag = Digest::of([key.digest().as_bytes(), plain].concat());
+        let tag = Digest::of([&bound.to_bytes(), plain].concat());
         Ok([&[mask], tag.as_bytes().as_slice(), &masked(plain, mask)].concat())
     }
 
-    fn open(&self, key: &Key, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    fn open(
+        &self,
+        bound: &AssociatedData<'_>,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let (mask, sealed) = sealed.split_first().ok_or(SealError::Refused)?;
         let (tag, sealed) = sealed.split_at_checked(16).ok_or(SealError::Refused)?;
         let plain = masked(sealed, *mask);
-        let expected = Digest::of([key.digest().as_bytes().as_slice(), &plain].concat());
+        let expected = Digest::of([bound.to_bytes(), plain.clone()].concat());
         match expected.as_bytes() == tag {
             true => Ok(Zeroizing::new(plain)),
             false => Err(SealError::Refused),
