@@ -12,6 +12,10 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 #[cfg(feature = "config")]
 use crate::config::Config;
+#[cfg(feature = "seal")]
+use crate::seal::{AssociatedData, Sealer as _, SealingKeys};
+#[cfg(feature = "seal")]
+use crate::token::Key;
 use crate::token::jwt;
 use crate::{endpoint, store};
 
@@ -30,6 +34,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("retry_after", retry_after),
     ("jwt", jwt),
     ("record", record),
+    #[cfg(feature = "seal")]
+    ("seal", seal),
+    #[cfg(feature = "seal")]
+    ("sealing_keys", sealing_keys),
     #[cfg(feature = "config")]
     ("config", config),
 ];
@@ -87,6 +95,57 @@ pub fn record(input: &[u8]) {
     for error in store::fuzzing::record(input) {
         // The error may hold the record's key, and no other part of the record.
         drop(shown(&error));
+    }
+}
+
+/// Sealed bytes: those that the input is, which no key has sealed, and those that the input becomes, with each of their
+/// bits that the input's length chooses changed.
+#[cfg(feature = "seal")]
+pub fn seal(input: &[u8]) {
+    let key = Key::new("issuer", "client");
+    let bound = AssociatedData::new("fuzzing", &key);
+    let Ok(keys) = SealingKeys::from_text(SEALING_KEYS) else {
+        panic!("the keys are keys")
+    };
+    match keys.open(&bound, input) {
+        Ok(_) => panic!("bytes open that no key has sealed"),
+        Err(error) => drop(shown(&error)),
+    }
+    let Ok(mut sealed) = keys.seal(&bound, input) else {
+        return;
+    };
+    let opened = keys.open(&bound, &sealed);
+    assert_eq!(opened.as_deref().map(Vec::as_slice), Ok(input));
+    let at = input.iter().fold(input.len(), |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(usize::from(*byte))
+    });
+    let length = sealed.len();
+    sealed[at % length] ^= 1 << (at / length % 8);
+    assert!(keys.open(&bound, &sealed).is_err(), "a changed bit opens");
+}
+
+/// The keys of the target `seal`: any two.
+#[cfg(feature = "seal")]
+const SEALING_KEYS: &str = "kqzV0x1+JcSgHEhcFhYKPyuJBlR65UbR+CyYEn2wbH4=\n\
+                            c8c7ed40a3ef57d61cb3ae5d8a47cfa1e1b0a9dd2ae8cc5f2a4a9a1c3b7e6d05";
+
+/// Sealing keys as text.
+#[cfg(feature = "seal")]
+pub fn sealing_keys(input: &[u8]) {
+    let Ok(text) = str::from_utf8(input) else {
+        return;
+    };
+    match SealingKeys::from_text(text) {
+        Ok(keys) => {
+            let ids: Vec<_> = keys.ids().collect();
+            let lines = text.lines().filter(|line| line.trim().len() >= 43);
+            assert!(!ids.is_empty() && ids.len() <= lines.count());
+            let again = SealingKeys::from_text(text).map(|keys| keys.ids().collect());
+            assert_eq!(again, Ok(ids));
+            let twice = keys.clone().older(keys);
+            assert!(twice.is_err(), "a key is there twice");
+        }
+        Err(error) => drop(shown(&error)),
     }
 }
 
