@@ -21,6 +21,7 @@ pub(crate) use self::scalar::{
     ErrorStatus, Header, LocalPath, PositiveSpan, Scopes, Span, UtcTime,
 };
 pub use self::scalar::{duration, path};
+pub(crate) use self::secret::KeySource;
 pub use self::secret::Secret;
 pub(crate) use self::value::{Source, Table, Value, json};
 

@@ -8,8 +8,14 @@
     feature = "seal",
     doc = "- [`SealingKeys`]: the sealer of the crate, XChaCha20-Poly1305 with keys that can be rotated"
 )]
+#![cfg_attr(
+    feature = "keyring",
+    doc = "- [`KeyringError`]: why the keys in the keyring of the operating system cannot be had"
+)]
 
 mod bound;
+#[cfg(feature = "keyring")]
+mod keyring;
 #[cfg(feature = "seal")]
 mod keys;
 #[cfg(feature = "seal")]
@@ -21,6 +27,8 @@ use std::sync::Arc;
 pub use zeroize::Zeroizing;
 
 pub use self::bound::AssociatedData;
+#[cfg(feature = "keyring")]
+pub use self::keyring::KeyringError;
 #[cfg(feature = "seal")]
 pub use self::keys::{SealingKeys, SealingKeysError};
 

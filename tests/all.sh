@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 has_redis() { command -v redis-server >/dev/null; }
 has_postgres() { command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; }
 has_pgbouncer() { command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ]; }
+has_keyring() { command -v dbus-daemon >/dev/null && command -v gnome-keyring-daemon >/dev/null; }
 has_python() { command -v python3 >/dev/null && python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
 
 missing() {
@@ -18,6 +19,7 @@ missing() {
     has_pgbouncer || echo pgbouncer
     command -v openssl >/dev/null || echo openssl
     has_python || echo python3 python3-venv
+    has_keyring || echo dbus-daemon gnome-keyring
 }
 
 fail() {

@@ -95,22 +95,51 @@ struct Unread(Value);
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Unread(value) = Unread::deserialize(deserializer)?;
+        Self::of(value, "").map_err(D::Error::custom)
+    }
+}
+
+impl Secret {
+    /// The secret that the value describes. An error names the `other` forms beside those of a secret.
+    fn of(value: Value, other: &str) -> Result<Self, String> {
         let has_readers =
             matches!(&value, Value::Table(table) if table.contains_key("readable_by"));
         let source = match value {
             Value::Text(secret) => Some(Source::Inline(secret)),
             table => of_table(&table),
         };
-        source.map(Self).ok_or_else(|| {
-            D::Error::custom(match has_readers {
-                true => {
-                    r#"`readable_by` must be "owner", "group" or "everyone", and requires `file`"#
-                }
-                false => {
-                    r#"must be `{ env = "NAME" }`, `{ file = "path" }`, or the secret as a string"#
-                }
-            })
+        source.map(Self).ok_or_else(|| match has_readers {
+            true => r#"`readable_by` must be "owner", "group" or "everyone", and requires `file`"#
+                .to_owned(),
+            false => format!(
+                r#"must be `{{ env = "NAME" }}`, `{{ file = "path" }}`, {other}or the secret as a string"#
+            ),
         })
+    }
+}
+
+/// Where sealing keys come from: a secret, or the keyring of the operating system, as `{ keyring = "program" }`.
+#[derive(Debug, Clone)]
+pub(crate) enum KeySource {
+    Secret(Secret),
+    /// The name under which the keyring has the keys.
+    Keyring(String),
+}
+
+impl<'de> Deserialize<'de> for KeySource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Keys {
+            keyring: String,
+        }
+
+        let Unread(value) = Unread::deserialize(deserializer)?;
+        if let Ok(Keys { keyring }) = read("", &value, Path::new("")) {
+            return Ok(Self::Keyring(keyring));
+        }
+        let secret = Secret::of(value, r#"`{ keyring = "program" }`, "#);
+        secret.map(Self::Secret).map_err(D::Error::custom)
     }
 }
 

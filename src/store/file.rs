@@ -34,7 +34,7 @@ impl crate::parameters::FromParameters for FileStore {
     type Parameters = Parameters;
 
     async fn from_parameters(parameters: Parameters) -> Result<Self, ConfigError> {
-        let codec = Codec::configured(parameters.seal, parameters.seal_accepts_plain)?;
+        let codec = Codec::configured(parameters.seal, parameters.seal_accepts_plain).await?;
         let store = Self::with_group(parameters.path, parameters.group)
             .map_err(|error| ConfigError::not_made("path", error.into()))?;
         Ok(Self { codec, ..store })

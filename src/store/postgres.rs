@@ -404,7 +404,7 @@ impl FromParameters for PostgresStore {
 
     async fn from_parameters(parameters: Parameters) -> Result<Self, ConfigError> {
         let url = parameters.url.read_at("url")?;
-        let codec = Codec::configured(parameters.seal, parameters.seal_accepts_plain)?;
+        let codec = Codec::configured(parameters.seal, parameters.seal_accepts_plain).await?;
         let connecting = Self::connect(&url).await;
         let store = connecting.map_err(|error| ConfigError::not_made("url", error.into()))?;
         let store = Self { codec, ..store };

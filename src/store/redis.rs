@@ -349,7 +349,7 @@ impl FromParameters for RedisStore {
             let problem = "requires `replicas`; set `replicas`, or remove this key";
             return Err(ConfigError::new("replica_timeout", problem));
         }
-        let codec = Codec::configured(parameters.seal, parameters.seal_accepts_plain)?;
+        let codec = Codec::configured(parameters.seal, parameters.seal_accepts_plain).await?;
         let connecting = Self::connect(&url).await;
         let store = connecting.map_err(|error| ConfigError::not_made("url", error.into()))?;
         let store = set(Self { codec, ..store }, parameters.prefix, Self::prefix);

@@ -40,6 +40,7 @@ impl Case {
         let is_on = |feature: &str| match feature {
             "postgres" => cfg!(feature = "postgres"),
             "redis" => cfg!(feature = "redis"),
+            "keyring" => cfg!(feature = "keyring"),
             "seal" => cfg!(feature = "seal"),
             other => panic!("{}: unknown feature `{other}`", self.name),
         };

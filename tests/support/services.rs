@@ -11,6 +11,8 @@ mod pgbouncer;
 mod postgres;
 #[path = "services/redis.rs"]
 mod redis;
+#[path = "services/secret_service.rs"]
+mod secret_service;
 
 use std::fmt;
 use std::io::Write as _;
@@ -22,6 +24,7 @@ use std::time::{Duration, Instant};
 pub use self::pgbouncer::{PgBouncer, PoolMode};
 pub use self::postgres::{Postgres, give_to_postgres};
 pub use self::redis::Redis;
+pub use self::secret_service::SecretService;
 
 /// No server takes longer to start, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);

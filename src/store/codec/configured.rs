@@ -2,14 +2,16 @@
 //! outside the process.
 
 use super::Codec;
-use crate::parameters::{ConfigError, OneOrMore, Secret};
+use crate::parameters::{ConfigError, KeySource, OneOrMore};
+#[cfg(feature = "seal")]
+use crate::seal::SealingKeys;
 
 /// The keys that seal a store, each source with one key or several. The first key seals.
-pub(in crate::store) type Keys = OneOrMore<Secret>;
+pub(in crate::store) type Keys = OneOrMore<KeySource>;
 
 impl Codec {
     /// The codec that `seal` and `seal_accepts_plain` describe.
-    pub(in crate::store) fn configured(
+    pub(in crate::store) async fn configured(
         seal: Option<Keys>,
         accepts_plain: Option<bool>,
     ) -> Result<Self, ConfigError> {
@@ -22,28 +24,25 @@ impl Codec {
                 }
             };
         };
-        let codec = Self::sealed_with(&keys)?;
+        let codec = Self::sealed_with(&keys).await?;
         Ok(codec.accept_plain(accepts_plain.unwrap_or_default()))
     }
 
     #[cfg(feature = "seal")]
-    fn sealed_with(OneOrMore { values, is_list }: &Keys) -> Result<Self, ConfigError> {
-        use crate::seal::SealingKeys;
-
+    async fn sealed_with(OneOrMore { values, is_list }: &Keys) -> Result<Self, ConfigError> {
         let mut all: Option<SealingKeys> = None;
-        for (at, secret) in values.iter().enumerate() {
+        for (at, source) in values.iter().enumerate() {
             let path = match is_list {
                 true => format!("seal[{at}]"),
                 false => "seal".to_owned(),
             };
-            let text = secret.read_at(&path)?;
-            let refused = |error| ConfigError::new(path, format!("{}: {error}", secret.source()));
-            let keys = SealingKeys::from_text(&text);
-            let keys = keys.and_then(|keys| match all.take() {
-                Some(newer) => newer.older(keys),
-                None => Ok(keys),
+            let keys = keys_of(source, &path).await?;
+            all = Some(match all.take() {
+                Some(newer) => newer.older(keys).map_err(|error| {
+                    ConfigError::new(path, format!("{}: {error}", named(source)))
+                })?,
+                None => keys,
             });
-            all = Some(keys.map_err(refused)?);
         }
         let problem = "must have at least one source of a key";
         all.map(Self::sealed)
@@ -51,7 +50,35 @@ impl Codec {
     }
 
     #[cfg(not(feature = "seal"))]
-    fn sealed_with(_: &Keys) -> Result<Self, ConfigError> {
+    #[expect(clippy::unused_async, reason = "with the feature, a keyring is asked")]
+    async fn sealed_with(_: &Keys) -> Result<Self, ConfigError> {
         Err(ConfigError::without_feature("seal", "", "seal"))
+    }
+}
+
+/// The keys of one source, which is configured at `path`.
+#[cfg(feature = "seal")]
+async fn keys_of(source: &KeySource, path: &str) -> Result<SealingKeys, ConfigError> {
+    match source {
+        KeySource::Secret(secret) => {
+            let keys = SealingKeys::from_text(&secret.read_at(path)?);
+            keys.map_err(|error| ConfigError::new(path, format!("{}: {error}", named(source))))
+        }
+        #[cfg(feature = "keyring")]
+        KeySource::Keyring(program) => {
+            let keys = SealingKeys::from_keyring(program).await;
+            keys.map_err(|error| ConfigError::not_made(path, error.into()))
+        }
+        #[cfg(not(feature = "keyring"))]
+        KeySource::Keyring(_) => Err(ConfigError::without_feature(path, "", "keyring")),
+    }
+}
+
+/// The source, in words.
+#[cfg(feature = "seal")]
+fn named(source: &KeySource) -> String {
+    match source {
+        KeySource::Secret(secret) => secret.source(),
+        KeySource::Keyring(program) => format!("the keyring's entry of `{program}`"),
     }
 }
