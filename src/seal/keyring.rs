@@ -3,21 +3,29 @@
 //! - [`Keyring`]: the entry of one program, read, or made where it is missing
 //! - [`KeyringError`]: why the keys cannot be had, and what to do about it
 //!
-//! A keyring has no compare-and-swap. So the first key is made under a lock on a file: of two processes that make one at
-//! once, the later one would replace the key with which the earlier one has sealed.
+//! A keyring has no compare-and-swap, and some keyrings answer that there is no entry while they are locked. So the first
+//! key is made under a lock on a file, and only once the keyring has accepted another entry: a key that replaces the one
+//! with which records were sealed would lose those records.
 
 use std::error::Error as StdError;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
 
+use keyring::credential::CredentialPersistence;
 use keyring::{Entry, Error};
+use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::{SealingKeys, SealingKeysError};
+use crate::token::Digest;
 
 /// The account of every entry. The service is the program's name.
 const ACCOUNT: &str = "sealing-key";
+
+/// The account of the entry that is written, and removed again, so that a locked keyring is unlocked.
+const PROBE: &str = "sealing-key-probe";
 
 /// The reason why the sealing keys of the operating system's keyring cannot be had.
 ///
@@ -25,15 +33,13 @@ const ACCOUNT: &str = "sealing-key";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyringError {
-    /// The system has no keyring that answers. On Linux and the BSDs this is a service on the session's D-Bus.
+    /// The system has no keyring that answers, or the keyring is locked, or its user refused the access. On Linux,
+    /// FreeBSD and OpenBSD the keyring is a service on the D-Bus of the session.
     #[error(
-        "the keyring cannot be reached; start one in this session (GNOME Keyring, KWallet or another Secret Service), or \
-         keep the sealing key in a file"
+        "the keyring is missing, is locked or refuses the access; start and unlock one in this session (on Linux, GNOME \
+         Keyring, KWallet or another Secret Service), allow this program to use it, or keep the sealing key in a file"
     )]
-    Unreachable(#[source] Box<dyn StdError + Send + Sync>),
-    /// The keyring is locked, and was not unlocked.
-    #[error("the keyring is locked; unlock it and try again, or keep the sealing key in a file")]
-    Locked(#[source] Box<dyn StdError + Send + Sync>),
+    Unavailable(#[source] Box<dyn StdError + Send + Sync>),
     /// Several entries have the name of the program.
     #[error(
         "the keyring has {entries} entries with the service `{service}` and the account `{ACCOUNT}`; remove all but the \
@@ -87,71 +93,93 @@ pub enum KeyringError {
     /// This system has no keyring that the crate knows.
     #[error("on this system there is no keyring that is known; keep the sealing key in a file")]
     Unsupported,
-    /// The tokio runtime is shutting down.
-    #[error("the tokio runtime is shutting down")]
-    ShuttingDown,
+    /// The thread that asks the keyring cannot be started.
+    #[error("no thread can be started to ask the keyring; check the limits of this process")]
+    NoThread(#[source] io::Error),
+    /// The library of the keyring panicked.
+    #[error(
+        "the keyring's library panicked; read the panic's message, or keep the sealing key in a file"
+    )]
+    Panicked,
 }
-
-/// Whether this system has a keyring. Where it has none, the crate `keyring` keeps entries in memory until the process
-/// ends, and every record that was sealed would be lost with it.
-const IS_KNOWN: bool = cfg!(any(
-    target_os = "linux",
-    target_os = "freebsd",
-    target_os = "openbsd",
-    target_os = "macos",
-    target_os = "windows"
-));
 
 /// The keyring of the operating system, or another one in a test.
 #[derive(Debug)]
 struct Keyring {
     entry: Entry,
+    probe: Entry,
     service: String,
     lock: PathBuf,
 }
 
 impl SealingKeys {
-    /// Reads the sealing keys of this program from the keyring of the operating system: the Secret Service on Linux and
-    /// the BSDs, the Keychain on macOS, the Credential Manager on Windows. At the first use, a new key is made and stored
-    /// there.
+    /// Reads the sealing keys of this program from the keyring of the operating system: the Secret Service on Linux,
+    /// FreeBSD and OpenBSD, the Keychain on macOS, the Credential Manager on Windows. At the first use, a new key is made
+    /// and stored there.
     ///
     /// `service` is the name of the program. The entry has it as its service, and `sealing-key` as its account. The
-    /// content of the entry has the form of a [key's text](SealingKeys#text), so a key is rotated by a new line at the top.
-    /// On Linux, `secret-tool lookup service importer username sealing-key` prints it.
+    /// content of the entry has the form of a [key's text](SealingKeys#text). It is read once, here. [The page on
+    /// sharing](crate::_guide::sharing#sealing-a-store) has how a key is rotated.
     ///
-    /// The keyring is asked on a thread that may block, because a locked keyring shows a prompt and waits for its user.
-    /// Processes of one user that start at once make one key. A keyring belongs to one user of one machine, so machines
-    /// that share a store need a key from elsewhere.
+    /// A locked keyring shows a prompt and waits for its user. A thread of its own waits, which neither blocks the runtime
+    /// nor keeps the process from ending. Processes of one user that start at once make one key, under a lock on a file in
+    /// `~/.local/state/evertoken` (on Windows, `AppData\Local\evertoken`). A keyring belongs to one user of one machine,
+    /// so machines that share a store need a key from elsewhere.
+    ///
+    /// On its way, the key is in buffers of the keyring's library, which are not zeroized.
     ///
     /// # Errors
     ///
     /// [`KeyringError`], with what to do about it.
     pub async fn from_keyring(service: &str) -> Result<Self, KeyringError> {
         let service = service.to_owned();
-        let read = tokio::task::spawn_blocking(move || Keyring::open(&service)?.read_or_make());
-        match read.await {
-            Ok(read) => read,
-            Err(died) if died.is_panic() => std::panic::resume_unwind(died.into_panic()),
-            Err(_) => Err(KeyringError::ShuttingDown),
-        }
+        let (report, read) = oneshot::channel();
+        // Not a thread of the runtime: a runtime that shuts down would wait for the prompt.
+        let asking = thread::Builder::new().name("evertoken-keyring".to_owned());
+        let asking = asking.spawn(move || {
+            let keys = Keyring::open(&service).and_then(|keyring| keyring.read_or_make());
+            // The caller may have given up.
+            let _ = report.send(keys);
+        });
+        asking.map_err(KeyringError::NoThread)?;
+        read.await.unwrap_or(Err(KeyringError::Panicked))
     }
 }
 
 impl Keyring {
+    /// The keyring of this system, whatever default the program has set in the crate `keyring`.
     fn open(service: &str) -> Result<Self, KeyringError> {
-        if !IS_KNOWN {
+        let system = keyring::default::default_credential_builder();
+        // Where the crate knows no keyring, it keeps entries in memory, and what was sealed would be lost.
+        if !matches!(system.persistence(), CredentialPersistence::UntilDelete) {
             return Err(KeyringError::Unsupported);
         }
-        let entry = Entry::new(service, ACCOUNT);
-        let entry = entry.map_err(|error| of_error(service, error))?;
-        Ok(Self::of(entry, service, &lock_directory()))
+        if service.is_empty() {
+            return Err(KeyringError::Refused {
+                service: String::new(),
+                problem: "the name of the program is empty".to_owned(),
+            });
+        }
+        let entry = |account| {
+            let credential = system.build(None, service, account);
+            credential
+                .map(Entry::new_with_credential)
+                .map_err(|error| of_error(service, error))
+        };
+        Ok(Self::of(
+            entry(ACCOUNT)?,
+            entry(PROBE)?,
+            service,
+            &lock_directory(),
+        ))
     }
 
-    fn of(entry: Entry, service: &str, directory: &Path) -> Self {
+    fn of(entry: Entry, probe: Entry, service: &str, directory: &Path) -> Self {
         Self {
             entry,
+            probe,
             service: service.to_owned(),
-            lock: directory.join("evertoken-keyring.lock"),
+            lock: directory.join(format!("keyring-{}.lock", Digest::of(service))),
         }
     }
 
@@ -160,14 +188,28 @@ impl Keyring {
             return Ok(keys);
         }
         let _held = self.lock()?;
-        // Another process may have made the key in the meantime.
+        self.unlock()?;
+        // Another process may have made the key in the meantime, or the keyring was locked.
         if let Some(keys) = self.read()? {
             return Ok(keys);
         }
         let made = SealingKeys::random_key().map_err(KeyringError::NotMade)?;
         let stored = self.entry.set_secret(made.as_bytes());
-        stored.map_err(|error| of_error(&self.service, error))?;
+        stored.map_err(|error| self.error(error))?;
         self.read()?.ok_or(KeyringError::NotKept)
+    }
+
+    /// Has the keyring unlocked: it has to be, to accept an entry.
+    fn unlock(&self) -> Result<(), KeyringError> {
+        let written = self.probe.set_secret(b"unlocked");
+        written.map_err(|error| self.error(error))?;
+        // A probe that stays does no harm.
+        let _ = self.probe.delete_credential();
+        Ok(())
+    }
+
+    fn error(&self, error: Error) -> KeyringError {
+        of_error(&self.service, error)
     }
 
     /// The keys of the entry. `None` if there is no entry.
@@ -175,7 +217,7 @@ impl Keyring {
         let text = match self.entry.get_secret() {
             Ok(secret) => Zeroizing::new(secret),
             Err(Error::NoEntry) => return Ok(None),
-            Err(error) => return Err(of_error(&self.service, error)),
+            Err(error) => return Err(self.error(error)),
         };
         let not_keys = |source| KeyringError::NotKeys {
             service: self.service.clone(),
@@ -192,7 +234,8 @@ impl Keyring {
         options.read(true).write(true).create(true).truncate(false);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let locked = options.open(&self.lock).and_then(|file| {
+        let locked = self.make_directory().and_then(|()| {
+            let file = options.open(&self.lock)?;
             file.lock()?;
             Ok(file)
         });
@@ -201,14 +244,27 @@ impl Keyring {
             source,
         })
     }
+
+    fn make_directory(&self) -> io::Result<()> {
+        let Some(directory) = self.lock.parent() else {
+            return Ok(());
+        };
+        let mut options = fs::DirBuilder::new();
+        options.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut options, 0o700);
+        options.create(directory)
+    }
 }
 
-/// The directory of the lock: one for each user, where the system has one.
+/// The directory of the locks. It is in the home directory, because the processes of one user agree on that: variables of
+/// the session differ between a desktop, a shell of another session and a timer.
 fn lock_directory() -> PathBuf {
-    let of_session = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    of_session
-        .filter(|directory| directory.is_absolute())
-        .unwrap_or_else(std::env::temp_dir)
+    let home = std::env::home_dir().unwrap_or_default();
+    home.join(match cfg!(windows) {
+        true => r"AppData\Local\evertoken",
+        false => ".local/state/evertoken",
+    })
 }
 
 /// The meaning of an error. Some errors of a keyring contain the secret, so their own text is never kept.
@@ -218,8 +274,9 @@ fn of_error(service: &str, error: Error) -> KeyringError {
         problem,
     };
     match error {
-        Error::NoStorageAccess(source) => KeyringError::Locked(source),
-        Error::PlatformFailure(source) => KeyringError::Unreachable(source),
+        Error::NoStorageAccess(source) | Error::PlatformFailure(source) => {
+            KeyringError::Unavailable(source)
+        }
         Error::Ambiguous(entries) => KeyringError::Ambiguous {
             service: service.to_owned(),
             entries: entries.len(),

@@ -13,7 +13,8 @@ const DIRECTORY: &str = "EVERTOKEN_TEST_DIRECTORY";
 /// What begins the one line that a process says.
 const SAYS: &str = "says: ";
 
-const PROGRAM: &str = "importer";
+/// The name of the program in the keyring.
+pub(crate) const PROGRAM: &str = "importer";
 
 /// Nothing listens there.
 const TOKEN_URL: &str = "http://127.0.0.1:1/token";
@@ -30,6 +31,7 @@ pub(crate) enum Step<'a> {
     Read(&'a Path),
     Configured(&'a Path),
     Refused,
+    GivesUp,
 }
 
 pub(crate) fn command(step: Step<'_>) -> Command {
@@ -46,6 +48,7 @@ pub(crate) fn command(step: Step<'_>) -> Command {
         Step::Read(directory) => ("read", Some(directory)),
         Step::Configured(directory) => ("configured", Some(directory)),
         Step::Refused => ("refused", None),
+        Step::GivesUp => ("gives-up", None),
     };
     command.env(STEP, name);
     if let Some(directory) = directory {
@@ -69,6 +72,12 @@ async fn a_process_of_its_own() {
     let Ok(step) = std::env::var(STEP) else {
         return;
     };
+    if step == "gives-up" {
+        let asked = SealingKeys::from_keyring(PROGRAM);
+        let asked = tokio::time::timeout(Duration::from_millis(200), asked).await;
+        println!("{SAYS}{}", asked.map_or("gave up", |_| "was answered"));
+        return;
+    }
     let read = SealingKeys::from_keyring(PROGRAM).await;
     if step == "refused" {
         println!("{SAYS}{}", read.unwrap_err());

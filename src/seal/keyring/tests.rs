@@ -1,5 +1,9 @@
+use std::any::Any;
 use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use keyring::credential::CredentialApi;
 use keyring::mock::MockCredential;
 
 use super::*;
@@ -9,8 +13,9 @@ const KEY: &str = "QW5vdGhlciBrZXkgb2YgMzIgYnl0ZXMsIGZvciBhIHQ=";
 /// A keyring in memory, and the directory of its lock.
 fn in_memory() -> (Keyring, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    let entry = Entry::new_with_credential(Box::new(MockCredential::default()));
-    (Keyring::of(entry, "importer", directory.path()), directory)
+    let entry = || Entry::new_with_credential(Box::new(MockCredential::default()));
+    let keyring = Keyring::of(entry(), entry(), "importer", directory.path());
+    (keyring, directory)
 }
 
 fn fails_with(keyring: &Keyring, error: Error) {
@@ -62,8 +67,8 @@ fn each_error_of_a_keyring_has_its_meaning_and_no_error_makes_a_key() {
     let boxed = || Box::<dyn StdError + Send + Sync>::from("of the system");
     let secret = || b"sesame".to_vec();
     let cases = [
-        (Error::PlatformFailure(boxed()), "cannot be reached"),
-        (Error::NoStorageAccess(boxed()), "is locked"),
+        (Error::PlatformFailure(boxed()), "is missing, is locked or"),
+        (Error::NoStorageAccess(boxed()), "is missing, is locked or"),
         (
             Error::BadEncoding(secret()),
             "does not contain sealing keys",
@@ -93,8 +98,84 @@ fn each_error_of_a_keyring_has_its_meaning_and_no_error_makes_a_key() {
 #[test]
 fn a_lock_that_cannot_be_taken_makes_no_key() {
     let (mut keyring, directory) = in_memory();
-    keyring.lock = directory.path().join("missing").join("lock");
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    keyring.lock = file.join("lock");
     let error = keyring.read_or_make().unwrap_err();
     assert!(matches!(error, KeyringError::Lock { .. }), "{error:?}");
     assert!(matches!(keyring.entry.get_secret(), Err(Error::NoEntry)));
+}
+
+#[test]
+fn a_keyring_that_stays_locked_makes_no_key() {
+    let (keyring, _directory) = in_memory();
+    let credential = keyring.probe.get_credential();
+    let mock: &MockCredential = credential.downcast_ref().unwrap();
+    mock.set_error(Error::NoStorageAccess("the prompt was dismissed".into()));
+    let error = keyring.read_or_make().unwrap_err();
+    assert!(matches!(error, KeyringError::Unavailable(_)), "{error:?}");
+    assert!(matches!(keyring.entry.get_secret(), Err(Error::NoEntry)));
+}
+
+/// An entry of a keyring that hides its entries while it is locked, as KeePassXC does. Writing an entry unlocks it.
+struct Hidden {
+    content: MockCredential,
+    is_unlocked: Arc<AtomicBool>,
+}
+
+impl CredentialApi for Hidden {
+    fn set_password(&self, password: &str) -> keyring::Result<()> {
+        self.set_secret(password.as_bytes())
+    }
+
+    fn set_secret(&self, secret: &[u8]) -> keyring::Result<()> {
+        self.is_unlocked.store(true, Ordering::Relaxed);
+        self.content.set_secret(secret)
+    }
+
+    fn get_password(&self) -> keyring::Result<String> {
+        unreachable!("keys are read as bytes")
+    }
+
+    fn get_secret(&self) -> keyring::Result<Vec<u8>> {
+        match self.is_unlocked.load(Ordering::Relaxed) {
+            true => self.content.get_secret(),
+            false => Err(Error::NoEntry),
+        }
+    }
+
+    fn delete_credential(&self) -> keyring::Result<()> {
+        self.content.delete_credential()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+#[test]
+fn a_key_that_a_locked_keyring_hides_is_not_written_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let is_unlocked = Arc::new(AtomicBool::new(false));
+    let content = MockCredential::default();
+    content.set_secret(KEY.as_bytes()).unwrap();
+    let entry = |content| {
+        let is_unlocked = Arc::clone(&is_unlocked);
+        Entry::new_with_credential(Box::new(Hidden {
+            content,
+            is_unlocked,
+        }))
+    };
+    let (entry, probe) = (entry(content), entry(MockCredential::default()));
+    let keyring = Keyring::of(entry, probe, "importer", directory.path());
+    let read = keyring.read_or_make().unwrap();
+    assert_eq!(ids(&read), ids(&SealingKeys::from_text(KEY).unwrap()));
+    assert_eq!(keyring.entry.get_secret().unwrap(), KEY.as_bytes());
+    assert!(matches!(keyring.probe.get_secret(), Err(Error::NoEntry)));
+}
+
+#[test]
+fn a_program_without_a_name_has_no_keys() {
+    let error = Keyring::open("").unwrap_err();
+    assert!(matches!(error, KeyringError::Refused { .. }), "{error:?}");
 }

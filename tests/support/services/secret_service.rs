@@ -25,6 +25,8 @@ fn configuration(socket: &Path) -> String {
     )
 }
 
+const PASSWORD: &str = "password";
+
 /// A Secret Service for one test, with its keyring in a directory of its own.
 #[derive(Debug)]
 pub struct SecretService {
@@ -43,12 +45,19 @@ impl SecretService {
 
     /// A keyring that its user has unlocked.
     pub fn start() -> Result<Self, Missing> {
-        Self::start_with(Some("password"))
+        Self::start_with(Some(PASSWORD))
     }
 
-    /// A keyring that stays locked, because there is no display for a prompt.
-    pub fn locked() -> Result<Self, Missing> {
+    /// A keyring of a user who has none yet. It cannot be made, because there is no display for a prompt.
+    pub fn empty() -> Result<Self, Missing> {
         Self::start_with(None)
+    }
+
+    /// Starts the keyring again, unlocked or locked. A locked one stays locked, because there is no display for a prompt.
+    pub fn restart(&mut self, is_unlocked: bool) {
+        end(&mut self.keyring);
+        let started = self.start_keyring(is_unlocked.then_some(PASSWORD));
+        started.unwrap_or_else(|missing| panic!("{missing}"));
     }
 
     fn start_with(password: Option<&str>) -> Result<Self, Missing> {
@@ -104,6 +113,11 @@ impl SecretService {
         let read = output.read_to_end(&mut Vec::new());
         read.expect("the keyring's output");
         Ok(())
+    }
+
+    /// The home directory of the keyring's user.
+    pub fn home(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Gives a process this keyring, and no other.
