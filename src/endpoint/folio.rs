@@ -154,7 +154,8 @@ impl Folio {
     /// # Errors
     ///
     /// [`BuildError::Invalid`] unless the URL is an `https` one, or an `http` one to loopback, without a user name, a
-    /// password or a query, and if the tenant's name cannot be sent. [`BuildError::Client`] if TLS cannot be set up.
+    /// password or a query, and if the tenant's name cannot be sent. [`BuildError::NoTls`] for an `https` URL if reqwest was
+    /// built without TLS, and [`BuildError::Client`] if TLS cannot be set up.
     pub fn okapi(url: impl AsRef<str>, tenant: impl Into<String>) -> Result<Self, BuildError> {
         Self::with_http(Mode::Okapi, url, tenant, transport::http_builder())
     }

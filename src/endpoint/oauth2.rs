@@ -212,8 +212,8 @@ impl OAuth2 {
     /// # Errors
     ///
     /// [`BuildError::Invalid`] unless the URL is an `https` one, or an `http` one to loopback, without user name and
-    /// password. [`BuildError::Client`] if TLS cannot be set up: a Linux system without CA certificates needs the
-    /// environment variable `SSL_CERT_FILE`.
+    /// password. [`BuildError::NoTls`] for an `https` URL if reqwest was built without TLS. [`BuildError::Client`] if TLS
+    /// cannot be set up: a Linux system without CA certificates needs the environment variable `SSL_CERT_FILE`.
     pub fn new(
         token_url: impl AsRef<str>,
         client_id: impl Into<String>,

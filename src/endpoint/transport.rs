@@ -8,6 +8,8 @@
 //!
 //! This module never judges an answer: an answer that broke off is an answer, with the bytes that arrived.
 
+mod tls;
+
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -149,7 +151,14 @@ impl HttpSettings {
 
 impl Way {
     /// A client from `builder` that sends a request to `url` exactly once, and to no other URL.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::NoTls`] for an `https` URL without TLS, and [`BuildError::Client`] if the client cannot be built.
     pub(super) fn http(builder: ClientBuilder, url: &Url) -> Result<Self, BuildError> {
+        if url.scheme() == "https" && !tls::is_there() {
+            return Err(BuildError::NoTls);
+        }
         let mut builder = builder
             .redirect(redirect::Policy::none())
             .retry(retry::never())
