@@ -120,6 +120,10 @@ impl Secret {
 
 /// Where sealing keys come from: a secret, or the keyring of the operating system, as `{ keyring = "program" }`.
 #[derive(Debug, Clone)]
+#[cfg_attr(
+    not(feature = "seal"),
+    expect(dead_code, reason = "without the feature too, a wrong key is reported")
+)]
 pub(crate) enum KeySource {
     Secret(Secret),
     /// The name under which the keyring has the keys.
