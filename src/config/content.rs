@@ -78,14 +78,21 @@ impl Content {
                 return Err(ConfigError::new(format!("http.origins[{at}]"), problem));
             }
         }
-        if let Some(seed) = &document.seed {
-            let seed: Seed = read("seed", seed, base)?;
-            builder = builder.seed(seed.first_pair()?);
+        let seed = document.seed.as_ref();
+        let seed = seed.map(|seed| read::<Seed>("seed", seed, base));
+        let seed = seed.transpose()?;
+        if let Some(seed) = &seed {
+            seed.first_pair()?;
             builder = set(builder, seed.on_conflict, Builder::on_seed_conflict);
         }
-        // The store comes last, because it may connect to a server.
+        // The store comes after every check, because it may connect to a server.
         let store = registry.make_store(&self.store, base).await?;
-        Ok(set(builder, store, Builder::store))
+        builder = set(builder, store, Builder::store);
+        if let Some(seed) = &seed {
+            // Only now, because that may have taken a while, and the lifetimes count from here.
+            builder = builder.seed(seed.first_pair()?);
+        }
+        Ok(builder)
     }
 }
 

@@ -1,9 +1,13 @@
 //! A first pair from the answer of a token endpoint that a sign-in left in a file.
 
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use evertoken::clock::{Clock, SystemClock};
-use evertoken::{Builder, Config, OAuth2, RefreshExpiry, Registry, TokenManager, TokenPair};
+use evertoken::{
+    Builder, Config, MemoryStore, OAuth2, RefreshExpiry, Registry, StoreError, TokenManager,
+    TokenPair,
+};
 
 use crate::raw_server::{RawServer, Step, ok};
 use crate::{LEAST, builder, directory, file};
@@ -64,6 +68,78 @@ async fn of_an_answer_of_unknown_age_only_the_refresh_token_counts() {
         shown(&format!("response = '''{ANSWER}'''")).await,
         seeded(left)
     );
+}
+
+/// The recipe of `docs/handover.md`: with a store that outlives the process, the answer may stay where it is.
+#[tokio::test]
+async fn after_a_restart_the_store_wins_over_the_answer_in_the_file() {
+    let directory = directory("after_a_restart_the_store_wins");
+    file(&directory, "answer.json", ANSWER, 0o600);
+    let steps = [
+        r#"{"access_token":"a2","refresh_token":"r2","expires_in":60}"#,
+        r#"{"access_token":"a3","refresh_token":"r3","expires_in":60}"#,
+    ];
+    let server = RawServer::start(steps.map(|pair| Step::AnswerAndClose(ok(pair)))).await;
+    let text = format!(
+        "[store]\nkind = \"file\"\npath = \"session\"\n[endpoint]\ntoken_url = \"{}\"\nclient_id = \"importer\"\n\
+         [seed]\nresponse = {{ file = \"answer.json\" }}",
+        server.url("/token")
+    );
+    let config = Config::from_toml(&text).unwrap().relative_to(&directory);
+    for _ in 0..2 {
+        let tokens = config.connect(&Registry::builtin()).await.unwrap();
+        assert_eq!(tokens.token().await.unwrap().expose(), "a2");
+        tokens.shutdown().await.unwrap();
+    }
+    let requests = server.requests().await;
+    let sent: Vec<_> = requests.iter().map(|it| it.body()).collect();
+    let first = "grant_type=refresh_token&refresh_token=r1&client_id=importer";
+    assert_eq!(sent, [first]);
+}
+
+/// A store may wait for its server. The time passes for the token as well.
+#[tokio::test]
+async fn the_age_of_an_answer_has_the_time_in_it_that_opening_the_store_takes() {
+    #[derive(serde::Deserialize)]
+    struct Nothing {}
+    let opened_at = Arc::new(OnceLock::new());
+    let opened = Arc::clone(&opened_at);
+    let registry = Registry::builtin().store("slow", move |Nothing {}| {
+        let opened = Arc::clone(&opened);
+        async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            opened.set(SystemClock.wall()).unwrap();
+            Ok::<_, StoreError>(MemoryStore::new())
+        }
+    });
+    let received = before_now(seconds(600));
+    let text = format!(
+        "{LEAST}\n[store]\nkind = \"slow\"\n[seed]\nresponse = '''{ANSWER}'''\nreceived_at = \"{received}\""
+    );
+    let config = Config::from_toml(&text).unwrap();
+    let tokens = config.connect(&registry).await.unwrap();
+    assert_eq!(tokens.token().await.unwrap().expose(), "a1");
+    let remaining = tokens.status().access_expires_in.unwrap();
+    let received = humantime::parse_rfc3339(&received).unwrap();
+    let received = received.duration_since(UNIX_EPOCH).unwrap();
+    let most = seconds(3_600) - (*opened_at.get().unwrap() - received);
+    assert!(remaining <= most, "{remaining:?} {most:?}");
+}
+
+/// A wrong seed is reported before anything waits for a store.
+#[tokio::test]
+async fn a_seed_that_cannot_be_read_is_refused_before_the_store_is_opened() {
+    #[derive(serde::Deserialize)]
+    struct Nothing {}
+    let registry = Registry::builtin().store("slow", |Nothing {}| async {
+        Err::<MemoryStore, _>("the store is away")
+    });
+    let text = format!(
+        "{LEAST}\n[store]\nkind = \"slow\"\n[seed]\nresponse = {{ env = \"EVERTOKEN_NONE\" }}"
+    );
+    let config = Config::from_toml(&text).unwrap();
+    let error = config.connect(&registry).await.map(|_| ()).unwrap_err();
+    assert_eq!(error.path(), "seed.response");
 }
 
 #[tokio::test]
