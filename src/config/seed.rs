@@ -110,7 +110,7 @@ impl Seed {
 fn age(UtcTime(received_at): UtcTime) -> Result<Duration, ConfigError> {
     let now = SystemClock.wall();
     if received_at > now + SKEW {
-        let problem = "lies in the future; set the time in UTC at which the answer was received";
+        let problem = "lies in the future; set the time in UTC at which the answer was received, or set this machine's clock";
         return Err(ConfigError::new("seed.received_at", problem));
     }
     Ok(now.saturating_sub(received_at))

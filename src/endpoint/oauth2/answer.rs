@@ -98,6 +98,12 @@ impl Expiry {
         let until_end = || clocks.find_map(|now| time::lifetime_until(self.end, now));
         self.span.or_else(until_end)
     }
+
+    /// Whether the token states a point in time and no span, and that point lies in the ten years before `now`.
+    fn is_over(self, now: Duration) -> bool {
+        let since = self.end.and_then(|end| now.checked_sub(end));
+        self.span.is_none() && since.is_some_and(|since| since <= LONGEST_LIFETIME)
+    }
 }
 
 impl Answer {
@@ -176,6 +182,12 @@ impl Answer {
             server_time,
             ..Issued::default()
         }
+    }
+
+    /// Whether the access token and the refresh token have expired by `wall`, the clock of this machine, by a point in time
+    /// that the answer states. Only an answer of unknown age is asked: a server issues no expired token.
+    pub(super) fn is_over(&self, wall: Duration) -> (bool, bool) {
+        (self.expiry.is_over(wall), self.refresh_expiry.is_over(wall))
     }
 
     /// Takes the lifetimes of the enclosing object if this object has none.

@@ -10,6 +10,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use super::answer::Answer;
 use super::classify::exchange;
 use super::codes::Codes;
 use crate::clock::{Clock, SystemClock};
@@ -24,13 +25,13 @@ use crate::token::{TokenPair, json};
 pub enum ResponseError {
     /// The `Serialize` of the response failed, or gave something that JSON does not have.
     #[error(
-        "the token response cannot be serialized as JSON; pass the token response as its library returned it, or a \
+        "the token response cannot be serialized as JSON; use the token response as its library returned it, or a \
          `serde_json::Value`"
     )]
     Unserializable,
     /// The response is a list, a text, a number or null.
     #[error(
-        "the token response is not a JSON object; pass the whole answer of the token endpoint, and not a part of it or its \
+        "the token response is not a JSON object; use the whole answer of the token endpoint, and not a part of it or its \
          text"
     )]
     NotAnObject,
@@ -41,10 +42,17 @@ pub enum ResponseError {
     Refused,
     /// The response holds neither an access token nor a refresh token. An empty token is not a token.
     #[error(
-        "the token response holds neither an access token nor a refresh token; pass the whole answer of the token endpoint, \
+        "the token response holds neither an access token nor a refresh token; use the whole answer of the token endpoint, \
          under the names of RFC 6749 section 5.1"
     )]
     NoToken,
+    /// The text of the response ends before the response does, and before a whole refresh token. Such a text comes from a
+    /// file, and not from a type.
+    #[error(
+        "the token response breaks off before a refresh token; use the whole answer of the token endpoint, or sign in anew \
+         where the rest is lost"
+    )]
+    Truncated,
 }
 
 impl TokenPair {
@@ -54,8 +62,13 @@ impl TokenPair {
     ///
     /// The response counts as what it serializes to, and is read as [`OAuth2`](crate::OAuth2#what-an-answer-means) reads an
     /// answer: `expires_in` is a number of seconds, or a text of one; a lifetime that cannot be read, or is longer than ten
-    /// years, counts as unknown; the pair may be in an object one level down. The lifetimes count from now. An access token
-    /// with an `expires_in` of 0 has expired. Other members, such as an `id_token`, are not kept.
+    /// years, counts as unknown; the pair may be in an object one level down. An access token with an `expires_in` of 0, or
+    /// with no `expires_in` and an `expires_at` that has passed, has expired. Other members, such as an `id_token`, are not
+    /// kept.
+    ///
+    /// The lifetimes count from the call that takes the pair, `build` or `replace`. A program that keeps a response or its
+    /// pair for a while, in a cache for example, uses [`from_response_received`](Self::from_response_received) right before
+    /// that call.
     ///
     /// The JSON in between is zeroized. The token response itself is the other library's.
     ///
@@ -120,11 +133,18 @@ fn read(
 ) -> Result<TokenPair, ResponseError> {
     let received = wall.saturating_sub(ago);
     let reply = Reply::new(StatusCode::OK, HeaderMap::new(), body, None, received);
+    let answer = Answer::read(&reply.body, reply.is_whole());
     let issued = exchange(reply, &Codes::default(), Secrets::default());
-    let issued = issued.map_err(|error| match error {
+    let mut issued = issued.map_err(|error| match error {
+        EndpointError::Unknown { .. } if answer.is_cut => ResponseError::Truncated,
         EndpointError::Unknown { .. } => ResponseError::NoToken,
         _ => ResponseError::Refused,
     })?;
+    // A server that answers right now issues no expired token. The age of this answer is the word of a program.
+    let (access_is_over, refresh_is_over) = answer.is_over(wall);
+    let over = |is_over: bool| is_over.then_some(Duration::ZERO);
+    issued.expires_in = issued.expires_in.or(over(access_is_over));
+    issued.refresh_expires_in = issued.refresh_expires_in.or(over(refresh_is_over));
     let pair = issued.into_pair(None, Duration::ZERO, received);
     let lifetime = pair.lifetime.aged(ago);
     Ok(TokenPair { lifetime, ..pair })
@@ -157,8 +177,50 @@ mod tests {
         }
         let body = format!(r#"{{"access_token":"a","expires_at":{}}}"#, NOW - 60);
         assert_eq!(access(&body, 2 * MINUTE), Duration::ZERO.into());
-        // A server issues no expired token, so the age is not known.
-        assert_eq!(access(&body, Duration::ZERO), Validity::Unknown);
+    }
+
+    /// A response that was kept for a while, and whose age the program does not know.
+    #[test]
+    fn a_token_whose_point_in_time_has_passed_has_expired_whatever_the_age_of_the_answer() {
+        let read = |name: &str, end: u64, ago| {
+            let body = format!(r#"{{"access_token":"a","refresh_token":"r","{name}":{end}}}"#);
+            pair(&body, ago).lifetime
+        };
+        for ago in [Duration::ZERO, MINUTE] {
+            for end in [NOW - 3_600, NOW] {
+                let expired = Validity::from(Duration::ZERO);
+                assert_eq!(read("expires_at", end, ago).access, expired);
+                assert_eq!(read("refresh_expires_at", end, ago).refresh, expired);
+            }
+            // A number that is not a point in time of the last ten years states nothing.
+            for end in [0, 3_600, NOW - 10 * 366 * 86_400] {
+                assert_eq!(read("expires_at", end, ago).access, Validity::Unknown);
+                let refresh = read("refresh_expires_at", end, ago).refresh;
+                assert_eq!(refresh, Validity::Unknown);
+            }
+        }
+        let both = format!(
+            r#"{{"access_token":"a","expires_in":60,"expires_at":{}}}"#,
+            NOW - 1
+        );
+        assert_eq!(access(&both, Duration::ZERO), MINUTE.into());
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_before_a_refresh_token_is_not_a_pair() {
+        let answer =
+            r#"{"access_token":"sesame","expires_in":60,"refresh_token":"sesame","scope":"a"}"#;
+        let end = answer.find(r#","scope""#).unwrap();
+        for at in 2..end {
+            let body = Zeroizing::new(answer.as_bytes()[..at].to_vec());
+            let refused = read(body, Duration::ZERO, Duration::from_secs(NOW));
+            assert_eq!(refused, Err(ResponseError::Truncated), "{}", &answer[..at]);
+        }
+        // A whole refresh token is not lost for the rest.
+        assert_eq!(
+            pair(&answer[..=end], Duration::ZERO).refresh,
+            Some("sesame".into())
+        );
     }
 
     #[test]
