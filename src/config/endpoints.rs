@@ -38,7 +38,7 @@ pub(super) struct OAuth2Parameters {
 }
 
 pub(super) fn oauth2(keys: OAuth2Parameters, http: ClientBuilder) -> Result<OAuth2, Boxed> {
-    let (http, headers) = keys.http.client(http)?;
+    let (http, headers) = keys.http.client(http, &[])?;
     let mut endpoint = OAuth2::with_http(keys.token_url, keys.client_id, http)?
         .headers(headers)
         .profile(keys.server)
@@ -145,13 +145,14 @@ pub(super) fn folio(
     keys: FolioParameters,
     http: ClientBuilder,
 ) -> Result<crate::endpoint::Folio, Boxed> {
+    use super::http::FOLIO_RESERVED;
     use crate::endpoint::{Folio, FolioMode, TokenEndpoint};
 
     let mode = match keys.mode {
         Mode::Okapi => FolioMode::Okapi,
         Mode::Eureka => FolioMode::Eureka,
     };
-    let (http, headers) = keys.http.client(http)?;
+    let (http, headers) = keys.http.client(http, &FOLIO_RESERVED)?;
     let endpoint = Folio::with_http(mode, keys.url, keys.tenant, http)?.headers(headers);
     let known = TokenEndpoint::profile(&endpoint);
     let endpoint = endpoint.profile(keys.server.over(known));

@@ -28,9 +28,9 @@ pub(super) struct HttpKeys {
     user_agent: Option<String>,
 }
 
-/// Headers that are not for a configuration to set, with what to do instead. The endpoints set all of them but `Host` and
-/// the headers of the connection, which the HTTP client sets.
-const RESERVED: [(HeaderName, &str); 18] = [
+/// Headers that are not for a configuration to set, with what to do instead: those that the endpoints set, those that belong
+/// to the connection or the proxy, and those with which a server answers something else than a pair.
+const RESERVED: [Reserved; 19] = [
     (header::ACCEPT, ""),
     (header::ACCEPT_ENCODING, ""),
     (header::AUTHORIZATION, "; set the credentials of the client"),
@@ -41,24 +41,36 @@ const RESERVED: [(HeaderName, &str); 18] = [
     (header::COOKIE, ""),
     (header::EXPECT, ""),
     (header::HOST, ""),
+    (HeaderName::from_static("keep-alive"), ""),
     (
         header::PROXY_AUTHORIZATION,
         "; set `username` and `password` of `proxy`",
     ),
+    (HeaderName::from_static("proxy-connection"), ""),
+    (header::RANGE, ""),
     (header::TE, ""),
     (header::TRAILER, ""),
     (header::TRANSFER_ENCODING, ""),
     (header::UPGRADE, ""),
     (header::USER_AGENT, "; set `user_agent`"),
+];
+
+/// The same, of `folio` alone.
+#[cfg(feature = "folio")]
+pub(super) const FOLIO_RESERVED: [Reserved; 2] = [
     (
         HeaderName::from_static("x-okapi-tenant"),
-        "; set the `tenant` of `folio`",
+        "; set the `tenant` of the endpoint",
     ),
     (HeaderName::from_static("x-okapi-token"), ""),
 ];
 
+/// A header and the end of the error, which names what to do instead.
+pub(super) type Reserved = (HeaderName, &'static str);
+
 impl HttpKeys {
     /// The builder with these keys applied, and the headers that each request carries. Reads the files and the secrets.
+    /// `reserved` are headers that this endpoint sets besides those that every endpoint does.
     ///
     /// # Errors
     ///
@@ -66,13 +78,16 @@ impl HttpKeys {
     pub(super) fn client(
         self,
         builder: ClientBuilder,
+        reserved: &[Reserved],
     ) -> Result<(ClientBuilder, HeaderMap), ConfigError> {
-        self.applied(builder).map_err(|error| error.inside("http"))
+        let applied = self.applied(builder, reserved);
+        applied.map_err(|error| error.inside("http"))
     }
 
     fn applied(
         self,
         mut builder: ClientBuilder,
+        reserved: &[Reserved],
     ) -> Result<(ClientBuilder, HeaderMap), ConfigError> {
         if let Some(LocalPath(file)) = &self.ca_file {
             builder = tls::trust(builder, file)?;
@@ -91,7 +106,7 @@ impl HttpKeys {
             let agent = agent.map_err(|error| ConfigError::not_made("", error.into()))?;
             builder = builder.user_agent(agent);
         }
-        Ok((builder, headers(self.headers)?))
+        Ok((builder, headers(self.headers, reserved)?))
     }
 }
 
@@ -101,16 +116,19 @@ fn alone(key: &str, other: &str) -> ConfigError {
     ConfigError::new(key, problem)
 }
 
-fn headers(keys: BTreeMap<String, Secret>) -> Result<HeaderMap, ConfigError> {
+fn headers(
+    keys: BTreeMap<String, Secret>,
+    reserved: &[Reserved],
+) -> Result<HeaderMap, ConfigError> {
     let mut headers = HeaderMap::with_capacity(keys.len());
     for (key, value) in keys {
         let path = format!("headers.{key}");
         let refused = |problem: String| ConfigError::new(path.as_str(), problem);
         let name = HeaderName::try_from(key.as_str());
         let name = name.map_err(|_| refused("is not the name of a header".to_owned()))?;
-        if let Some((_, remedy)) = RESERVED.iter().find(|(reserved, _)| *reserved == name) {
-            let problem = format!("is a header that the endpoint sets itself{remedy}");
-            return Err(refused(problem));
+        let is_it = |(reserved, _): &&Reserved| *reserved == name;
+        if let Some((_, remedy)) = RESERVED.iter().chain(reserved).find(is_it) {
+            return Err(refused(format!("cannot be configured{remedy}")));
         }
         let text = value.read_at(&path)?;
         let is_secret = value.is_reference();
