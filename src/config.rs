@@ -108,7 +108,12 @@ use crate::parameters::{Source, Value};
 /// Relative paths start at the working directory, or where [`relative_to`](Self::relative_to) says. `{ env = ".." }` and
 /// `{ file = ".." }` work as they do in a file of evertoken's own.
 ///
-/// The field may also be flattened (`#[serde(flatten)]`): the configuration then is what no other field of the struct takes.
+/// A misspelled name of the field is not an error of serde's, and an `Option<Config>` is `None` then. So the struct has
+/// `#[serde(deny_unknown_fields)]`.
+///
+/// The field may also be flattened (`#[serde(flatten)]`): the configuration then is what no other field of the struct takes, and
+/// refuses every key that it does not know. The field is declared last, because serde gives it also what a flattened field
+/// after it takes. `deny_unknown_fields` is not for such a struct.
 ///
 /// A [`ConfigReader`] reads one table of a file and leaves the others to the program. Its errors have the file, line and
 /// column, which a field cannot know.
@@ -160,7 +165,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`], if a key is unknown, or a value is of the wrong kind or out of range.
+    /// [`ConfigError`], if a key is unknown or a value is of the wrong kind. The keys of endpoint, store and strategy, the
+    /// ranges of values, the origins, and what values mean together are checked by [`builder`](Self::builder).
     pub fn within(mut self, path: impl AsRef<str>) -> Result<Self, ConfigError> {
         self.source.within(path.as_ref());
         match &self.content {

@@ -176,6 +176,39 @@ async fn a_flattened_configuration_is_what_no_other_field_takes() {
     }
 }
 
+/// Fields that are flattened before it have taken theirs by then.
+#[test]
+fn a_flattened_configuration_that_is_declared_last_leaves_other_flattened_fields_theirs() {
+    #[derive(Deserialize)]
+    struct Own {
+        batch: u32,
+    }
+    #[derive(Deserialize)]
+    struct Flat {
+        #[serde(flatten)]
+        own: Own,
+        #[serde(flatten)]
+        login: Config,
+    }
+    let flat: Flat = toml::from_str(&format!("batch = 500\n{LEAST}")).unwrap();
+    assert_eq!(flat.own.batch, 500);
+    assert!(flat.login.within("").is_ok());
+}
+
+#[test]
+fn a_misspelled_table_of_an_option_is_found_by_a_struct_that_denies_unknown_fields() {
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Strict {
+        login: Option<Config>,
+    }
+    let text = LEAST.replace("[endpoint]", "[lgoin.endpoint]");
+    let error = toml::from_str::<Strict>(&text).unwrap_err();
+    assert!(error.message().contains("unknown field `lgoin`"), "{error}");
+    let strict: Strict = toml::from_str(&text.replace("lgoin", "login")).unwrap();
+    assert!(strict.login.is_some());
+}
+
 /// A field knows no file, so its relative paths start where the program says.
 #[tokio::test]
 async fn secrets_and_paths_of_a_field_work_as_in_a_file_of_its_own() {
