@@ -8,8 +8,10 @@ const OTHER: &str = include_str!("../tls/other-authority.pem");
 const OTHER_KEY: &str = include_str!("../tls/other-key.pem");
 const ENCRYPTED_KEY: &str = include_str!("../tls/encrypted-key.pem");
 
+/// A token without a proxy, also where this machine has one.
 async fn token(url: &str, http: &str) -> Result<String, String> {
-    let token = impatient(&oauth2(url, http)).await.token().await;
+    let keys = format!("proxy = \"none\"\n{http}");
+    let token = impatient(&oauth2(url, &keys)).await.token().await;
     token
         .map(|token| token.expose().to_owned())
         .map_err(|error| format!("{error:?}"))
