@@ -49,7 +49,7 @@
 //! - **Write your own**: a [`RefreshStrategy`] returns a [`Plan`] for a [`Lifetime`]. A [`TokenEndpoint`] exchanges a
 //!   [`Grant`] for [`Issued`] tokens or an [`EndpointError`]. A [`TokenStore`] keeps the records of the module [`protocol`]
 //!   with the types of the module [`store`]. A [`seal::Sealer`] seals them. A [`clock::Clock`] reads time.
-//! - **With a feature**: `config` (on by default), `folio`, `postgres`, `redis`, `seal` and `testing`.
+//! - **With a feature**: `config` (on by default), `folio`, `keyring`, `postgres`, `redis`, `seal` and `testing`.
 #![cfg_attr(
     feature = "config",
     doc = "  - A [`Config`] and a [`Registry`] build a manager from a file, or from a part of the program's own configuration by a [`ConfigReader`]: the module [`config`]."
@@ -57,6 +57,10 @@
 #![cfg_attr(
     feature = "folio",
     doc = "  - [`Folio`] is the endpoint for FOLIO's login service."
+)]
+#![cfg_attr(
+    feature = "keyring",
+    doc = "  - [`SealingKeys::from_keyring`] has the sealing key in the keyring of the operating system."
 )]
 #![cfg_attr(
     feature = "postgres",

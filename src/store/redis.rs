@@ -84,7 +84,7 @@ const MARGIN: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// A digest is the first 16 bytes of the SHA-256 in 32 hexadecimal digits, as [`Digest`] has it.
 ///
 /// Keys, channels and messages never contain a token. The parts `pair` contain tokens unless the store is
-/// [sealed](Self::sealed); then the server, its logs, its files and its replicas contain none.
+/// [sealed](Self::sealed); then nothing that the store writes contains one.
 ///
 /// # What is written
 ///

@@ -104,7 +104,7 @@ pub async fn searchable_by_access_store<S: TokenStore>(open: impl AsyncFn() -> S
     contents::an_access_token_leads_to_its_key(&handles).await;
 }
 
-/// Checks what a [`TokenStore`] that takes a [`Sealer`](crate::store::Sealer) must do besides. All three closures open
+/// Checks what a [`TokenStore`] that takes a [`Sealer`](crate::seal::Sealer) must do besides. All three closures open
 /// handles on one storage: without a sealer, with a sealer, and with the same sealer and the permission to
 /// [accept plain records](crate::store::Codec::accept_plain).
 ///
@@ -121,7 +121,7 @@ pub async fn sealed_store<S: TokenStore>(
         Arc::new(sealed().await),
         Arc::new(accepting().await),
     ];
-    contents::sealed_records_come_back_equal_and_are_hidden(&handles).await;
+    contents::sealed_records_come_back_equal_and_need_their_sealer(&handles).await;
     contents::a_seal_cannot_be_removed(&handles).await;
     contents::plain_records_are_sealed_at_their_next_swap(&handles).await;
 }

@@ -189,7 +189,7 @@ fn expect_hidden(text: &str, record: &Record, where_: &str) {
 /// Handles on one storage: without a sealer, with one, and with one that accepts plain records.
 pub(super) type SealHandles = [Store; 3];
 
-pub(super) async fn sealed_records_come_back_equal_and_are_hidden(
+pub(super) async fn sealed_records_come_back_equal_and_need_their_sealer(
     [plain, sealed, accepting]: &SealHandles,
 ) {
     let key = key("sealed");
