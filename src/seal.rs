@@ -75,6 +75,9 @@ impl<S: Sealer + ?Sized> Sealer for Arc<S> {
 }
 
 /// The reason why a sealer did not seal or did not open.
+///
+/// A sealer of a program's own makes these errors by [`unknown_key`](Self::unknown_key),
+/// [`unknown_form`](Self::unknown_form), [`failed`](Self::failed) and [`Refused`](Self::Refused).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
@@ -83,11 +86,11 @@ pub enum SealError {
     Refused,
     /// The bytes name a key that the sealer does not have.
     #[error(
-        "sealed with the key {id}, which is not among the sealing keys; add that key behind the first one"
+        "sealed with the key {id}, which this sealer does not have; add that key to those that open"
     )]
     #[non_exhaustive]
     UnknownKey {
-        /// The name of the key, in 16 hexadecimal digits. It discloses nothing of the key.
+        /// The name of the key, which discloses nothing of the key. Those of `SealingKeys` are 16 hexadecimal digits.
         id: String,
     },
     /// The bytes have a form that the sealer does not know: another sealer sealed them, or a later version.
@@ -105,4 +108,27 @@ pub enum SealError {
         /// What failed, without secrets.
         what: String,
     },
+}
+
+impl SealError {
+    /// The bytes name the key `id`, which the sealer does not have. The name discloses nothing of the key, because errors
+    /// and logs show it.
+    #[must_use]
+    pub fn unknown_key(id: impl Into<String>) -> Self {
+        let id = id.into();
+        Self::UnknownKey { id }
+    }
+
+    /// The bytes begin with `form`, which the sealer does not know.
+    #[must_use]
+    pub const fn unknown_form(form: u8) -> Self {
+        Self::UnknownForm { form }
+    }
+
+    /// The sealer could not do its work. `what` names what failed, without secrets.
+    #[must_use]
+    pub fn failed(what: impl Into<String>) -> Self {
+        let what = what.into();
+        Self::Failed { what }
+    }
 }

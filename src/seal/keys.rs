@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -60,17 +61,19 @@ const LEAST_DIFFERENT: usize = 12;
 /// # Rotating a key
 ///
 /// Add the new key behind the old one on every instance, move it to the front on every instance, and remove the old one
-/// when each record has been written since. [The page on sharing](crate::_guide::sharing#sealing-a-store) has the steps.
+/// when each record has been written since. Keys are read once, so each step takes a restart.
+/// [The page on sharing](crate::_guide::sharing#rotate-a-key) has the steps.
 ///
 /// Clones share the keys, which are zeroized when the last clone is dropped.
 #[derive(Clone)]
 pub struct SealingKeys {
     /// At least one, each of them once.
-    keys: Vec<SealingKey>,
+    keys: Vec<Arc<SealingKey>>,
 }
 
 impl SealingKeys {
-    /// Makes the sealer of one key.
+    /// Makes the sealer of one key. The caller wipes its own copy of the array, because an array is copied when it is
+    /// passed.
     ///
     /// # Errors
     ///
@@ -110,7 +113,7 @@ impl SealingKeys {
     /// If a line is not a key, if a key is there twice or is visibly not random, or if there is none. The error names the
     /// line and never repeats it.
     pub fn from_text(text: &str) -> Result<Self, SealingKeysError> {
-        let mut keys: Vec<(usize, SealingKey)> = Vec::new();
+        let mut keys: Vec<(usize, Arc<SealingKey>)> = Vec::new();
         for (line, key) in text::lines(text) {
             let at = |problem: &str| SealingKeysError::new(format!("line {line} {problem}"));
             let key = key.ok_or_else(|| at(text::NO_KEY))?;
@@ -186,7 +189,7 @@ impl SealingKeys {
     }
 
     fn key(&self, id: KeyId) -> Option<&SealingKey> {
-        self.keys.iter().find(|key| key.id == id)
+        self.keys.iter().map(Arc::as_ref).find(|key| key.id == id)
     }
 }
 
@@ -200,12 +203,10 @@ impl fmt::Debug for SealingKeys {
 
 impl Sealer for SealingKeys {
     fn seal(&self, bound: &AssociatedData<'_>, plain: &[u8]) -> Result<Vec<u8>, SealError> {
-        let failed = |what: &str| SealError::Failed {
-            what: what.to_owned(),
-        };
-        let key = self.keys.first().ok_or_else(|| failed("it has no key"))?;
+        let key = self.keys.first();
+        let key = key.ok_or_else(|| SealError::failed("it has no key"))?;
         let mut nonce = [0; NONCE];
-        getrandom::fill(&mut nonce).map_err(|_| failed(NO_RANDOMNESS))?;
+        getrandom::fill(&mut nonce).map_err(|_| SealError::failed(NO_RANDOMNESS))?;
         // The plain bytes are encrypted where they stand, so the buffer must not grow and leave them elsewhere.
         let mut sealed = Vec::with_capacity(HEAD + NONCE + plain.len() + TAG);
         sealed.push(FORM);
@@ -216,11 +217,12 @@ impl Sealer for SealingKeys {
         let (_, hidden) = sealed.split_at_mut(HEAD + NONCE);
         let nonce = XNonce::from(nonce);
         let tag = key
-            .cipher
+            .cipher()
             .encrypt_inout_detached(&nonce, &authenticated, hidden.into());
         let Ok(tag) = tag else {
             sealed.zeroize();
-            return Err(failed("the bytes are more than the cipher seals at once"));
+            let problem = "the bytes are more than the cipher seals at once";
+            return Err(SealError::failed(problem));
         };
         sealed.extend(tag);
         Ok(sealed)
@@ -234,7 +236,7 @@ impl Sealer for SealingKeys {
         match sealed.first() {
             None => return Err(SealError::Refused),
             Some(&FORM) => {}
-            Some(&form) => return Err(SealError::UnknownForm { form }),
+            Some(&form) => return Err(SealError::unknown_form(form)),
         }
         let (head, rest) = sealed
             .split_first_chunk::<HEAD>()
@@ -247,9 +249,9 @@ impl Sealer for SealingKeys {
         let id = KeyId(id);
         let key = self
             .key(id)
-            .ok_or_else(|| SealError::UnknownKey { id: id.to_string() })?;
+            .ok_or_else(|| SealError::unknown_key(id.to_string()))?;
         let mut plain = Zeroizing::new(hidden.to_vec());
-        let opened = key.cipher.decrypt_inout_detached(
+        let opened = key.cipher().decrypt_inout_detached(
             &XNonce::from(*nonce),
             &authenticated(head, bound),
             plain.as_mut_slice().into(),
@@ -268,21 +270,32 @@ fn authenticated(head: &[u8], bound: &AssociatedData<'_>) -> Vec<u8> {
 const NO_RANDOMNESS: &str =
     "the operating system's random source failed; check the sandbox of this process";
 
-/// A key, by its id.
-#[derive(Clone)]
+/// A key, by its id. All clones of its sealers share it.
 struct SealingKey {
     id: KeyId,
-    /// Zeroized when it is dropped. In a box, because a value that moves leaves copies behind.
-    cipher: Box<XChaCha20Poly1305>,
+    /// Written where it stays: a value that moves leaves copies behind.
+    bytes: Zeroizing<[u8; KEY]>,
 }
 
 impl SealingKey {
     /// A key of these bytes, unless they are visibly not random.
-    fn new(key: &[u8; KEY]) -> Option<Self> {
-        (!is_placeholder(key)).then(|| Self {
+    fn new(key: &[u8; KEY]) -> Option<Arc<Self>> {
+        if is_placeholder(key) {
+            return None;
+        }
+        let mut sealing = Arc::new(Self {
             id: KeyId::of(key),
-            cipher: Box::new(XChaCha20Poly1305::new(key.into())),
-        })
+            bytes: Zeroizing::new([0; KEY]),
+        });
+        // An `Arc` that was just made has one owner.
+        Arc::get_mut(&mut sealing)?.bytes.copy_from_slice(key);
+        Some(sealing)
+    }
+
+    /// The cipher, which wipes its copy of the key when it is dropped. One for each use: a cipher that is kept would have
+    /// to move to where it stays.
+    fn cipher(&self) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new((&*self.bytes).into())
     }
 }
 

@@ -102,7 +102,7 @@ fn the_form_and_the_id_are_authenticated() {
     let nonce = [9; NONCE];
     let mut hidden = PLAIN.to_vec();
     let tag = keys.keys[0]
-        .cipher
+        .cipher()
         .encrypt_inout_detached(
             &XNonce::from(nonce),
             &bound.to_bytes(),
@@ -294,6 +294,20 @@ fn debug_shows_the_ids_and_nothing_of_a_key() {
         format!("SealingKeys {{ ids: [{one}, {two}] }}")
     );
     assert!(!hex(&bytes("one")).contains(&one));
+}
+
+/// One copy of a key in memory, which goes with the last sealer that has it.
+#[test]
+fn clones_share_the_keys_and_the_last_clone_takes_them_along() {
+    let old = keys("old");
+    let key = Arc::downgrade(&old.keys[0]);
+    let both = keys("new").older(old.clone()).unwrap();
+    let clone = both.clone();
+    assert_eq!(key.strong_count(), 3);
+    drop((old, both));
+    assert_eq!(key.strong_count(), 1);
+    drop(clone);
+    assert_eq!(key.strong_count(), 0);
 }
 
 #[test]
