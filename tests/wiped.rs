@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Mutex;
 
 use evertoken::protocol::Record;
-use evertoken::store::{Codec, Zeroizing};
+use evertoken::store::{AssociatedData, Codec, SealError, Sealer, Zeroizing};
 use evertoken::{Key, TokenPair};
 use serde_json::value::RawValue;
 
@@ -76,6 +76,19 @@ impl Secret {
     }
 }
 
+/// A sealer that inverts every bit: what it sealed holds no secret for the scan.
+struct Inverted;
+
+impl Sealer for Inverted {
+    fn seal(&self, _: &AssociatedData<'_>, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        Ok(plain.iter().map(|byte| !byte).collect())
+    }
+
+    fn open(&self, _: &AssociatedData<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        Ok(Zeroizing::new(sealed.iter().map(|byte| !byte).collect()))
+    }
+}
+
 fn key() -> Key {
     Key::new("https://id.example.org/token", "importer")
 }
@@ -109,6 +122,34 @@ fn what_a_record_holds_is_wiped_when_its_last_clone_is_dropped() {
     drop(record);
     assert!(secret.is_in_memory());
     drop(clone);
+    assert!(!secret.is_in_memory());
+}
+
+/// The readable copy holds the unknown fields outside the pair, which may be secret too.
+#[test]
+fn what_a_sealed_record_holds_is_wiped_when_it_was_written_and_read() {
+    let _alone = ALONE.lock();
+    let secret = Secret::new();
+    let text = secret.put_into(&record("1", "{}"));
+    let record = Codec::plain().decode(&key(), &text).unwrap();
+    drop(text);
+    let codec = Codec::sealed(Inverted);
+    let bytes = codec.encode(&record).unwrap();
+    assert_eq!(codec.decode(&key(), &bytes).unwrap(), record);
+    assert!(secret.is_in_memory());
+    drop((record, bytes));
+    assert!(!secret.is_in_memory());
+}
+
+#[test]
+fn a_plain_pair_in_a_sealed_record_is_refused_and_wiped() {
+    let _alone = ALONE.lock();
+    let secret = Secret::new();
+    let record = record("1", "{}").replace(r#""format":3"#, r#""format":4"#);
+    let text = secret.put_into(&record);
+    let read = Codec::sealed(Inverted).decode(&key(), &text);
+    drop(text);
+    read.unwrap_err();
     assert!(!secret.is_in_memory());
 }
 

@@ -22,25 +22,29 @@ pub(super) use self::configured::Keys;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(super) use self::parts::Parts;
 use super::StoreError;
+use crate::record::format::Wiped;
 use crate::record::{FORMAT, Record, SEALED_FORMAT, is_unreleased};
 use crate::seal::{AssociatedData, SealError, Sealer};
 use crate::token::{Digest, Key, json};
 
 /// Turns records into bytes and back, for stores that keep records outside the process.
 ///
-/// The bytes are JSON. With a [`Sealer`], such as `SealingKeys` (feature `seal`), the whole record is sealed. Everything but the pair (key, state, lease,
-/// versions, digests) stands beside the seal as a readable copy, so that a session can be inspected and found without the
-/// secret. Fields of later versions are kept in both forms, at every level.
+/// The bytes are JSON. With a [`Sealer`], such as `SealingKeys` (feature `seal`), the whole record is sealed. Everything
+/// but the pair (key, state, lease, versions, digests) stands beside the seal as a readable copy, so that a session can be
+/// inspected and found without the secret. The copy includes the code and the description with which the server refused a
+/// token, and the fields of later versions outside the pair. Fields of later versions are kept in both forms, at every
+/// level.
 ///
 /// # What a seal proves
 ///
-/// A codec with a sealer accepts only records that were sealed for this session and this pair. It refuses a record whose readable copy
-/// differs from the sealed record, the sealed record of another session, and every plain record: otherwise a writer
-/// without the secret could remove the seal by writing a plain record with tokens of the writer's choice. Records without
-/// a pair are sealed too (a sign-in that is leased, a session that was logged out).
+/// A codec with a sealer accepts only records that were sealed for this session and this pair. It refuses a record whose
+/// readable copy differs from the sealed record, the sealed record of another session, and every plain record: otherwise a
+/// writer without the secret could remove the seal by writing a plain record with tokens of the writer's choice. Records
+/// without a pair are sealed too (a sign-in that is leased, a session that was logged out).
 ///
 /// A seal cannot prove that a record is the latest one: a writer to the storage can delete a record, or restore an older
-/// one of the same session as a whole.
+/// one of the same session as a whole. Nor does it protect what is read without opening it, such as the answer of a
+/// [search](crate::TokenStore::find).
 ///
 /// # Sealing a store that is in use
 ///
@@ -146,10 +150,11 @@ impl Codec {
             access_digest: record.access_digest(),
             sealed: BASE64_URL_SAFE_NO_PAD.encode(sealed),
         };
-        let mut form = serde_json::to_value(bare(record.clone()))?;
+        // A later version may keep a secret outside the pair.
+        let mut form = Wiped::from(serde_json::to_value(bare(record.clone()))?);
         form["format"] = SEALED_FORMAT.into();
         form["pair"] = serde_json::to_value(sealed)?;
-        Ok(json::zeroizing(&form)?)
+        Ok(json::zeroizing(&*form)?)
     }
 
     pub(super) fn read(&self, key: &Key, bytes: &[u8]) -> Result<Record, Flaw> {
@@ -246,11 +251,15 @@ impl Outline {
                 sealed: None,
             });
         }
-        let mut form: Map<String, Value> = serde_json::from_slice(bytes)?;
+        let mut form: Wiped<Map<String, Value>> = serde_json::from_slice(bytes)?;
         form.insert("format".to_owned(), FORMAT.into());
+        // A pair that was not sealed may stand here, in a file that was edited.
         let pair = form.insert("pair".to_owned(), Value::Null);
-        let sealed: Sealed = serde_json::from_value(pair.unwrap_or_default())?;
+        let pair = Wiped::from(pair.unwrap_or_default());
+        let sealed = Sealed::deserialize(&*pair)?;
+        let form = std::mem::take(&mut *form);
         Ok(Self {
+            // A record wipes the form that it is read from.
             record: serde_json::from_value(form.into())?,
             names: Some(Names {
                 digest: sealed.digest,
@@ -368,7 +377,8 @@ pub(super) enum Flaw {
 fn to_open(error: &SealError) -> String {
     match error {
         SealError::UnknownKey { id } => format!(
-            "it was sealed with the key {id}, which this store does not have; add that key behind the first one"
+            "it was sealed with the key {id}, which this store does not have; add that key behind the one that seals, \
+             or move it away and sign in anew if the key is lost"
         ),
         SealError::UnknownForm { form } => format!(
             "it was sealed in the form {form}, which this store's sealer does not know; use the sealer and the version \

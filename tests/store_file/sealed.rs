@@ -222,6 +222,63 @@ fn a_codec_restores_records_and_its_buffers_never_grow() {
     told(&Codec::plain().decode(&key(), garbled).unwrap_err());
 }
 
+/// A sealer whose key and whose form are not those of the sealed bytes.
+struct OfAnother(SealError);
+
+impl Sealer for OfAnother {
+    fn seal(&self, _: &AssociatedData<'_>, _: &[u8]) -> Result<Vec<u8>, SealError> {
+        Err(SealError::failed("the key service is away"))
+    }
+
+    fn open(&self, _: &AssociatedData<'_>, _: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        Err(self.0.clone())
+    }
+}
+
+#[tokio::test]
+async fn a_sealer_of_the_programs_own_names_what_it_lacks_and_the_store_names_the_remedy() {
+    let directory = directory();
+    let first = record(&key(), 1);
+    put(&sealed(&directory), None, &first).await;
+    for (error, cause, remedy) in [
+        (
+            SealError::unknown_key("vault/7"),
+            "sealed with the key vault/7, which this sealer does not have; add that key to those that open",
+            "it was sealed with the key vault/7, which this store does not have; add that key behind the one that \
+             seals, or move it away and sign in anew if the key is lost",
+        ),
+        (
+            SealError::unknown_form(9),
+            "sealed in the form 9, which this sealer does not know; use the sealer and the version that sealed",
+            "it was sealed in the form 9, which this store's sealer does not know; use the sealer and the version that \
+             it was written with",
+        ),
+    ] {
+        assert_eq!(error.to_string(), cause);
+        let store = open(&directory).sealed(OfAnother(error));
+        let told = told(&store.load(&key()).await.unwrap_err());
+        assert!(told.contains(remedy) && told.ends_with(cause), "{told}");
+    }
+    let failing = open(&directory).sealed(OfAnother(SealError::Refused));
+    let other = key().label("another");
+    let swap = failing.swap(&other, None, &record(&other, 1)).await;
+    let told = told(&swap.unwrap_err());
+    let cause = "the sealer failed: the key service is away";
+    assert!(told.ends_with(cause), "{told}");
+}
+
+/// The pair with its expiry is sealed. The readable copy has the expiry of the past tokens alone.
+#[tokio::test]
+async fn w13_a_purge_opens_the_seal_and_does_not_believe_the_readable_copy() {
+    let directory = directory();
+    let store = sealed(&directory);
+    put(&store, None, &record(&key(), 1)).await;
+    edit(&directory, &key(), |form| form["past"]["until"] = 1.into());
+    let error = told(&store.purge().await.unwrap_err());
+    assert!(error.contains("it was altered since"), "{error}");
+    assert!(path(&directory, &key()).exists());
+}
+
 struct Panics;
 
 impl Sealer for Panics {

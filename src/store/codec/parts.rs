@@ -63,24 +63,25 @@ impl Parts {
     pub(in crate::store) fn outline(&self) -> Result<Outline, Flaw> {
         // An unknown format is reported before any other flaw.
         known_format(&self.rest)?;
-        let (form, names) = self.form(Value::Null)?;
+        let (mut form, names) = self.form(Wiped::default())?;
         Ok(Outline {
-            record: serde_json::from_value(form)?,
+            record: serde_json::from_value(form.take())?,
             names,
             sealed: None,
         })
     }
 
     /// The plain form of the record with this pair, and the digests of its tokens.
-    fn form(&self, pair: Value) -> Result<(Value, Option<Names>), Flaw> {
-        let read = |part: &[u8]| serde_json::from_slice::<Map<String, Value>>(part);
+    fn form(&self, mut pair: Wiped<Value>) -> Result<(Wiped<Value>, Option<Names>), Flaw> {
+        let read = |part: &[u8]| serde_json::from_slice::<Wiped<Map<String, Value>>>(part);
         let mut form = read(&self.rest)?;
-        form.extend(read(&self.lease)?);
+        form.extend(std::mem::take(&mut *read(&self.lease)?));
         let names = serde_json::from_value(form.remove("names").unwrap_or_default())?;
         put_lists(form.get_mut("past"), &self.past)?;
         form.insert("format".to_owned(), FORMAT.into());
-        form.insert("pair".to_owned(), pair);
-        Ok((form.into(), names))
+        form.insert("pair".to_owned(), pair.take());
+        let form = Value::Object(std::mem::take(&mut *form));
+        Ok((Wiped::from(form), names))
     }
 }
 
@@ -139,10 +140,10 @@ impl Codec {
         }
         let pair = match &parts.pair {
             Some(pair) => serde_json::from_slice(pair)?,
-            None => Value::Null,
+            None => Wiped::default(),
         };
-        let (form, names) = parts.form(pair)?;
-        let record: Record = serde_json::from_value(form)?;
+        let (mut form, names) = parts.form(pair)?;
+        let record: Record = serde_json::from_value(form.take())?;
         let is_whole = Names::of(&record) == names;
         is_whole.then_some(record).ok_or(Flaw::Apart)
     }

@@ -310,7 +310,8 @@ async fn w13_with_a_wrong_key_every_call_names_the_missing_key_and_nothing_is_wr
     scene.node().await;
     let (record, part) = (scene.loaded().await.entry, scene.sealed_part().await);
     let remedy = format!(
-        "it was sealed with the key {}, which this store does not have; add that key behind the first one",
+        "it was sealed with the key {}, which this store does not have; add that key behind the one that seals, or move \
+         it away and sign in anew if the key is lost",
         id("right")
     );
 
