@@ -195,6 +195,7 @@ fn is_plain_text(headers: &HeaderMap) -> bool {
 }
 
 /// The API that a manager's tokens are for.
+#[derive(Debug)]
 pub(crate) struct Api {
     pub(crate) origins: Origins,
     pub(crate) profile: ApiProfile,

@@ -66,6 +66,7 @@ use crate::endpoint::TokenEndpoint;
 use crate::manager::{Builder, TokenManager};
 pub use crate::parameters::{ConfigError, Secret, duration, path};
 use crate::parameters::{Source, Value};
+use crate::sessions::Sessions;
 
 /// A configuration that was read, and not yet applied. Its keys and the kinds of its values are checked, except
 /// those of endpoint, store and strategy, which [`builder`](Self::builder) checks.
@@ -182,6 +183,10 @@ impl Config {
     ///
     /// [`ConfigError`]; also without `[endpoint]`, see [`builder_for`](Self::builder_for).
     pub async fn builder(&self, registry: &Registry) -> Result<Builder, ConfigError> {
+        self.builder_of(registry).await
+    }
+
+    async fn builder_of<T>(&self, registry: &Registry) -> Result<Builder<T>, ConfigError> {
         let built = async {
             let content = self.content.as_ref().map_err(Clone::clone)?;
             let component = content.endpoint.as_ref().ok_or_else(|| {
@@ -224,6 +229,22 @@ impl Config {
     /// The errors of [`builder`](Self::builder) and of [`Builder::build`].
     pub async fn connect(&self, registry: &Registry) -> Result<TokenManager, ConfigError> {
         let builder = self.builder(registry).await?;
+        let built = builder.build();
+        built.map_err(|error| self.source.locate(refused(error)))
+    }
+
+    /// Builds [`Sessions`] on the current tokio runtime. `[session]` has the parts of [`Sessions::key`].
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect); also with a `[seed]`, which is the pair of one session.
+    pub async fn sessions(&self, registry: &Registry) -> Result<Sessions, ConfigError> {
+        if self.content.as_ref().is_ok_and(Content::has_seed) {
+            let problem = "must be removed, because it is the pair of one session, and there are many; \
+                           give a user's pair to `Sessions::sign_in`";
+            return Err(self.source.locate(ConfigError::new("seed", problem)));
+        }
+        let builder = self.builder_of::<Sessions>(registry).await?;
         let built = builder.build();
         built.map_err(|error| self.source.locate(refused(error)))
     }

@@ -11,7 +11,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use crate::endpoint::EndpointError;
 use crate::error::{EndReason, Error};
 use crate::store::StoreError;
-use crate::token::PairId;
+use crate::token::{Key, PairId};
 
 /// A change of a session.
 #[derive(Debug, Clone)]
@@ -99,6 +99,57 @@ impl Events {
         match self.0.try_recv() {
             Ok(event) => Some(event),
             Err(TryRecvError::Lagged(missed)) => Some(Event::Lagged { missed }),
+            Err(TryRecvError::Empty | TryRecvError::Closed) => None,
+        }
+    }
+}
+
+/// An event of one of many sessions, see [`Sessions::subscribe`](crate::Sessions::subscribe).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum SessionsEvent {
+    /// A session changed.
+    #[non_exhaustive]
+    Session {
+        /// The key of the session.
+        key: Arc<Key>,
+        /// The change.
+        event: Event,
+    },
+    /// This subscriber was too slow, and lost the oldest events of any session that it had not read.
+    #[non_exhaustive]
+    Lagged {
+        /// The number of lost events.
+        missed: u64,
+    },
+}
+
+impl From<(Arc<Key>, Event)> for SessionsEvent {
+    fn from((key, event): (Arc<Key>, Event)) -> Self {
+        Self::Session { key, event }
+    }
+}
+
+/// A subscription to every session. It receives the events after [`subscribe`](crate::Sessions::subscribe).
+#[derive(Debug)]
+pub struct SessionsEvents(pub(crate) broadcast::Receiver<(Arc<Key>, Event)>);
+
+impl SessionsEvents {
+    /// Waits for the next event. Returns `None` when the sessions and all managers of them are dropped and every event was
+    /// read.
+    pub async fn recv(&mut self) -> Option<SessionsEvent> {
+        match self.0.recv().await {
+            Ok(event) => Some(event.into()),
+            Err(RecvError::Lagged(missed)) => Some(SessionsEvent::Lagged { missed }),
+            Err(RecvError::Closed) => None,
+        }
+    }
+
+    /// Returns the next event, if there is one already.
+    pub fn try_recv(&mut self) -> Option<SessionsEvent> {
+        match self.0.try_recv() {
+            Ok(event) => Some(event.into()),
+            Err(TryRecvError::Lagged(missed)) => Some(SessionsEvent::Lagged { missed }),
             Err(TryRecvError::Empty | TryRecvError::Closed) => None,
         }
     }

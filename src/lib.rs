@@ -37,6 +37,8 @@
 //! - **Build a manager**: [`TokenManager::builder`] returns a [`Builder`] for an endpoint and a first [`TokenPair`]. The
 //!   settings are [`Coordination`], [`Persistence`], [`CoolDown`], [`OnStoreFailure`] and [`OnSeedConflict`]. A [`Key`]
 //!   names the session in the store.
+//! - **Build many sessions** over one endpoint and store: [`Sessions`] with the same [`Builder`]. A user's sign-in
+//!   ([`SignIn`]) begins a session with a [`SessionId`].
 //! - **Call an API**: [`TokenManager::send`] and [`TokenClient`] with reqwest, [`TokenManager::call`] with any client
 //!   ([`Credential`], [`ApiAnswer`], [`CallError`]), [`TokenManager::token`] for a [`Token`], and
 //!   [`TokenManager::authorization`] for a header. An [`ApiProfile`] describes the API.
@@ -44,7 +46,7 @@
 //! - **Endpoints** issue pairs: [`OAuth2`] with [`ClientAuth`], [`Scope`] and [`Codes`], and [`StaticToken`]. A
 //!   [`ServerProfile`] describes what the server does at a rotation: [`OldPair`], [`Resend`], [`ResendAfterSilence`].
 //! - **Stores** hold the pairs: [`MemoryStore`], [`FileStore`].
-//! - **Events and errors**: [`Event`] and [`Status`] with [`PairId`], [`Error`] with [`EndReason`] and [`ServerWord`],
+//! - **Events and errors**: [`Event`], [`SessionsEvent`] and [`Status`] with [`PairId`], [`Error`] with [`EndReason`] and [`ServerWord`],
 //!   [`BuildError`], [`ResponseError`], [`Logout`].
 //! - **Write your own**: a [`RefreshStrategy`] returns a [`Plan`] for a [`Lifetime`]. A [`TokenEndpoint`] exchanges a
 //!   [`Grant`] for [`Issued`] tokens or an [`EndpointError`]. A [`TokenStore`] keeps the records of the module [`protocol`]
@@ -154,6 +156,7 @@ pub mod seal;
 #[cfg(any(feature = "config", feature = "seal"))]
 mod secret_source;
 mod session;
+mod sessions;
 mod settings;
 mod snapshot;
 mod state;
@@ -180,6 +183,7 @@ pub mod protocol {
 #[cfg(feature = "config")]
 pub use self::config::{Config, ConfigError, ConfigReader, Registry};
 pub use self::manager::{Builder, TokenManager};
+pub use self::sessions::{ParseSessionIdError, SessionId, Sessions, SignIn};
 pub use self::settings::{CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence};
 pub use self::token::{AccessToken, Key, RefreshExpiry, RefreshToken, TokenPair, Validity};
 
@@ -210,7 +214,7 @@ pub use self::store::stores::*;
 pub use self::build_error::BuildError;
 pub use self::endpoint::{EndpointError, Quote, ResponseError};
 pub use self::error::{EndReason, Error, ServerWord};
-pub use self::event::{Event, Events, Logout, Status};
+pub use self::event::{Event, Events, Logout, SessionsEvent, SessionsEvents, Status};
 pub use self::store::StoreError;
 pub use self::token::{PairId, TokenFamily};
 

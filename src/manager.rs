@@ -15,6 +15,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
@@ -27,7 +28,7 @@ use crate::endpoint::TokenEndpoint;
 use crate::error::Error;
 use crate::event::Events;
 use crate::rotation;
-use crate::session::{Answer, Flight, Session};
+use crate::session::{Answer, Flight, Group, Session, Shared};
 use crate::snapshot::Token;
 use crate::state::{Progress, Rejection};
 use crate::token::Key;
@@ -43,18 +44,19 @@ use crate::token::Key;
 pub struct TokenManager {
     pub(crate) session: Arc<Session>,
     /// What few callers need is behind this pointer, so that a clone counts two owners and no more.
-    handle: Arc<LastHandle>,
+    _handle: Arc<LastHandle>,
 }
 
 /// Dropped with the last clone. The timer and rotations hold the session, never this.
 struct LastHandle {
     session: Arc<Session>,
-    api: Arc<Api>,
+    /// The sessions of which this manager has one, which end with the last manager of them.
+    _group: Option<Arc<Group>>,
 }
 
 impl Drop for LastHandle {
     fn drop(&mut self) {
-        self.session.abandon();
+        self.session.left();
     }
 }
 
@@ -64,18 +66,20 @@ impl TokenManager {
         Builder::new(Arc::new(endpoint))
     }
 
-    fn new(session: Arc<Session>, api: Arc<Api>) -> Self {
+    /// A manager of this session, which is one of the group's or stands alone.
+    pub(crate) fn new(session: Arc<Session>, group: Option<Arc<Group>>) -> Self {
+        session.entered();
         Self {
-            handle: Arc::new(LastHandle {
+            _handle: Arc::new(LastHandle {
                 session: Arc::clone(&session),
-                api,
+                _group: group,
             }),
             session,
         }
     }
 
     fn api(&self) -> &Arc<Api> {
-        &self.handle.api
+        &self.session.shared.api
     }
 
     /// Returns a valid access token. The caller waits only if the manager has no valid token, or if the strategy says so.
@@ -216,19 +220,7 @@ impl TokenManager {
     /// until the lease has expired, as long as the runtime lives. [`Error::Store`] if the pair or a logout could not be stored
     /// by then: the next manager does not have the pair, or does not know of the logout.
     pub async fn shutdown(&self) -> Result<(), Error> {
-        let session = &self.session;
-        // In this order: otherwise a flight might begin in between for which the shutdown does not wait.
-        session.close();
-        let flight = session.lock().flight();
-        let over = async {
-            if let Some(flight) = flight {
-                flight.over().await;
-            }
-            session.chores_done().await;
-        };
-        self.in_time(over).await?;
-        let given_up = session.lock().given_up.clone();
-        given_up.map_or(Ok(()), |source| Err(source.into()))
+        shut_down(&self.session.shared, std::slice::from_ref(&self.session)).await
     }
 
     #[inline]
@@ -279,29 +271,58 @@ impl TokenManager {
     /// The caller's deadline, by the clock of tokio's timer, which wakes the caller. The token's own times are measured by
     /// another clock.
     fn deadline(&self) -> Instant {
-        /// As far away as tokio's own "never".
-        const NEVER: Duration = Duration::from_secs(86_400 * 365 * 30);
-        let now = Instant::now();
-        now.checked_add(self.session.settings().wait)
-            .unwrap_or_else(|| now + NEVER)
+        deadline(&self.session.shared)
     }
 
     /// Awaits `work` until the caller's deadline, on any executor.
     async fn in_time<F: Future>(&self, work: F) -> Result<F::Output, Error> {
-        let timeout = self.with_timer(|| timeout_at(self.deadline(), work));
-        timeout.await.map_err(|_| Error::TimedOut {
-            after: self.session.settings().wait,
-            source: None,
-        })
+        in_time(&self.session.shared, work).await
     }
+}
 
-    /// Makes a timer on any executor. An executor that is not tokio's has no timer and no clock, so those of the manager's
-    /// runtime are used.
-    fn with_timer<T>(&self, make: impl FnOnce() -> T) -> T {
-        let runtime = &self.session.shared.runtime;
-        let _entered = Handle::try_current().is_err().then(|| runtime.enter());
-        make()
-    }
+fn deadline(shared: &Shared) -> Instant {
+    /// As far away as tokio's own "never".
+    const NEVER: Duration = Duration::from_secs(86_400 * 365 * 30);
+    let now = Instant::now();
+    now.checked_add(shared.settings.wait)
+        .unwrap_or_else(|| now + NEVER)
+}
+
+async fn in_time<F: Future>(shared: &Shared, work: F) -> Result<F::Output, Error> {
+    let timeout = with_timer(shared, || timeout_at(deadline(shared), work));
+    timeout.await.map_err(|_| Error::TimedOut {
+        after: shared.settings.wait,
+        source: None,
+    })
+}
+
+/// Makes a timer on any executor. An executor that is not tokio's has no timer and no clock, so those of the manager's runtime
+/// are used.
+fn with_timer<T>(shared: &Shared, make: impl FnOnce() -> T) -> T {
+    let runtime = &shared.runtime;
+    let _entered = Handle::try_current().is_err().then(|| runtime.enter());
+    make()
+}
+
+/// Shuts these sessions down, and returns when their rotations are finished, their pairs stored, and their logouts stored, at
+/// the caller's deadline at the latest. One deadline holds for all of them.
+pub(crate) async fn shut_down(shared: &Shared, sessions: &[Arc<Session>]) -> Result<(), Error> {
+    let drained = sessions.iter().map(|session| {
+        // In this order: otherwise a flight might begin in between for which the shutdown does not wait.
+        session.close();
+        let flight = session.lock().flight();
+        async move {
+            if let Some(flight) = flight {
+                flight.over().await;
+            }
+            session.chores_done().await;
+        }
+    });
+    // All are closed before the first of them is awaited.
+    let drained: Vec<_> = drained.collect();
+    in_time(shared, join_all(drained)).await?;
+    let mut given_up = sessions.iter().filter_map(|it| it.lock().given_up.clone());
+    given_up.next().map_or(Ok(()), |source| Err(source.into()))
 }
 
 /// Shows the key, and not a secret.

@@ -234,7 +234,7 @@ impl Rotation {
         loop {
             tokio::select! {
                 () = &mut changed => break,
-                () = session.closing() => break,
+                () = session.unused() => break,
                 // The timer inside `changed` stands still while a machine sleeps; the session's clock does not.
                 () = tokio::time::sleep(poll_interval) => {
                     if session.now().since(began) >= limit {
@@ -243,9 +243,7 @@ impl Rotation {
                 }
             }
         }
-        if session.is_closing() {
-            return Err(Error::ShutDown);
-        }
+        session.refuse_unused()?;
         self.flight.report(Progress::Running);
         Ok(())
     }
@@ -360,7 +358,7 @@ fn family() -> Result<TokenFamily, StoreError> {
     TokenFamily::random().map_err(no_random)
 }
 
-fn no_random(source: getrandom::Error) -> StoreError {
+pub(crate) fn no_random(source: getrandom::Error) -> StoreError {
     let gave_none =
         "the operating system's random source failed; check the sandbox of this process";
     StoreError::with_source(gave_none, source)

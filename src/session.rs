@@ -5,9 +5,11 @@
 //! - [`ending`]: how a session ends
 //! - [`flight`]: a rotation in flight, and the answer for its waiters
 //! - [`outbox`]: a record as this process saw it last, and a pair that callers have before it is stored
+//! - [`group`]: the sessions of many keys that are in memory, and when one of them leaves it
 
 mod ending;
 mod flight;
+mod group;
 mod outbox;
 mod pairs;
 
@@ -20,9 +22,12 @@ use tokio::sync::broadcast;
 
 use self::ending::{Chore, Closing};
 pub(crate) use self::flight::Flight;
+use self::group::Use;
+pub(crate) use self::group::{Group, Live};
 use self::outbox::{LastWritten, Outbox};
 pub(crate) use self::outbox::{Seen, StoreClock, Unstored};
 pub(crate) use self::pairs::{OnRotated, draw};
+use crate::api::Api;
 use crate::clock::{Clock, Coarse, SystemClock, Timestamp};
 use crate::error::Error;
 use crate::event::{Event, Status};
@@ -42,7 +47,7 @@ const EVENTS_KEPT: usize = 256;
 /// died as well.
 const BEHIND_REDIRECT: u32 = 10;
 
-/// What several sessions may share.
+/// What the sessions of one builder share: all that is not of one key.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) endpoint: UserEndpoint,
@@ -53,14 +58,30 @@ pub(crate) struct Shared {
     /// The text before the token in its header (`Bearer `).
     pub(crate) prefix: String,
     pub(crate) on_rotated: Option<OnRotated>,
+    pub(crate) api: Arc<Api>,
     pub(crate) runtime: tokio::runtime::Handle,
+    /// The owner of every lease of these sessions. A lease names a key's token, so sessions of different keys never share one.
+    pub(crate) owner: Owner,
+    /// The sessions in memory, where there may be many; `None` for the session of a manager that was built alone.
+    pub(crate) live: Option<Arc<Live>>,
+    pub(crate) timer: OnceLock<Arc<Timer>>,
+}
+
+impl Shared {
+    /// One timer for all sessions, also on a clock of the user's.
+    fn timer(&self) -> &Arc<Timer> {
+        self.timer
+            .get_or_init(|| Timer::of(&self.runtime, &self.clock))
+    }
 }
 
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) shared: Arc<Shared>,
     pub(crate) key: Key,
-    pub(crate) owner: Owner,
+    /// Whether the endpoint's own sign-in may begin this session. A session that a user's sign-in began has that way alone.
+    signs_in: bool,
+    managers: Use,
     state: Mutex<State>,
     snapshot: ArcSwapOption<Copies>,
     /// Whether the clock is the system's. The hot path reads that one without a dynamic call.
@@ -101,15 +122,16 @@ impl Session {
     pub(crate) fn new(
         shared: Arc<Shared>,
         key: Key,
-        owner: Owner,
         seed: Option<(TokenPair, Timestamp)>,
+        signs_in: bool,
     ) -> Arc<Self> {
-        let can_sign_in = shared.endpoint.can_sign_in();
+        let can_sign_in = signs_in && shared.endpoint.can_sign_in();
         Arc::new_cyclic(|this| Self {
             on_system_clock: shared.clock.is_system(),
             shared,
             key,
-            owner,
+            signs_in,
+            managers: Use::default(),
             state: Mutex::new(State::new(seed, can_sign_in)),
             snapshot: ArcSwapOption::empty(),
             events: OnceLock::new(),
@@ -134,7 +156,15 @@ impl Session {
         self.shared.clock.wall()
     }
 
+    /// Whether the endpoint can sign in to this session now.
+    pub(crate) fn can_sign_in(&self) -> bool {
+        self.signs_in && self.shared.endpoint.can_sign_in()
+    }
+
     fn send(&self, event: Event) {
+        if let Some(live) = &self.shared.live {
+            live.send(&self.key, &event);
+        }
         if let Some(events) = self.events.get() {
             // A send fails where no subscriber is left.
             let _ = events.send(event);
@@ -155,6 +185,7 @@ impl Session {
     fn has_subscribers(&self) -> bool {
         let events = self.events.get();
         events.is_some_and(|events| events.receiver_count() > 0)
+            || (self.shared.live.as_ref()).is_some_and(|live| live.has_subscribers())
     }
 
     /// What readers see. Reading it neither waits, locks nor allocates.
@@ -191,7 +222,7 @@ impl Session {
 
     /// Locks the state, with the time, and with whether the endpoint can sign in now: it may have used up its credentials.
     fn lock_asking(&self) -> (MutexGuard<'_, State>, Moment) {
-        let can_sign_in = self.shared.endpoint.can_sign_in();
+        let can_sign_in = self.can_sign_in();
         let moment = self.moment();
         let mut state = self.lock();
         state.can_sign_in = can_sign_in;
@@ -279,11 +310,9 @@ impl Session {
         let rotate_at = state.wake_at(moment);
         let notice_at = self.next_notice(state).map(|(at, _)| at);
         let at = rotate_at.into_iter().chain(notice_at).min();
-        if at.is_some_and(|_| !self.is_closing()) {
-            let seat = self.seat.get_or_init(|| {
-                let Shared { runtime, clock, .. } = &*self.shared;
-                Seat::new(Timer::of(runtime, clock))
-            });
+        if at.is_some_and(|_| self.is_used() && !self.is_closing()) {
+            let timer = || Seat::new(Arc::clone(self.shared.timer()));
+            let seat = self.seat.get_or_init(timer);
             let poll_interval = self.settings().poll_interval;
             seat.plan(|| Weak::<Self>::clone(&self.this), at, poll_interval);
         } else {

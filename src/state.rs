@@ -327,6 +327,16 @@ impl State {
         Some((self.pause.ends_at().map_or(at, |end| at.max(end)), notice))
     }
 
+    /// Whether the manager knows what the store does not report to a session that is loaded anew: leases that may be its own, the
+    /// doubt about a token, a pause, and that an API rejects new tokens. A state that holds no pair has none of the last two.
+    pub(crate) fn is_not_stored(&self, now: Timestamp) -> bool {
+        let is_holding = self.held.is_some();
+        let is_in_doubt = self.unclear.is_some() || self.spare.is_some();
+        !self.attempts.is_empty()
+            || is_in_doubt
+            || is_holding && (self.cooling(now) || self.rejections.are_recent())
+    }
+
     pub(crate) fn is_unstored(&self) -> bool {
         self.is_at(|at| matches!(at, Progress::Unstored(_)))
     }

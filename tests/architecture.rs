@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// The modules in their order. A module may use the modules of the groups before its own group, and no other module of
 /// its own group.
-const GROUPS: [&[&str]; 16] = [
+const GROUPS: [&[&str]; 17] = [
     &["clock", "build_error", "secret_source"],
     &["token"],
     &["strategy", "origin", "parameters", "seal"],
@@ -21,6 +21,7 @@ const GROUPS: [&[&str]; 16] = [
     &["session"],
     &["rotation"],
     &["manager"],
+    &["sessions"],
     &["config"],
     &["testing"],
     &["fuzzing"],

@@ -8,7 +8,7 @@ use super::registry::{Component, Registry};
 use super::seed::Seed;
 use crate::build_error::BuildError;
 use crate::endpoint::TokenEndpoint;
-use crate::manager::{Builder, TokenManager};
+use crate::manager::Builder;
 use crate::origin::Origins;
 use crate::parameters::{ConfigError, Problem, Span, Table, Value, read, read_with, set};
 
@@ -54,17 +54,21 @@ impl Content {
         })
     }
 
+    pub(super) fn has_seed(&self) -> bool {
+        self.document.seed.is_some()
+    }
+
     /// A builder for `endpoint` with everything applied.
-    pub(super) async fn apply(
+    pub(super) async fn apply<T>(
         &self,
         endpoint: Arc<dyn TokenEndpoint>,
         registry: &Registry,
         base: &Path,
-    ) -> Result<Builder, ConfigError> {
+    ) -> Result<Builder<T>, ConfigError> {
         let document = &self.document;
         let key = document.session.over(endpoint.key());
         let strategy = registry.make_strategy(&self.strategy, base)?;
-        let builder = TokenManager::builder(endpoint).key(key).strategy(strategy);
+        let builder = Builder::new(endpoint).with_key(key).strategy(strategy);
         let builder = document.http.apply(document.refresh.apply(builder))?;
         let timeout = self.store_timeout.map(|span| span.0);
         let mut builder = set(builder, timeout, Builder::store_timeout);
@@ -90,7 +94,7 @@ impl Content {
         builder = set(builder, store, Builder::store);
         if let Some(seed) = &seed {
             // Only now, because that may have taken a while, and the lifetimes count from here.
-            builder = builder.seed(seed.first_pair()?);
+            builder = builder.with_seed(seed.first_pair()?);
         }
         Ok(builder)
     }

@@ -32,7 +32,7 @@ macro_rules! keys {
         }
 
         impl Refresh {
-            pub(super) fn apply(&self, builder: Builder) -> Builder {
+            pub(super) fn apply<T>(&self, builder: Builder<T>) -> Builder<T> {
                 $(let builder = set(builder, self.$name.clone().map(Into::into), Builder::$name);)*
                 builder
             }
@@ -54,7 +54,7 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub(super) fn apply(&self, mut builder: Builder) -> Result<Builder, ConfigError> {
+    pub(super) fn apply<T>(&self, mut builder: Builder<T>) -> Result<Builder<T>, ConfigError> {
         for origin in &self.origins {
             builder = builder.origin(origin);
         }

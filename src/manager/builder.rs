@@ -1,4 +1,5 @@
-use std::sync::Arc;
+use std::marker::PhantomData;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::HeaderName;
@@ -7,11 +8,11 @@ use super::TokenManager;
 use super::user::taken_over;
 use crate::api::{Api, ApiProfile, Channel};
 use crate::build_error::BuildError;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::endpoint::TokenEndpoint;
 use crate::origin::Origins;
 use crate::record::lease::Owner;
-use crate::session::{OnRotated, Session, Shared};
+use crate::session::{Group, Live, OnRotated, Session, Shared};
 use crate::settings::{
     CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence, Settings, settings,
 };
@@ -23,10 +24,12 @@ use crate::user_code::{Moment, UserClock, UserEndpoint, UserStore, UserStrategy,
 /// The system's clock ticks at least once within this time.
 const LEAST_TICK: Duration = Duration::from_micros(1);
 
-/// Builds a [`TokenManager`]. Before [`build`](Self::build), nothing is checked, read or started.
+/// Builds a [`TokenManager`], or [`Sessions`](crate::Sessions) with the same settings. Before `build`, nothing is checked, read or
+/// started.
 #[derive(Debug)]
 #[must_use]
-pub struct Builder {
+pub struct Builder<T = TokenManager> {
+    builds: PhantomData<fn() -> T>,
     endpoint: UserEndpoint,
     store: Option<Arc<dyn TokenStore>>,
     strategy: UserStrategy,
@@ -42,8 +45,8 @@ pub struct Builder {
     panicked: Option<&'static str>,
 }
 
-impl Builder {
-    pub(super) fn new(endpoint: Arc<dyn TokenEndpoint>) -> Self {
+impl<T> Builder<T> {
+    pub(crate) fn new(endpoint: Arc<dyn TokenEndpoint>) -> Self {
         let endpoint = UserEndpoint::new(endpoint);
         let (server, timeout) = (endpoint.profile(), endpoint.timeout());
         let panicked = match (&server, &timeout) {
@@ -53,6 +56,7 @@ impl Builder {
         };
         let settings = Settings::new(server.unwrap_or_default(), timeout.unwrap_or_default());
         Self {
+            builds: PhantomData,
             endpoint,
             store: None,
             strategy: UserStrategy::on_request(),
@@ -74,42 +78,9 @@ impl Builder {
         self
     }
 
-    /// Sets the store that keeps the pair. Default: a [`MemoryStore`] of this manager's own.
+    /// Sets the store that keeps the pair. Default: a [`MemoryStore`] of what is built.
     pub fn store(mut self, store: impl TokenStore) -> Self {
         self.store = Some(Arc::new(store));
-        self
-    }
-
-    /// Sets the first pair of the session. The pair counts only if the store does not know the pair yet: after a restart,
-    /// the pair that was rotated from it wins. Its times count from now. A pair that the store does not know begins a
-    /// session where there is none under the key, or one that has ended. Where another session goes on under the key,
-    /// [`on_seed_conflict`](Self::on_seed_conflict) decides.
-    pub fn seed(mut self, pair: TokenPair) -> Self {
-        self.seed = Some(pair);
-        self
-    }
-
-    /// Sets a callback for each pair that the server issues to this manager, for programs that keep pairs elsewhere too.
-    /// The callback is called after the pair is stored (or could not be stored, under [`OnStoreFailure::Serve`]) and
-    /// before a caller gets the token. Callers wait for it, up to the [store's timeout](Self::store_timeout). A panic or
-    /// a timeout of the callback is logged, and the pair is served all the same. The callback must not ask this manager
-    /// for a token.
-    pub fn on_rotated<F>(
-        mut self,
-        callback: impl Fn(TokenPair) -> F + Send + Sync + 'static,
-    ) -> Self
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        self.on_rotated = Some(OnRotated::new(callback));
-        self
-    }
-
-    /// Sets the key of the session. Default: what the endpoint knows, which does not include the user unless the endpoint
-    /// signs a user in. Where pairs of several users are seeded on one store, give each a [`Key::subject`] or a
-    /// [`Key::label`].
-    pub fn key(mut self, key: Key) -> Self {
-        self.key = Some(key);
         self
     }
 
@@ -147,7 +118,7 @@ impl Builder {
         self
     }
 
-    /// Sets what the manager does with a [seed](Self::seed) that the store does not know, where another session goes on
+    /// Sets what the manager does with a [seed](Builder::seed) that the store does not know, where another session goes on
     /// under its key. Default: [`OnSeedConflict::Error`], which costs neither session.
     pub fn on_seed_conflict(mut self, policy: OnSeedConflict) -> Self {
         self.settings.on_seed_conflict = policy;
@@ -167,19 +138,19 @@ impl Builder {
         self.settings.problem().or(channel)
     }
 
-    /// Checks the settings and builds the manager, on the tokio runtime in which this is called: all rotations run there,
-    /// whichever runtime a caller is on. This call does no I/O; the first use of the manager loads the session.
-    ///
-    /// That runtime has to outlive the use of the manager. Once it has shut down, a token that is still valid is served, and
-    /// every other call fails with [`Error::RuntimeGone`](crate::Error::RuntimeGone). A process that forks (`fork(2)` without
-    /// `exec`) after `build()` is not supported: the child has no threads to run rotations, and both processes would hold
-    /// leases under one owner's name.
-    ///
-    /// # Errors
-    ///
-    /// [`BuildError`] if settings contradict each other, if there is no runtime, if the runtime has no timer, or if its time is
-    /// paused while the system's clock goes on.
-    pub fn build(self) -> Result<TokenManager, BuildError> {
+    pub(crate) fn with_key(mut self, key: Key) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    pub(crate) fn with_seed(mut self, pair: TokenPair) -> Self {
+        self.seed = Some(pair);
+        self
+    }
+
+    /// Checks the settings, and makes what sessions share, the key and the first pair. `live` has the sessions in memory where
+    /// there may be many.
+    fn parts(self, live: Option<Arc<Live>>) -> Result<Parts, BuildError> {
         if let Some(name) = self.panicked {
             return Err(BuildError::Panicked { name });
         }
@@ -228,17 +199,101 @@ impl Builder {
             settings: self.settings.shared(),
             on_rotated: self.on_rotated,
             prefix,
+            api,
             runtime,
+            owner,
+            live,
+            timer: OnceLock::new(),
         };
-        let session = Session::new(Arc::new(shared), key, owner, seed);
-        Ok(TokenManager::new(session, api))
+        let shared = Arc::new(shared);
+        Ok(Parts { shared, key, seed })
+    }
+
+    /// The sessions of many keys.
+    pub(crate) fn group(self) -> Result<Arc<Group>, BuildError> {
+        let live = Arc::<Live>::default();
+        let Parts { shared, key, seed } = self.parts(Some(Arc::clone(&live)))?;
+        Ok(Group::new(shared, live, key, seed))
+    }
+}
+
+/// What a builder makes of its settings.
+struct Parts {
+    shared: Arc<Shared>,
+    key: Key,
+    seed: Option<(TokenPair, Timestamp)>,
+}
+
+/// What only a manager of one session has.
+impl Builder {
+    /// Sets the first pair of the session. The pair counts only if the store does not know the pair yet: after a restart,
+    /// the pair that was rotated from it wins. Its times count from now. A pair that the store does not know begins a
+    /// session where there is none under the key, or one that has ended. Where another session goes on under the key,
+    /// [`on_seed_conflict`](Self::on_seed_conflict) decides.
+    pub fn seed(self, pair: TokenPair) -> Self {
+        self.with_seed(pair)
+    }
+
+    /// Sets the key of the session. Default: what the endpoint knows, which does not include the user unless the endpoint
+    /// signs a user in. Where pairs of several users are seeded on one store, give each a [`Key::subject`] or a
+    /// [`Key::label`].
+    pub fn key(self, key: Key) -> Self {
+        self.with_key(key)
+    }
+
+    /// Sets a callback for each pair that the server issues to this manager, for programs that keep pairs elsewhere too.
+    /// The callback is called after the pair is stored (or could not be stored, under [`OnStoreFailure::Serve`]) and
+    /// before a caller gets the token. Callers wait for it, up to the [store's timeout](Self::store_timeout). A panic or
+    /// a timeout of the callback is logged, and the pair is served all the same. The callback must not ask this manager
+    /// for a token.
+    pub fn on_rotated<F>(
+        mut self,
+        callback: impl Fn(TokenPair) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.on_rotated = Some(OnRotated::new(callback));
+        self
+    }
+
+    /// Checks the settings and builds the manager, on the tokio runtime in which this is called: all rotations run there,
+    /// whichever runtime a caller is on. This call does no I/O; the first use of the manager loads the session.
+    ///
+    /// That runtime has to outlive the use of the manager. Once it has shut down, a token that is still valid is served, and
+    /// every other call fails with [`Error::RuntimeGone`](crate::Error::RuntimeGone). A process that forks (`fork(2)` without
+    /// `exec`) after `build()` is not supported: the child has no threads to run rotations, and both processes would hold
+    /// leases under one owner's name.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] if settings contradict each other, if there is no runtime, if the runtime has no timer, or if its time is
+    /// paused while the system's clock goes on.
+    pub fn build(self) -> Result<TokenManager, BuildError> {
+        let Parts { shared, key, seed } = self.parts(None)?;
+        let session = Session::new(shared, key, seed, true);
+        Ok(TokenManager::new(session, None))
+    }
+
+    /// Builds the same manager as one of [`Sessions`](crate::Sessions), with the seed and the key of this builder, for tests that
+    /// hold for both.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    pub fn build_among_sessions(self) -> Result<TokenManager, BuildError> {
+        let group = self.group()?;
+        let session = group.session(group.key.clone(), true);
+        Ok(TokenManager::new(session, Some(group)))
     }
 }
 
 macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident: $kind:ty [$key:ty] = $default:expr;)*) => {
         /// The settings, which are listed in `src/settings.rs`.
-        impl Builder {
+        impl<T> Builder<T> {
             $(
                 $(#[$doc])*
                 pub fn $name(mut self, $name: $kind) -> Self {

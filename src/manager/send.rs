@@ -248,7 +248,7 @@ impl TokenManager {
             let (Some(pause), Some(next)) = (pause, next.filter(|_| may_wait)) else {
                 return Ok(answer);
             };
-            self.with_timer(|| tokio::time::sleep(pause)).await;
+            super::with_timer(&self.session.shared, || tokio::time::sleep(pause)).await;
             token = self.token().await.map_err(CallError::Token)?;
             attempt = next;
             may_wait = false;

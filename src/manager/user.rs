@@ -44,7 +44,7 @@ impl TokenManager {
     /// [`Error::NotRotatable`] if the endpoint cannot sign in, and as [`token`](Self::token).
     pub async fn sign_in(&self) -> Result<Token, Error> {
         self.refuse_inside()?;
-        if !self.session.shared.endpoint.can_sign_in() {
+        if !self.session.can_sign_in() {
             return Err(Error::NotRotatable);
         }
         let session = Arc::clone(&self.session);

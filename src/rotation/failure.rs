@@ -249,7 +249,7 @@ impl Rotation {
             }
             tokio::select! {
                 () = &mut changed => break false,
-                () = session.closing() => return Err(Error::ShutDown),
+                () = session.unused() => session.refuse_unused()?,
                 () = self.flight.superseded() => return Err(Error::Pending),
                 () = tokio::time::sleep(remaining.min(poll_interval)) => {}
             }
@@ -288,7 +288,8 @@ impl Rotation {
     /// Whether a caller or the worker needs a newer token.
     fn is_needed(&self) -> bool {
         let moment = self.session().moment();
+        let is_used = self.session().is_used();
         let state = self.session().lock();
-        state.has_waiters() || state.timer_is_due(moment)
+        state.has_waiters() || is_used && state.timer_is_due(moment)
     }
 }

@@ -187,7 +187,7 @@ impl Rotation {
         let session = self.session();
         let random = crate::token::random().map_err(no_random)?;
         Ok(Candidate {
-            owner: session.owner,
+            owner: session.shared.owner,
             nonce: nonce(random),
             lease_duration: session.settings().lease_duration,
         })
@@ -271,7 +271,7 @@ impl Rotation {
 
     pub(super) fn permit(&self, lease: &Lease) -> Permit {
         let session = self.session();
-        let can_sign_in = session.shared.endpoint.can_sign_in();
+        let can_sign_in = session.can_sign_in();
         lease.permits(session.settings().server.resend, can_sign_in)
     }
 

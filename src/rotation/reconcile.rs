@@ -52,7 +52,7 @@ impl Rotation {
         let now = self.session().store_now(seen.clock);
         let reconciled = reconcile(seen.record(), held.as_ref().map(|held| held.summary()));
         match (reconciled, seen.record()) {
-            (Reconciled::Vacant, _) if self.session().shared.endpoint.can_sign_in() => {
+            (Reconciled::Vacant, _) if self.session().can_sign_in() => {
                 let vacant = Record::vacant(self.session().key.clone(), family()?);
                 // Without leases, no record has to exist before the sign-in.
                 if !self.uses_leases() {
@@ -107,7 +107,7 @@ impl Rotation {
     async fn judge(&mut self, record: &Record, seen: &Seen) -> Result<Next, Error> {
         let session = self.session();
         let revision = seen.revision();
-        let can_sign_in = session.shared.endpoint.can_sign_in();
+        let can_sign_in = session.can_sign_in();
         let lease = |kind| Ok(Next::Lease(kind, Box::new(record.clone())));
         if let Some(reason) = record.state.end() {
             if can_sign_in && reason != EndReason::Idle {
@@ -188,7 +188,7 @@ const AFTER_PANIC: Duration = Duration::from_secs(5);
 /// timer: a session without a timer would expire without a report.
 impl Sleeper for Session {
     fn wake_up(self: Arc<Self>) {
-        if self.is_closing() {
+        if self.is_closing() || !self.is_used() {
             return;
         }
         match self.wake() {

@@ -182,7 +182,7 @@ impl Rotation {
             match self.session().swap(seen.revision(), &ended).await {
                 Ok(Swap::Lost(_)) => {}
                 Ok(Swap::Swapped(_)) => {
-                    if !self.session().shared.endpoint.can_sign_in()
+                    if !self.session().can_sign_in()
                         && let Some(reason) = ended.state.end()
                     {
                         self.session().end_seen(reason, self.flight.epoch)?;

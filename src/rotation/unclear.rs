@@ -59,7 +59,7 @@ impl Rotation {
         let mut cause = cause(&failed, leased.record.failures(), self.session().settings());
         // A sign-in, or the news that nothing more can be tried, does not depend on the fate of the token and needs
         // no pause.
-        let can_sign_in = self.session().shared.endpoint.can_sign_in();
+        let can_sign_in = self.session().can_sign_in();
         let resend = self.session().settings().server.resend;
         cause.has_no_pause = permits(Some(by), resend, can_sign_in) != Permit::Send;
         let failure = self.fail_with(failed, cause);

@@ -110,7 +110,7 @@ impl Session {
         self.abandon();
     }
 
-    /// The last handle is gone: no caller can wait for this session any more.
+    /// The last manager is gone: no caller can wait for this session any more.
     pub(crate) fn abandon(&self) {
         self.closing.has_begun.store(true, Ordering::SeqCst);
         self.closing.changed.notify_waiters();
@@ -121,9 +121,45 @@ impl Session {
         self.closing.has_begun.load(Ordering::SeqCst)
     }
 
+    /// Whether the session was shut down, and nothing of it is under way any more.
+    pub(super) fn is_over(&self) -> bool {
+        let state = self.lock();
+        state.is_closed && state.flight().is_none() && self.has_no_chores()
+    }
+
+    fn has_no_chores(&self) -> bool {
+        self.closing.chores.load(Ordering::SeqCst) == 0
+    }
+
     /// Returns when the session is closing.
     pub(crate) async fn closing(&self) {
         self.closing.until(|| self.is_closing()).await;
+    }
+
+    /// Returns when no manager has the session, or the session is closing.
+    pub(crate) async fn unused(&self) {
+        self.closing
+            .until(|| self.is_closing() || !self.is_used())
+            .await;
+    }
+
+    /// Ends the wait of a rotation that no caller needs any more. A manager that takes the session later decides again.
+    pub(crate) fn refuse_unused(&self) -> Result<(), Error> {
+        match (self.is_closing(), self.is_used()) {
+            (true, _) => Err(Error::ShutDown),
+            (false, false) => Err(Error::Pending),
+            (false, true) => Ok(()),
+        }
+    }
+
+    /// The last manager is gone, and another one may take the session yet.
+    pub(super) fn rest(&self) {
+        self.closing.changed.notify_waiters();
+        let _state = self.lock();
+        // Another manager may have taken the session meanwhile, and planned for itself.
+        if !self.is_used() {
+            self.unplan();
+        }
     }
 
     /// Waits until the user's earlier logouts and sign-ins are stored.
@@ -139,9 +175,7 @@ impl Session {
 
     /// Returns when no chore is left.
     pub(crate) async fn chores_done(&self) {
-        let chores = &self.closing.chores;
-        let is_done = || chores.load(Ordering::SeqCst) == 0;
-        self.closing.until(is_done).await;
+        self.closing.until(|| self.has_no_chores()).await;
     }
 }
 

@@ -332,6 +332,11 @@ impl Rejections {
         self.issued_this = true;
     }
 
+    /// Whether an API rejected a token, and has accepted none since.
+    pub(super) fn are_recent(&self) -> bool {
+        self.current || self.too_soon || self.in_a_row > 0
+    }
+
     /// An API accepted the token that is held.
     pub(super) fn forget(&mut self) {
         self.in_a_row = 0;

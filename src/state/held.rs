@@ -146,6 +146,12 @@ pub(super) struct Attempts {
     began: Option<ClockReading>,
 }
 
+impl Attempts {
+    pub(super) fn is_empty(&self) -> bool {
+        self.holders.is_empty()
+    }
+}
+
 impl State {
     /// This manager's own leases, as the judgement of a record's lease needs them.
     pub(crate) fn own(&self, moment: Moment) -> Own<'_> {

@@ -5,19 +5,19 @@ use std::time::Duration;
 use evertoken::testing::FaultyStore;
 use evertoken::{BackgroundTimer, Event, OnRequest, OnStoreFailure};
 
-use crate::support::{SECOND, World, call, drain, loaded, served, settle};
+use crate::support::{SECOND, World, built, call, drain, loaded, served, settle};
 
 #[tokio::test(start_paused = true)]
 async fn a_seed_causes_no_event_and_a_stored_pair_is_adopted() {
     let world = World::new(600 * SECOND);
     let builder = || world.shared(OnRequest::default());
-    let first = builder().build().unwrap();
+    let first = built(builder());
     let mut events = first.subscribe();
     first.token().await.unwrap();
     assert_eq!(drain(&mut events).len(), 0);
     let rotated = first.rotate().await.unwrap();
     first.shutdown().await.unwrap();
-    let second = builder().build().unwrap();
+    let second = built(builder());
     let mut events = second.subscribe();
     assert_eq!(second.token().await.unwrap().pair_id(), rotated.pair_id());
     let events = drain(&mut events);

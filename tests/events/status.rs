@@ -5,7 +5,7 @@ use std::time::Duration;
 use evertoken::testing::{Fault, FaultyStore};
 use evertoken::{EndReason, Error, Event, OnRequest, RefreshExpiry, Status};
 
-use crate::support::{SECOND, World, later, loaded, refusal};
+use crate::support::{SECOND, World, built, later, loaded, refusal};
 
 /// Asserts a status without a rotation, an unstored pair, a failure or an end.
 #[track_caller]
@@ -18,7 +18,7 @@ fn assert_calm(status: &Status) {
 #[tokio::test(start_paused = true)]
 async fn the_status_before_the_first_use_is_empty_and_reading_it_starts_nothing() {
     let world = World::new(600 * SECOND);
-    let tokens = world.builder(OnRequest::default()).build().unwrap();
+    let tokens = built(world.builder(OnRequest::default()));
     for _ in 0..10 {
         let status = tokens.status();
         assert_calm(&status);

@@ -5,7 +5,7 @@ use evertoken::clock::Clock;
 use evertoken::testing::{AccessCheck, GraceAnswer, Reuse};
 use evertoken::{Event, OnRequest};
 
-use crate::support::{SECOND, World, drain, settle};
+use crate::support::{SECOND, World, built, drain, settle};
 use crate::world::{Site, assert_logged_out, leave, refresh};
 
 /// A logout neither waits nor refreshes, even with an expired access token.
@@ -172,7 +172,7 @@ async fn t4_a_logout_revokes_the_refresh_token_and_the_access_token_by_the_serve
             "{reuse:?}"
         );
         // The first refresh token is dead.
-        let thief = world.builder(OnRequest::default()).build().unwrap();
+        let thief = built(world.builder(OnRequest::default()));
         assert!(thief.rotate().await.unwrap_err().needs_sign_in());
     }
 }
@@ -184,7 +184,7 @@ async fn i4_an_import_with_its_own_session_goes_on_when_the_user_logs_out() {
     // The import has its own sign-in, and its own record in the store that both share.
     let own = site.server.issue();
     let key = user.key().clone().label("import");
-    let import = site.builder().key(key).seed(own).build().unwrap();
+    let import = built(site.builder().key(key).seed(own));
     let mut failures = 0;
     for minute in 0..60 {
         if minute == 25 {

@@ -4,7 +4,7 @@ use evertoken::clock::Clock;
 use evertoken::testing::AccessCheck;
 use evertoken::{EndpointError, Error, OnSeedConflict};
 
-use crate::support::{HOUR, MINUTE, SECOND, loaded, settle};
+use crate::support::{HOUR, MINUTE, SECOND, built, loaded, settle};
 use crate::world::{Site, assert_logged_out, leave, refresh};
 
 /// A logout holds while the store is down, and is stored when the store is back.
@@ -169,7 +169,7 @@ async fn q10_a_logout_holds_for_a_seed_that_is_given_after_an_earlier_one() {
     let (site, tokens) = Site::managed().await;
     tokens.logout().await;
     let seed = site.server.issue();
-    let with_seed = || site.builder().seed(seed.clone()).build().unwrap();
+    let with_seed = || built(site.builder().seed(seed.clone()));
     assert!(with_seed().logout().await.is_complete());
     assert_logged_out(&with_seed()).await;
     assert!(!site.server.is_live_refresh(refresh(&seed)));
@@ -182,7 +182,7 @@ async fn q10_a_logout_before_the_first_use_revokes_the_pair_that_its_seed_replac
     site.manager().await;
     let seed = site.server.issue();
     let builder = site.builder().on_seed_conflict(OnSeedConflict::Replace);
-    let tokens = builder.seed(seed.clone()).build().unwrap();
+    let tokens = built(builder.seed(seed.clone()));
     assert!(tokens.logout().await.is_complete());
     settle().await;
     for pair in [&seed, &site.first] {

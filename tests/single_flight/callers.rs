@@ -218,7 +218,7 @@ async fn fm12_a_pair_is_stored_although_the_last_handle_goes_during_the_rotation
     drop(hold);
     settle().await;
     // A process that starts afterwards finds pair 2.
-    let tokens = build().build().unwrap();
+    let tokens = built(build());
     let token = tokens.token().await.unwrap();
     assert!(world.is_live(&token));
     assert_eq!(token.pair_id().version, 2);

@@ -246,7 +246,7 @@ pub fn rotate(tokens: &TokenManager) -> Caller {
 
 /// A manager after its first use: its store holds its pair, and its worker runs.
 pub async fn loaded(builder: Builder) -> TokenManager {
-    let tokens = builder.build().unwrap();
+    let tokens = built(builder);
     tokens.token().await.unwrap();
     tokens
 }
@@ -382,8 +382,16 @@ pub async fn failures(callers: impl IntoIterator<Item = Caller>) -> Vec<Error> {
     answers.map(Result::unwrap_err).collect()
 }
 
+/// Whether this is `tests/sessions/`, which runs suites that exist for one manager for a manager of `Sessions`.
+const AMONG_SESSIONS: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"sessions");
+
+/// A manager: alone, or one of `Sessions` in `tests/sessions/`.
 pub fn built(builder: Builder) -> TokenManager {
-    builder.build().unwrap()
+    if AMONG_SESSIONS {
+        builder.build_among_sessions().unwrap()
+    } else {
+        builder.build().unwrap()
+    }
 }
 
 /// The reason of the end that this answer reports.

@@ -1,0 +1,171 @@
+//! Many sessions over one endpoint, store, strategy, clock, timer and configuration. It decides which key has which session,
+//! and nothing about a session itself: every session has a [`TokenManager`], and answers as one that was built alone.
+
+mod id;
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+
+pub use self::id::{ParseSessionIdError, SessionId};
+use crate::build_error::BuildError;
+use crate::endpoint::TokenEndpoint;
+use crate::error::Error;
+use crate::event::SessionsEvents;
+use crate::manager::{Builder, TokenManager, shut_down};
+use crate::rotation::no_random;
+use crate::session::Group;
+use crate::token::{Key, TokenPair};
+
+/// Many sessions over one endpoint, store, strategy and configuration: one for each tenant or user of a service.
+///
+/// ```no_run
+/// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+/// use evertoken::{OAuth2, Sessions};
+///
+/// let endpoint = OAuth2::new("https://id.example.org/token", "service")?
+///     .client_secret("..")
+///     .sign_in_as_client();
+/// let sessions = Sessions::builder(endpoint).origin("https://api.example.org").build()?;
+/// // In a request of the tenant:
+/// let tokens = sessions.manager(sessions.key().tenant("diku"));
+/// let http = reqwest::Client::new();
+/// tokens.send(http.get("https://api.example.org/orders")).await?;
+/// // At the end of the process:
+/// sessions.shutdown().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A manager is made for a request and dropped with it; that costs no I/O. Managers of equal keys share one session: one pair,
+/// one rotation in flight, one status, and the subscribers of each. A session without a manager stays in the store, and leaves
+/// the memory of the process: at once if it is idle, and otherwise when its rotation is finished, its pair and its logout are
+/// stored, and what the store does not know of it (a pause after a failure, an API that rejects new tokens, a lease whose answer
+/// was lost) is a minute old. A timer rotates only sessions that have a manager. The next use of the key loads the session from
+/// the store again, so a session that is used often is worth a manager that is kept.
+///
+/// Clones are cheap and share everything. When the last clone and the last manager are dropped, what is still under way ends as
+/// for a [manager](TokenManager) of its own.
+#[derive(Clone)]
+pub struct Sessions {
+    group: Arc<Group>,
+}
+
+impl Sessions {
+    /// Starts to build the sessions of this endpoint.
+    ///
+    /// Where the endpoint has a [first pair](TokenEndpoint::first_pair) of its own, as a [`StaticToken`](crate::StaticToken)
+    /// has, that pair seeds the session of the endpoint's own [key](Self::key), and no other: a pair is not the pair of every
+    /// tenant.
+    pub fn builder(endpoint: impl TokenEndpoint) -> Builder<Self> {
+        Builder::new(Arc::new(endpoint))
+    }
+
+    /// Returns the endpoint's own key. With a [tenant](Key::tenant), a [subject](Key::subject) or a [label](Key::label) the key
+    /// names the session of that tenant or user.
+    ///
+    /// A part that comes from a request has to be one that the service has authenticated: a key opens its session.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        self.group.key.clone()
+    }
+
+    /// Returns a manager of this key's session. The call does no I/O; the first use loads the session.
+    #[must_use]
+    pub fn manager(&self, key: Key) -> TokenManager {
+        let signs_in = !id::is_of_a_sign_in(&key);
+        let session = self.group.session(key, signs_in);
+        TokenManager::new(session, Some(Arc::clone(&self.group)))
+    }
+
+    /// Begins a session with the pair of a user's sign-in, under a new random id. The pair is stored before the call returns,
+    /// as with [`TokenManager::replace`]. [`open`](Self::open) gives the session's manager, in each process that shares the
+    /// store.
+    ///
+    /// # Errors
+    ///
+    /// As [`TokenManager::replace`]. The pair may be stored all the same, under an id that is not known to anyone.
+    pub fn sign_in(&self, pair: TokenPair) -> SignIn {
+        SignIn {
+            sessions: self.clone(),
+            pair,
+        }
+    }
+
+    /// Returns a manager of the session with this id. Calls of a session that the store does not know fail with an error that
+    /// [needs a sign-in](Error::needs_sign_in), and the endpoint is not called: its own sign-in never begins such a session.
+    #[must_use]
+    pub fn open(&self, id: &SessionId) -> TokenManager {
+        self.manager(id.key(&self.group.key))
+    }
+
+    /// Subscribes to the events of every session from now on, each with its key. A session is watched while it is in memory.
+    #[must_use]
+    pub fn subscribe(&self) -> SessionsEvents {
+        SessionsEvents(self.group.subscribe())
+    }
+
+    /// Returns the number of sessions that are in the memory of this process. The store may hold more.
+    #[must_use]
+    pub fn in_memory(&self) -> usize {
+        self.group.count()
+    }
+
+    /// Shuts all sessions down, with every manager of them: callers get [`Error::ShutDown`] from now on. The call returns when
+    /// all rotations in flight are finished, and their pairs and all logouts stored. The sessions themselves go on in the store.
+    ///
+    /// # Errors
+    ///
+    /// As [`TokenManager::shutdown`], with one [deadline](Builder::wait) for all sessions. [`Error::Store`] is the error of one
+    /// session; events and logs have the others.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        let sessions = self.group.close();
+        shut_down(&self.group.shared, &sessions).await
+    }
+}
+
+/// Shows the endpoint's key and the number of sessions in memory, and not a secret.
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions")
+            .field("key", &self.group.key)
+            .field("in_memory", &self.in_memory())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder<Sessions> {
+    /// Checks the settings and builds the sessions, on the tokio runtime in which this is called, which has to outlive their
+    /// use. This call does no I/O. Without a [store](Self::store), one [`MemoryStore`](crate::MemoryStore) holds them all.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Builder::<TokenManager>::build) of a manager.
+    pub fn build(self) -> Result<Sessions, BuildError> {
+        let group = self.group()?;
+        Ok(Sessions { group })
+    }
+}
+
+/// The future of [`Sessions::sign_in`].
+#[must_use = "the user is signed in when this was awaited"]
+#[derive(Debug)]
+pub struct SignIn {
+    sessions: Sessions,
+    pair: TokenPair,
+}
+
+impl IntoFuture for SignIn {
+    type Output = Result<SessionId, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { sessions, pair } = self;
+        Box::pin(async move {
+            let id = SessionId::random().map_err(no_random)?;
+            sessions.open(&id).replace(pair).await?;
+            Ok(id)
+        })
+    }
+}

@@ -1,0 +1,164 @@
+//! When a session leaves the memory of the process, and that a key never has two sessions at work.
+
+use evertoken::testing::{FaultyStore, TestClock};
+use evertoken::{BackgroundTimer, Coordination, Event, MemoryStore, Persistence};
+use tokio::runtime::Handle;
+
+use crate::support::{HOUR, MINUTE, SECOND, TTL, call, drain, settle};
+use crate::tenants::Service;
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_session_leaves_with_its_last_manager_and_the_next_use_loads_it() {
+    let service = Service::new();
+    let tokens = service.signed_in("diku").await;
+    let another = service.manager("diku");
+    drop(tokens);
+    settle().await;
+    assert_eq!(service.sessions.in_memory(), 1);
+    drop(another.clone());
+    assert_eq!(service.sessions.in_memory(), 1);
+    drop(another);
+    assert_eq!(service.sessions.in_memory(), 0);
+    let tokens = service.manager("diku");
+    let mut events = tokens.subscribe();
+    assert_eq!(tokens.token().await.unwrap().expose(), "a diku 1");
+    let events = drain(&mut events);
+    assert!(
+        matches!(events.as_slice(), [Event::Adopted { .. }]),
+        "{events:?}"
+    );
+    assert_eq!(service.tenants.exchanges(), 0);
+}
+
+/// Without leases, a second session of the key would send the token again.
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_is_made_while_the_last_one_has_left_a_rotation_behind_joins_it() {
+    for coordination in [Coordination::Lease, Coordination::None] {
+        let service = Service::with(|builder| builder.coordination(coordination));
+        let tokens = service.signed_in("diku").await;
+        service.clock.advance(TTL).await;
+        let hold = service.tenants.hold().await;
+        let caller = call(&tokens);
+        settle().await;
+        assert_eq!(service.tenants.exchanges(), 1);
+        caller.abort();
+        drop((caller, tokens));
+        settle().await;
+        assert_eq!(service.sessions.in_memory(), 1, "its rotation is in flight");
+        let tokens = service.manager("diku");
+        assert!(tokens.status().is_rotating);
+        let caller = call(&tokens);
+        settle().await;
+        drop(hold);
+        assert_eq!(caller.await.unwrap().unwrap().expose(), "a diku 2");
+        assert_eq!(service.tenants.exchanges(), 1);
+        drop(tokens);
+        settle().await;
+        assert_eq!(service.sessions.in_memory(), 0);
+        service.tenants.assert_unharmed();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_that_no_manager_waits_for_is_finished_and_stored_and_then_its_session_leaves() {
+    let service = Service::new();
+    let tokens = service.signed_in("diku").await;
+    service.clock.advance(TTL).await;
+    let hold = service.tenants.hold().await;
+    let caller = call(&tokens);
+    settle().await;
+    caller.abort();
+    drop((caller, tokens));
+    drop(hold);
+    settle().await;
+    assert_eq!(service.sessions.in_memory(), 0);
+    assert_eq!(service.request("diku").await, "a diku 2");
+    assert_eq!(service.tenants.exchanges(), 1);
+}
+
+/// With leases the rotation itself stores the pair; with write-behind, a task after it does.
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_pair_is_not_stored_stays_until_it_is() {
+    let behind = Persistence::write_behind(1);
+    for (coordination, persistence) in [
+        (Coordination::Lease, Persistence::write_through()),
+        (Coordination::None, Persistence::write_through()),
+        (Coordination::None, behind),
+    ] {
+        let store = FaultyStore::new(MemoryStore::with_clock(TestClock::new()));
+        let shared = store.clone();
+        let service = Service::with(|builder| {
+            let builder = builder.store(shared).persistence(persistence.clone());
+            builder.coordination(coordination)
+        });
+        let tokens = service.signed_in("diku").await;
+        service.clock.advance(TTL).await;
+        let hold = service.tenants.hold().await;
+        let caller = call(&tokens);
+        settle().await;
+        store.set_down(true);
+        drop(hold);
+        assert_eq!(caller.await.unwrap().unwrap().expose(), "a diku 2");
+        drop(tokens);
+        service.clock.advance(HOUR).await;
+        assert_eq!(service.sessions.in_memory(), 1, "the store is down");
+        store.set_down(false);
+        service.clock.advance(2 * MINUTE).await;
+        assert_eq!(service.sessions.in_memory(), 0, "the pair is stored");
+        // The pair that was stored is an hour old, and was never sent.
+        assert_eq!(service.request("diku").await, "a diku 3");
+        assert_eq!(service.tenants.exchanges(), 2);
+        service.tenants.assert_unharmed();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_logout_is_not_stored_stays_until_it_is() {
+    let store = FaultyStore::new(MemoryStore::with_clock(TestClock::new()));
+    let shared = store.clone();
+    let service = Service::with(|builder| builder.store(shared));
+    let tokens = service.signed_in("diku").await;
+    store.set_down(true);
+    assert!(tokens.logout().await.stored.is_err());
+    drop(tokens);
+    service.clock.advance(HOUR).await;
+    assert_eq!(service.sessions.in_memory(), 1);
+    assert!(
+        service
+            .manager("diku")
+            .token()
+            .await
+            .unwrap_err()
+            .needs_sign_in()
+    );
+    store.set_down(false);
+    service.clock.advance(MINUTE).await;
+    let error = service.manager("diku").token().await.unwrap_err();
+    assert!(error.needs_sign_in(), "{error}");
+}
+
+/// A timer rotates what somebody has. It begins again with the next manager, also of a session that has never left.
+#[tokio::test(start_paused = true)]
+async fn a_timer_rotates_only_a_session_that_has_a_manager() {
+    let service = Service::with(|builder| builder.strategy(BackgroundTimer::default()));
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let tokens = service.signed_in("diku").await;
+    service.clock.advance(TTL).await;
+    assert_eq!(service.tenants.exchanges(), 1, "at 0.8 of the lifetime");
+    // The rotation after that is in flight when the manager goes.
+    let hold = service.tenants.hold().await;
+    service.clock.advance(370 * SECOND).await;
+    assert_eq!(service.tenants.exchanges(), 2);
+    drop(tokens);
+    let tokens = service.manager("diku");
+    drop(hold);
+    settle().await;
+    service.clock.advance(TTL).await;
+    assert_eq!(service.tenants.exchanges(), 3, "with the next manager");
+    drop(tokens);
+    service.clock.advance(HOUR).await;
+    assert_eq!(service.tenants.exchanges(), 3, "without a manager");
+    assert_eq!(service.sessions.in_memory(), 0);
+    assert_eq!(tasks(), before, "the timer has no entry left");
+}

@@ -1,0 +1,119 @@
+//! What the store does not know of a session keeps it for a while: a pause, a rejected token, a lease.
+
+use std::time::Duration;
+
+use evertoken::testing::{CallFault, FaultyStore, StoreCall, TestClock};
+use evertoken::{EndpointError, MemoryStore, Rejection};
+
+use crate::support::{HOUR, MINUTE, SECOND, TTL, call, settle};
+use crate::tenants::Service;
+
+/// The longest time for which an idle session stays: a lease duration, which is as long as the longest pause.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// An API that rejects every token must not cause a rotation for every request.
+#[tokio::test(start_paused = true)]
+async fn an_api_that_rejects_every_token_causes_as_few_rotations_for_managers_of_a_request_as_for_one()
+ {
+    let mut exchanges = [0, 0];
+    for (is_kept, exchanges) in [true, false].into_iter().zip(&mut exchanges) {
+        let service = Service::new();
+        let tokens = service.signed_in("diku").await;
+        let kept = is_kept.then(|| tokens.clone());
+        drop(tokens);
+        for _ in 0..600 {
+            let tokens = service.manager("diku");
+            let token = tokens.token().await.unwrap();
+            assert_ne!(tokens.reject(&token), Rejection::NotRotatable);
+            drop(tokens);
+            service.clock.advance(SECOND).await;
+        }
+        drop(kept);
+        *exchanges = service.tenants.exchanges();
+    }
+    let [by_one, by_each] = exchanges;
+    assert_eq!(by_each, by_one);
+    assert!(by_one < 20, "{by_one}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_an_api_rejects_leaves_a_minute_after_its_last_manager() {
+    let service = Service::new();
+    let tokens = service.signed_in("diku").await;
+    let token = tokens.token().await.unwrap();
+    assert_eq!(tokens.reject(&token), Rejection::Rotating);
+    settle().await;
+    drop(tokens);
+    service.clock.advance(KEPT - SECOND).await;
+    assert_eq!(service.sessions.in_memory(), 1);
+    // Another use begins the time anew.
+    drop(service.manager("diku"));
+    service.clock.advance(KEPT - SECOND).await;
+    assert_eq!(service.sessions.in_memory(), 1);
+    service.clock.advance(KEPT + SECOND).await;
+    assert_eq!(service.sessions.in_memory(), 0);
+}
+
+/// The server asks for an hour. The pause is in the record too, and holds for whoever loads it.
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_nobody_waits_for_keeps_a_session_for_a_minute_and_no_instance_sends() {
+    let service = Service::new();
+    let tokens = service.signed_in("diku").await;
+    service.clock.advance(TTL).await;
+    service
+        .tenants
+        .answer("diku", Some(EndpointError::later(Some(HOUR))));
+    let caller = call(&tokens);
+    settle().await;
+    caller.abort();
+    drop((caller, tokens));
+    settle().await;
+    assert_eq!(service.sessions.in_memory(), 1);
+    service.clock.advance(KEPT + SECOND).await;
+    assert_eq!(service.sessions.in_memory(), 0);
+    service.tenants.answer("diku", None);
+    assert!(service.manager("diku").token().await.is_err());
+    assert_eq!(service.tenants.exchanges(), 1);
+    service.clock.advance(HOUR).await;
+    assert_eq!(service.request("diku").await, "a diku 2");
+    assert_eq!(service.tenants.exchanges(), 2);
+}
+
+/// The store has taken a lease whose answer is lost. Loaded anew, the session would take it for the lease of another instance, and
+/// would leave the token alone for a minute.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_may_have_leased_its_token_knows_its_lease_again() {
+    let store = FaultyStore::new(MemoryStore::with_clock(TestClock::new()));
+    let shared = store.clone();
+    let service = Service::with(|builder| builder.store(shared));
+    let tokens = service.signed_in("diku").await;
+    service.clock.advance(TTL).await;
+    store.fail_next(StoreCall::Swap, 1, CallFault::LoseAnswer);
+    let caller = call(&tokens);
+    settle().await;
+    store.set_down(true);
+    caller.abort();
+    drop((caller, tokens));
+    service.clock.advance(5 * SECOND).await;
+    store.set_down(false);
+    assert_eq!(service.sessions.in_memory(), 1);
+    let asked = tokio::time::Instant::now();
+    assert_eq!(service.request("diku").await, "a diku 2");
+    assert!(asked.elapsed() < 5 * SECOND, "{:?}", asked.elapsed());
+    assert_eq!(service.tenants.exchanges(), 1);
+    service.clock.advance(2 * MINUTE).await;
+    assert_eq!(service.sessions.in_memory(), 0);
+}
+
+/// Ids that strangers make up must not fill the memory.
+#[tokio::test(start_paused = true)]
+async fn a_key_without_a_session_leaves_at_once_whatever_was_asked() {
+    let service = Service::new();
+    for number in 0..100 {
+        let tokens = service.manager(&format!("stranger {number}"));
+        assert!(tokens.token().await.is_err());
+        assert!(tokens.rotate().await.is_err());
+    }
+    settle().await;
+    assert_eq!(service.sessions.in_memory(), 0);
+}
