@@ -13,6 +13,8 @@
 //!   managers were dropped.
 //! - **many**: the totals for 100,000 managers that share an endpoint, and the share of a core that the process uses in 10 s
 //!   without requests. *resident* is the whole process, with the memory that the allocator keeps from the row before.
+//! - **sessions**: bytes of heap for each of 10,000 sessions of `Sessions` over the bytes of their tokens: in a memory store
+//!   without a manager, and with one. *in memory* is the number of sessions that the process has besides the store's records.
 //! - **record**: the bytes of a record as JSON besides the two tokens, after 10 and after 10,000 rotations.
 //! - **writes**: the bytes that a rotation writes, and how often a rotation waits for the store. A proxy between client and
 //!   server counts a *round trip* at each change of direction on a connection, so commands that are sent together count
@@ -41,6 +43,7 @@ mod reads;
 #[cfg(any(feature = "redis", feature = "postgres"))]
 #[path = "../../tests/support/services.rs"]
 mod services;
+mod sessions;
 mod shared;
 mod writes;
 
@@ -60,6 +63,7 @@ struct Arguments {
 enum Part {
     Manager,
     Many,
+    Sessions,
     Record,
     Writes,
     Reads,
@@ -71,6 +75,7 @@ impl Part {
         match self {
             Self::Manager => manager::run(),
             Self::Many => manager::run_many(),
+            Self::Sessions => sessions::run(),
             Self::Record => manager::run_record(),
             Self::Writes => writes::run(),
             Self::Reads => reads::run(),
