@@ -143,7 +143,7 @@ pub trait TokenEndpoint: Debug + Send + Sync + 'static {
     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError>;
 
     /// Returns the pair that the endpoint has from the start. The pair counts as a [seed](crate::Builder::seed) if the
-    /// builder has none. Default: none.
+    /// builder has none; among [`Sessions`](crate::Sessions), as that of the endpoint's own key alone. Default: none.
     fn first_pair(&self) -> Option<TokenPair> {
         None
     }
