@@ -157,8 +157,23 @@ async fn a_timer_rotates_only_a_session_that_has_a_manager() {
     service.clock.advance(TTL).await;
     assert_eq!(service.tenants.exchanges(), 3, "with the next manager");
     drop(tokens);
+    settle().await;
+    assert_eq!((service.sessions.in_memory(), tasks()), (0, before));
     service.clock.advance(HOUR).await;
     assert_eq!(service.tenants.exchanges(), 3, "without a manager");
-    assert_eq!(service.sessions.in_memory(), 0);
-    assert_eq!(tasks(), before, "the timer has no entry left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_that_ends_without_a_manager_leaves_no_entry_at_the_timer() {
+    let service = Service::with(|builder| builder.strategy(BackgroundTimer::default()));
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let tokens = service.signed_in("diku").await;
+    let hold = service.tenants.hold().await;
+    service.clock.advance(490 * SECOND).await;
+    assert_eq!(service.tenants.exchanges(), 1, "at 0.8 of the lifetime");
+    drop(tokens);
+    drop(hold);
+    settle().await;
+    assert_eq!((service.sessions.in_memory(), tasks()), (0, before));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evertoken::testing::{CallFault, FaultyStore, StoreCall, TestClock};
-use evertoken::{EndpointError, MemoryStore, Rejection};
+use evertoken::{BackgroundTimer, EndpointError, MemoryStore, Rejection};
 
 use crate::support::{HOUR, MINUTE, SECOND, TTL, call, settle};
 use crate::tenants::Service;
@@ -54,6 +54,22 @@ async fn a_session_that_an_api_rejects_leaves_a_minute_after_its_last_manager() 
     assert_eq!(service.sessions.in_memory(), 0);
 }
 
+/// The session has not left meanwhile, and no caller comes.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_stayed_has_its_timer_again_with_the_next_manager() {
+    let service = Service::with(|builder| builder.strategy(BackgroundTimer::default()));
+    let tokens = service.signed_in("diku").await;
+    let token = tokens.token().await.unwrap();
+    assert_eq!(tokens.reject(&token), Rejection::Rotating);
+    settle().await;
+    assert_eq!(service.tenants.exchanges(), 1);
+    drop(tokens);
+    service.clock.advance(SECOND).await;
+    let _tokens = service.manager("diku");
+    service.clock.advance(TTL).await;
+    assert_eq!(service.tenants.exchanges(), 2);
+}
+
 /// The server asks for an hour. The pause is in the record too, and holds for whoever loads it.
 #[tokio::test(start_paused = true)]
 async fn a_pause_that_nobody_waits_for_keeps_a_session_for_a_minute_and_no_instance_sends() {
@@ -79,6 +95,29 @@ async fn a_pause_that_nobody_waits_for_keeps_a_session_for_a_minute_and_no_insta
     assert_eq!(service.tenants.exchanges(), 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_comes_after_the_last_manager_keeps_its_session_as_well() {
+    let service = Service::new();
+    let tokens = service.signed_in("diku").await;
+    service.clock.advance(TTL).await;
+    let answer = EndpointError::later(Some(HOUR));
+    service.tenants.answer("diku", Some(answer));
+    let hold = service.tenants.hold().await;
+    let caller = call(&tokens);
+    settle().await;
+    caller.abort();
+    drop((caller, tokens));
+    settle().await;
+    drop(hold);
+    settle().await;
+    assert_eq!(service.sessions.in_memory(), 1);
+    assert!(!service.manager("diku").status().is_rotating);
+    // That manager was a use of the session, after which it stays for as long again.
+    service.clock.advance(2 * KEPT + SECOND).await;
+    assert_eq!(service.sessions.in_memory(), 0);
+    assert_eq!(service.tenants.exchanges(), 1);
+}
+
 /// The store has taken a lease whose answer is lost. Loaded anew, the session would take it for the lease of another instance, and
 /// would leave the token alone for a minute.
 #[tokio::test(start_paused = true)]
@@ -91,11 +130,12 @@ async fn a_session_that_may_have_leased_its_token_knows_its_lease_again() {
     store.fail_next(StoreCall::Swap, 1, CallFault::LoseAnswer);
     let caller = call(&tokens);
     settle().await;
-    store.set_down(true);
     caller.abort();
-    drop((caller, tokens));
-    service.clock.advance(5 * SECOND).await;
-    store.set_down(false);
+    drop(caller);
+    // The pause after the store's failure is over.
+    service.clock.advance(10 * SECOND).await;
+    drop(tokens);
+    settle().await;
     assert_eq!(service.sessions.in_memory(), 1);
     let asked = tokio::time::Instant::now();
     assert_eq!(service.request("diku").await, "a diku 2");
