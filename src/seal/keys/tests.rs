@@ -51,6 +51,39 @@ fn what_was_sealed_opens_with_what_it_was_bound_to_and_with_nothing_else() {
 }
 
 #[test]
+fn a_sealed_cookie_holds_no_token_and_opens_as_the_cookie_of_its_sign_in_alone() {
+    let (key, other) = (session().label("sign-in 1"), session().label("sign-in 2"));
+    let cookie = AssociatedData::new("cookie", &key);
+    let sealed = keys("one").seal(&cookie, PLAIN).unwrap();
+    let value = BASE64_URL_SAFE_NO_PAD.encode(&sealed);
+    for token in ["access sesame", "refresh sesame"] {
+        let is_seen = |bytes: &[u8]| {
+            bytes
+                .windows(token.len())
+                .any(|part| part == token.as_bytes())
+        };
+        assert!(is_seen(PLAIN) && !is_seen(&sealed) && !is_seen(value.as_bytes()));
+        // At each place behind other bytes, without the characters that depend on those.
+        for before in 0..3 {
+            let shifted = [&vec![0; before], token.as_bytes()].concat();
+            let encoded = BASE64_URL_SAFE_NO_PAD.encode(shifted);
+            assert!(!value.contains(&encoded[4..16]), "{token}");
+        }
+    }
+    assert_eq!(
+        keys("one").open(&cookie, &sealed).unwrap().as_slice(),
+        PLAIN
+    );
+    for elsewhere in [
+        AssociatedData::new("cookie", &other),
+        AssociatedData::new(AssociatedData::RECORD, &key),
+    ] {
+        let opened = keys("one").open(&elsewhere, &sealed);
+        assert_eq!(opened, Err(SealError::Refused), "{elsewhere:?}");
+    }
+}
+
+#[test]
 fn a_change_of_any_byte_is_refused_and_so_is_a_lost_or_an_added_one() {
     let key = session();
     let bound = AssociatedData::new(AssociatedData::RECORD, &key);
