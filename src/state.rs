@@ -328,13 +328,16 @@ impl State {
     }
 
     /// Whether the manager knows what the store does not report to a session that is loaded anew: leases that may be its own, the
-    /// doubt about a token, a pause, and that an API rejects new tokens. A state that holds no pair has none of the last two.
+    /// doubt about a token, a pause, and that an API rejects new tokens. A state that holds no pair has rejected none, and has a
+    /// pause worth keeping only after an answer of the endpoint, such as a refused sign-in: a key without a session, and a
+    /// failure of the store, leave at once.
     pub(crate) fn is_not_stored(&self, now: Timestamp) -> bool {
         let is_holding = self.held.is_some();
         let is_in_doubt = self.unclear.is_some() || self.spare.is_some();
         !self.attempts.is_empty()
             || is_in_doubt
-            || is_holding && (self.cooling(now) || self.rejections.are_recent())
+            || self.cooling(now) && (is_holding || self.pause.is_after_answer(now))
+            || is_holding && self.rejections.are_recent()
     }
 
     pub(crate) fn is_unstored(&self) -> bool {

@@ -124,12 +124,13 @@ impl Live {
         self.sessions.lock().by_name.get(name)?.upgrade()
     }
 
-    /// The session in memory, or `new` in its place; and whether all sessions are closed.
+    /// The session in memory, or `new` in its place; and whether all sessions are closed. A closed group takes no new session:
+    /// a caller that found it before it is closed could begin a rotation for which no shutdown waits.
     fn find_or_insert(&self, name: Digest, new: Arc<Session>) -> (Arc<Session>, bool) {
         let mut sessions = self.sessions.lock();
         let is_closed = sessions.is_closed;
         let known = sessions.by_name.get(&name).and_then(Weak::upgrade);
-        if known.is_none() {
+        if known.is_none() && !is_closed {
             sessions.by_name.insert(name, Arc::downgrade(&new));
         }
         drop(sessions);
@@ -187,7 +188,11 @@ impl Session {
     /// A manager takes this session. It may have been without one, and without a timer, for a while.
     pub(crate) fn entered(&self) {
         let before = self.managers.managers.fetch_add(1, Ordering::SeqCst);
-        if before == 0 && self.seat.get().is_some() {
+        if before > 0 {
+            return;
+        }
+        // A session that was without a manager may hold a pair for which nothing was planned yet. A new one has nothing to plan.
+        if self.seat.get().is_some() || self.lock().held().is_some() {
             let moment = self.moment();
             self.plan(&self.lock(), moment);
         }

@@ -145,6 +145,12 @@ impl Pause {
         self.answer.as_ref().is_some_and(|answer| answer.is_final)
     }
 
+    /// Whether the pause after an answer of the endpoint is not over yet.
+    pub(super) fn is_after_answer(&self, now: Timestamp) -> bool {
+        let answer = self.answer.as_ref();
+        answer.is_some_and(|answer| now < answer.until)
+    }
+
     /// Of the last failures, the one whose pause is the longest from now.
     pub(super) fn longest(&self, now: Timestamp) -> Option<Failure> {
         let last = self.last.as_ref().and_then(|last| {

@@ -88,3 +88,13 @@ async fn one_deadline_holds_for_the_shutdown_of_all_sessions() {
     );
     assert_eq!(asked.elapsed().as_secs(), 35);
 }
+
+/// A session that others could find before it is closed could begin a rotation for which the shutdown has not waited.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_made_after_the_shutdown_is_found_by_no_other_manager() {
+    let service = Service::new();
+    service.sessions.shutdown().await.unwrap();
+    let tokens = service.manager("new");
+    assert_eq!(service.sessions.in_memory(), 0);
+    assert!(matches!(tokens.token().await, Err(Error::ShutDown)));
+}

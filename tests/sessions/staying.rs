@@ -1,12 +1,20 @@
 //! What the store does not know of a session keeps it for a while: a pause, a rejected token, a lease.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use evertoken::testing::{CallFault, FaultyStore, StoreCall, TestClock};
-use evertoken::{BackgroundTimer, EndpointError, MemoryStore, Rejection};
+use evertoken::{
+    BackgroundTimer, Coordination, EndpointError, Event, Grant, Issued, Key, MemoryStore,
+    OnRequest, Rejection, Sessions, TokenEndpoint, async_trait,
+};
+
+use futures_util::FutureExt;
 
 use crate::support::{HOUR, MINUTE, SECOND, TTL, call, settle};
 use crate::tenants::Service;
+use crate::watching::drain;
 
 /// The longest time for which an idle session stays: a lease duration, which is as long as the longest pause.
 const KEPT: Duration = Duration::from_secs(60);
@@ -156,4 +164,94 @@ async fn a_key_without_a_session_leaves_at_once_whatever_was_asked() {
     }
     settle().await;
     assert_eq!(service.sessions.in_memory(), 0);
+}
+
+/// An endpoint whose client secret is wrong.
+#[derive(Debug, Clone, Default)]
+struct WrongSecret(Arc<AtomicU64>);
+
+#[async_trait]
+impl TokenEndpoint for WrongSecret {
+    async fn exchange(&self, _: Grant<'_>) -> Result<Issued, EndpointError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Err(EndpointError::refused("invalid_client"))
+    }
+
+    fn can_sign_in(&self) -> bool {
+        true
+    }
+
+    fn key(&self) -> Key {
+        Key::new("https://id.example.org/token", "service")
+    }
+}
+
+/// Without leases the store has no record of the refusal.
+#[tokio::test(start_paused = true)]
+async fn a_refused_sign_in_is_repeated_for_managers_of_a_request_as_seldom_as_for_one() {
+    for coordination in [Coordination::Lease, Coordination::None] {
+        let mut sign_ins = [0, 0];
+        for (is_kept, sign_ins) in [true, false].into_iter().zip(&mut sign_ins) {
+            let (clock, endpoint) = (TestClock::new(), WrongSecret::default());
+            let builder = Sessions::builder(endpoint.clone()).clock(clock.clone());
+            let builder = builder.strategy(OnRequest::default()).jitter(0.0);
+            let sessions = builder.coordination(coordination).build().unwrap();
+            let key = sessions.key().tenant("diku");
+            let kept = is_kept.then(|| sessions.manager(key.clone()));
+            for _ in 0..600 {
+                assert!(sessions.manager(key.clone()).token().await.is_err());
+                clock.advance(SECOND).await;
+            }
+            drop(kept);
+            *sign_ins = endpoint.0.load(Ordering::SeqCst);
+            clock.advance(2 * MINUTE).await;
+            assert_eq!(sessions.in_memory(), 0);
+        }
+        let [by_one, by_each] = sign_ins;
+        assert_eq!(by_each, by_one, "{coordination:?}");
+        assert!((1..20).contains(&by_one), "{by_one}");
+    }
+}
+
+/// While the session had a manager, nothing was planned for it: there was no subscriber, and its strategy has no timer.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_stayed_reports_its_end_to_a_subscriber_that_came_before_its_manager() {
+    let service = Service::new();
+    let tokens = service.signed_in("diku").await;
+    service.tenants.end_with_access("diku");
+    let token = tokens.token().await.unwrap();
+    assert_eq!(tokens.reject(&token), Rejection::Rotating);
+    settle().await;
+    assert_eq!(service.tenants.exchanges(), 1);
+    drop(tokens);
+    let mut events = service.sessions.subscribe();
+    let _tokens = service.manager("diku");
+    service.clock.advance(TTL + SECOND).await;
+    settle().await;
+    let events = drain(&mut events);
+    let [(_, Event::Expiring { .. }), (_, Event::Ended { .. })] = events.as_slice() else {
+        panic!("{events:?}");
+    };
+}
+
+/// The rotation that loads the session and fails has begun with a manager and ends without one.
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_first_rotation_ended_without_a_manager_has_its_timer_with_the_next_one() {
+    let service = Service::with(|builder| builder.strategy(BackgroundTimer::default()));
+    drop(service.signed_in("diku").await);
+    settle().await;
+    assert_eq!(service.sessions.in_memory(), 0);
+    service.clock.advance(TTL).await;
+    let answer = EndpointError::later(Some(10 * SECOND));
+    service.tenants.answer("diku", Some(answer));
+    let tokens = service.manager("diku");
+    assert!(tokens.token().now_or_never().is_none());
+    drop(tokens);
+    settle().await;
+    assert_eq!(service.tenants.exchanges(), 1);
+    assert_eq!(service.sessions.in_memory(), 1);
+    service.tenants.answer("diku", None);
+    let _tokens = service.manager("diku");
+    service.clock.advance(2 * MINUTE).await;
+    assert_eq!(service.tenants.exchanges(), 2);
 }

@@ -33,6 +33,8 @@ struct Tenant {
     current: u64,
     exchanges: u64,
     answer: Option<EndpointError>,
+    /// Whether the refresh tokens that the server issues end with their access tokens.
+    ends_with_access: bool,
     is_exchanging: bool,
 }
 
@@ -52,6 +54,13 @@ impl Tenants {
     pub(crate) fn answer(&self, tenant: &str, error: Option<EndpointError>) {
         let mut seen = self.seen.lock();
         seen.by_name.entry(tenant.to_owned()).or_default().answer = error;
+    }
+
+    /// From here on the refresh tokens of this tenant end with their access tokens.
+    pub(crate) fn end_with_access(&self, tenant: &str) {
+        let mut seen = self.seen.lock();
+        let known = seen.by_name.entry(tenant.to_owned()).or_default();
+        known.ends_with_access = true;
     }
 
     /// The server answers once the guard is dropped.
@@ -106,9 +115,13 @@ impl TokenEndpoint for Tenants {
         }
         known.current += 1;
         let number = known.current;
-        Ok(Issued::new(format!("a {tenant} {number}"))
+        let issued = Issued::new(format!("a {tenant} {number}"))
             .refresh_token(format!("r {tenant} {number}"))
-            .expires_in(TTL))
+            .expires_in(TTL);
+        Ok(match known.ends_with_access {
+            true => issued.refresh_expires_in(TTL),
+            false => issued,
+        })
     }
 
     fn key(&self) -> Key {

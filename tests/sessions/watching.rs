@@ -7,7 +7,7 @@ use evertoken::{EndReason, EndpointError, Event, Key, SessionsEvent, SessionsEve
 use crate::support::{HOUR, SECOND, TTL, settle};
 use crate::tenants::Service;
 
-fn drain(events: &mut SessionsEvents) -> Vec<(Arc<Key>, Event)> {
+pub(crate) fn drain(events: &mut SessionsEvents) -> Vec<(Arc<Key>, Event)> {
     std::iter::from_fn(|| events.try_recv())
         .map(|event| match event {
             SessionsEvent::Session { key, event, .. } => (key, event),
