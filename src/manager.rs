@@ -214,6 +214,9 @@ impl TokenManager {
     /// rotation in flight is finished and its pair stored, and when a logout is stored. The session itself goes on: the
     /// next manager on the same store continues it.
     ///
+    /// Managers of [`Sessions`](crate::Sessions) with equal keys share one session: the shutdown of one of them ends all that there
+    /// are at that time. A request drops its manager and does not shut it down.
+    ///
     /// # Errors
     ///
     /// [`Error::TimedOut`] if that takes longer than the [deadline](Builder::wait). The manager goes on trying to store a pair

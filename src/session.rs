@@ -34,9 +34,9 @@ use crate::event::{Event, Status};
 use crate::record::lease::Owner;
 use crate::settings::Settings;
 use crate::snapshot::{Copies, Token};
-use crate::state::{Decided, Decision, Notice, Rejection, Room, State, Waiter};
+use crate::state::{Decided, Decision, Notice, Rejection, Room, Seed, State, Waiter};
 use crate::timer::{Seat, Timer};
-use crate::token::{Key, PairId, TokenPair};
+use crate::token::{Key, PairId};
 use crate::user_code::{Moment, UserClock, UserEndpoint, UserStore, UserStrategy};
 
 /// How many events a slow subscriber may fall behind by. A rotation has a few events.
@@ -122,7 +122,7 @@ impl Session {
     pub(crate) fn new(
         shared: Arc<Shared>,
         key: Key,
-        seed: Option<(TokenPair, Timestamp)>,
+        seed: Option<Arc<Seed>>,
         signs_in: bool,
     ) -> Arc<Self> {
         let can_sign_in = signs_in && shared.endpoint.can_sign_in();
@@ -159,6 +159,11 @@ impl Session {
     /// Whether the endpoint can sign in to this session now.
     pub(crate) fn can_sign_in(&self) -> bool {
         self.signs_in && self.shared.endpoint.can_sign_in()
+    }
+
+    /// Whether only a user's sign-in begins this session, under a random id.
+    pub(crate) fn is_of_a_sign_in(&self) -> bool {
+        !self.signs_in
     }
 
     fn send(&self, event: Event) {

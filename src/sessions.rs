@@ -45,6 +45,9 @@ use crate::token::{Key, TokenPair};
 /// was lost) is a minute old. A timer rotates only sessions that have a manager. The next use of the key loads the session from
 /// the store again, so a session that is used often is worth a manager that is kept.
 ///
+/// [`TokenManager::shutdown`] ends every manager that the key has at that time, also one that another part of the program holds. A
+/// later manager of the key continues the session.
+///
 /// Clones are cheap and share everything. When the last clone and the last manager are dropped, what is still under way ends as
 /// for a [manager](TokenManager) of its own.
 #[derive(Clone)]
@@ -85,7 +88,10 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// As [`TokenManager::replace`]. The pair may be stored all the same, under an id that is not known to anyone.
+    /// As [`TokenManager::replace`]. [`Error::AlreadyUsed`] also if the store finds the pair's token in another session, current
+    /// or past: two sessions with one token would end each other. A call that failed, or that timed out, may have stored the pair
+    /// all the same, under an id that the caller does not have. Another call with that pair may then be refused, and the user
+    /// has to sign in again.
     pub fn sign_in(&self, pair: TokenPair) -> SignIn {
         SignIn {
             sessions: self.clone(),
@@ -100,7 +106,8 @@ impl Sessions {
         self.manager(id.key(&self.group.key))
     }
 
-    /// Subscribes to the events of every session from now on, each with its key. A session is watched while it is in memory.
+    /// Subscribes to the events of every session from now on, each with its key. A session has events while it is in memory; the
+    /// notices of its end come while it has a manager.
     #[must_use]
     pub fn subscribe(&self) -> SessionsEvents {
         SessionsEvents(self.group.subscribe())
@@ -149,6 +156,9 @@ impl Builder<Sessions> {
 }
 
 /// The future of [`Sessions::sign_in`].
+///
+/// A future that is dropped before it is ready does not stop the call: the pair may be stored, and alive, under an id that the
+/// caller does not have.
 #[must_use = "the user is signed in when this was awaited"]
 #[derive(Debug)]
 pub struct SignIn {

@@ -30,7 +30,7 @@ use self::cooldown::{Pause, Rejections};
 pub(crate) use self::decision::{Decided, Decision, Notice};
 use self::held::Attempts;
 pub(crate) use self::held::{
-    ClockReading, Committed, HeldAtLogout, HeldPair, LogoutStage, UnclearRequest,
+    ClockReading, Committed, HeldAtLogout, HeldPair, LogoutStage, Seed, UnclearRequest,
 };
 pub(crate) use self::waiting::{Due as DeadlinePassed, Room, Waiter, Wakeups, timer as room_timer};
 use crate::clock::Timestamp;
@@ -114,7 +114,7 @@ pub(crate) struct State {
     attempts: Attempts,
     /// The lease whose request is over, and whose answer was unclear.
     unclear: Option<Box<UnclearRequest>>,
-    seed: Option<Box<(TokenPair, Timestamp)>>,
+    seed: Option<Arc<Seed>>,
     /// How far a logout of this manager is, until another session takes the place of the one that was logged out of.
     pub(crate) logout_stage: Option<LogoutStage>,
     /// The sessions that the user has logged out of here: a store that is set back may show one as active again.
@@ -143,7 +143,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(seed: Option<(TokenPair, Timestamp)>, can_sign_in: bool) -> Self {
+    pub(crate) fn new(seed: Option<Arc<Seed>>, can_sign_in: bool) -> Self {
         Self {
             held: None,
             spare: None,
@@ -156,7 +156,7 @@ impl State {
             sign_ins: 0,
             attempts: Attempts::default(),
             unclear: None,
-            seed: seed.map(Box::new),
+            seed,
             logout_stage: None,
             logged_out: Vec::new(),
             logouts: 0,
@@ -178,11 +178,15 @@ impl State {
     }
 
     pub(crate) fn seed(&self) -> Option<&(TokenPair, Timestamp)> {
-        self.seed.as_deref().filter(|_| self.held.is_none())
+        let seed = self.seed.as_deref().filter(|_| self.held.is_none());
+        seed.map(Seed::pair)
     }
 
+    /// The seed is answered: another session is held, the store knows the seed, or a logout of it is stored.
     pub(crate) fn forget_seed(&mut self) {
-        self.seed = None;
+        if let Some(seed) = self.seed.take() {
+            seed.answer();
+        }
     }
 
     pub(crate) fn flight(&self) -> Option<Waiter> {

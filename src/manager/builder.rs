@@ -8,7 +8,7 @@ use super::TokenManager;
 use super::user::taken_over;
 use crate::api::{Api, ApiProfile, Channel};
 use crate::build_error::BuildError;
-use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::clock::{Clock, SystemClock};
 use crate::endpoint::TokenEndpoint;
 use crate::origin::Origins;
 use crate::record::lease::Owner;
@@ -16,6 +16,7 @@ use crate::session::{Group, Live, OnRotated, Session, Shared};
 use crate::settings::{
     CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence, Settings, settings,
 };
+use crate::state::Seed;
 use crate::store::{MemoryStore, TokenStore};
 use crate::strategy::RefreshStrategy;
 use crate::token::{Key, TokenPair};
@@ -183,7 +184,7 @@ impl<T> Builder<T> {
             false => Arc::new(Api::new(origins, self.api, self.channel)),
         };
         let prefix = api.channel.prefix();
-        let seed = first.map(|pair| (taken_over(pair, &prefix, wall), now));
+        let seed = first.map(|pair| Arc::new(Seed::new(taken_over(pair, &prefix, wall), now)));
         let store = self
             .store
             .unwrap_or_else(|| Arc::new(MemoryStore::sharing(clock.clone())));
@@ -221,7 +222,7 @@ impl<T> Builder<T> {
 struct Parts {
     shared: Arc<Shared>,
     key: Key,
-    seed: Option<(TokenPair, Timestamp)>,
+    seed: Option<Arc<Seed>>,
 }
 
 /// What only a manager of one session has.

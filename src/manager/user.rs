@@ -63,16 +63,22 @@ impl TokenManager {
     /// there, also one that the user signed in to elsewhere meanwhile, because the two cannot be told apart.
     ///
     /// Dropping the future does not stop the logout. A call from within an endpoint, a store or a callback of this manager is
-    /// refused, with [`Error::Reentrant`] as the source of both errors, and the session goes on.
+    /// refused, with [`Error::Reentrant`] as the source of both errors, and the session goes on. A manager of
+    /// [`Sessions`](crate::Sessions) that was shut down refuses with [`Error::ShutDown`], because another manager may continue the
+    /// session: log out with that one.
     pub async fn logout(&self) -> Logout {
         if let Err(error) = self.refuse_inside() {
             return unfinished(error);
         }
         let session = Arc::clone(&self.session);
+        // While there is a chore, no other session of the key takes the place of this one.
+        let chore = session.chore();
+        if session.shared.live.is_some() && session.lock().is_closed {
+            return unfinished(Error::ShutDown);
+        }
         let (told, mut answer) = watch::channel(LogoutProgress::default());
         // Before anything is awaited: a caller that asks from here on gets the error of a session that was logged out of.
         let had = session.log_out();
-        let chore = session.chore();
         let runtime = session.shared.runtime.clone();
         runtime.spawn(async move {
             rotation::log_out(&session, had, told).await;

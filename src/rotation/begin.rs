@@ -156,6 +156,13 @@ pub(crate) async fn replace(
             }
             return Err(Error::AlreadyUsed);
         }
+        if seen.record().is_none() && session.is_of_a_sign_in() {
+            // The key is new, so a session that knows the token is another one, which may have spent it.
+            let known = patiently(|| session.shared.store.find(&digest)).await?;
+            if known.is_some() {
+                return Err(Error::AlreadyUsed);
+            }
+        }
         if seen.record().is_some() && !is_known_to_store {
             let asked = patiently(|| session.was_ours(&digest)).await;
             is_known_to_store = asked?;
@@ -214,7 +221,9 @@ pub(crate) async fn reopen(session: &Arc<Session>, logouts: u64) -> Result<(), E
         if state.logouts != logouts {
             return Err(Error::ended(EndReason::LoggedOut));
         }
-        state.reopen();
+        let wakeups = state.reopen();
+        drop(state);
+        drop(wakeups);
         return Ok(());
     }
 }

@@ -74,12 +74,18 @@ pub(crate) async fn log_out(
     }
 }
 
-/// Writes the logout into the record. Returns `None` if the user has signed in again meanwhile.
+/// Writes the logout into the record. Returns `None` if the user has signed in again meanwhile, or if there is nothing to end.
 async fn write(session: &Arc<Session>, had: &HeldAtLogout) -> Result<Option<Seen>, StoreError> {
     let _turn = session.in_order().await;
     loop {
         let mut seen = session.load().await?;
         if session.lock().logout_stage != Some(LogoutStage::Asked) {
+            return Ok(None);
+        }
+        if session.is_of_a_sign_in() && seen.entry.is_none() && had.is_empty() {
+            // The store would keep a record of each id that a stranger makes up, and no seed or sign-in of the endpoint can
+            // undo this logout.
+            session.lock().logout_stored(family()?);
             return Ok(None);
         }
         let mut displacing_seed = None;

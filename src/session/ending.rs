@@ -45,8 +45,9 @@ impl Session {
         self.forget_written();
         let moment = self.moment();
         let mut state = self.lock();
-        let (had, is_news) = state.log_out();
+        let (had, is_news, wakeups) = state.log_out();
         self.report_end(state, EndReason::LoggedOut, is_news, moment);
+        drop(wakeups);
         had
     }
 
@@ -188,6 +189,8 @@ impl Drop for Chore {
         let closing = &self.0.closing;
         closing.chores.fetch_sub(1, Ordering::SeqCst);
         closing.changed.notify_waiters();
+        // The chore may have outlived the time for which the session is kept. A destructor must not call user code.
+        self.0.keep_if_needed(self.0.shared.clock.last().now);
     }
 }
 

@@ -113,7 +113,6 @@ impl Flight {
         let wakeups = self.resolve(&mut state, moment, outcome);
         drop(state);
         drop(wakeups);
-        session.keep_if_needed(moment.now);
     }
 
     /// Returns the waiters to be woken with the state unlocked: ten thousand of them would wait for the lock.

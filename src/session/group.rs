@@ -15,7 +15,8 @@ use tokio::sync::broadcast;
 use super::{Session, Shared};
 use crate::clock::Timestamp;
 use crate::event::Event;
-use crate::token::{Digest, Key, TokenPair};
+use crate::state::Seed;
+use crate::token::{Digest, Key};
 
 /// How many events a slow subscriber of all sessions may fall behind by.
 const EVENTS_KEPT: usize = 1_024;
@@ -32,7 +33,7 @@ pub(crate) struct Group {
     pub(crate) key: Key,
     live: Arc<Live>,
     /// The first pair of the session under the endpoint's own key.
-    seed: Option<(TokenPair, Timestamp)>,
+    seed: Option<Arc<Seed>>,
 }
 
 impl Group {
@@ -41,7 +42,7 @@ impl Group {
         shared: Arc<Shared>,
         live: Arc<Live>,
         key: Key,
-        seed: Option<(TokenPair, Timestamp)>,
+        seed: Option<Arc<Seed>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             shared,
@@ -61,7 +62,9 @@ impl Group {
             // A manager was shut down. The next one continues its session.
             self.live.remove(&name, &session);
         }
-        let seed = self.seed.clone().filter(|_| key == self.key);
+        // An answered seed does not count again: it would undo a logout in this process.
+        let counts = |seed: &&Arc<Seed>| key == self.key && !seed.is_answered();
+        let seed = self.seed.as_ref().filter(counts).cloned();
         // The endpoint, which is user code, is asked here, so the map must not be locked.
         let new = Session::new(Arc::clone(&self.shared), key, seed, signs_in);
         let (session, is_closed) = self.live.find_or_insert(name, new);

@@ -119,9 +119,10 @@ impl Session {
         };
         self.forget_written();
         state.saw(record);
-        state.begin_anew(held);
+        let wakeups = state.begin_anew(held);
         self.republish(&state, moment);
         drop(state);
+        drop(wakeups);
         if let Some(event) = news {
             self.send(event);
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{Deserializer, Unexpected, Visitor};
+use serde::de::{Deserializer, Error as _, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
@@ -86,11 +86,13 @@ impl Serialize for SessionId {
 
 impl<'de> Deserialize<'de> for SessionId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(OfText)
+        // A format makes errors of its own, which repeat a number or a boolean.
+        let id = deserializer.deserialize_str(OfText);
+        id.map_err(|_| D::Error::custom(ParseSessionIdError))
     }
 }
 
-/// Reads a text where the format has it, without a copy, and repeats nothing of what it refuses.
+/// Reads a text where the format has it, without a copy.
 struct OfText;
 
 impl Visitor<'_> for OfText {
@@ -101,7 +103,6 @@ impl Visitor<'_> for OfText {
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<SessionId, E> {
-        text.parse()
-            .map_err(|_| E::invalid_value(Unexpected::Other("another text"), &self))
+        text.parse().map_err(E::custom)
     }
 }

@@ -7,7 +7,9 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use super::cooldown::{Cause, Failure, Timer};
-use super::{Committed, HeldAtLogout, HeldPair, LogoutStage, Pause, Progress, State};
+use super::{
+    Committed, HeldAtLogout, HeldPair, LogoutStage, Pause, Progress, Seed, State, Wakeups,
+};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::settings::Settings;
@@ -123,12 +125,14 @@ const LOGGED_OUT_LIMIT: usize = 64;
 
 impl State {
     /// The user logs out or signs in: a rotation in flight has no waiters any more, because each of them decides again.
-    fn next_epoch(&mut self) {
+    /// Returns the waiters to be woken with the state unlocked: a waker is code of an executor, and may drop a manager.
+    fn next_epoch(&mut self) -> Wakeups {
         self.epoch += 1;
         self.unclear = None;
-        if let Some(flight) = self.flight.take() {
-            drop(flight.room.report(Progress::Retry));
-        }
+        let flight = self.flight.take();
+        flight.map_or_else(Wakeups::default, |flight| {
+            flight.room.report(Progress::Retry)
+        })
     }
 
     /// Holds this pair instead of the one that is held, whose token is not served any more.
@@ -149,7 +153,7 @@ impl State {
         self.rejections.renew();
         self.pause = Pause::default();
         self.warned = false;
-        self.seed = None;
+        self.forget_seed();
     }
 
     /// The pair that is held has another version in the record, because it was written over another pair. What is known of its
@@ -175,40 +179,43 @@ impl State {
     }
 
     /// Holds a pair that the user brings. It replaces the session before, and whatever was done about that one.
-    pub(crate) fn begin_anew(&mut self, held: HeldPair) {
+    pub(crate) fn begin_anew(&mut self, held: HeldPair) -> Wakeups {
         self.begin(held);
-        self.next_epoch();
+        self.next_epoch()
     }
 
     /// Begins the session anew: the next rotation signs in.
-    pub(crate) fn reopen(&mut self) {
+    pub(crate) fn reopen(&mut self) -> Wakeups {
         // A session that goes on keeps its rotation, which is what the caller wants.
-        if self.logout_stage.is_some() || self.end.is_some() {
-            self.next_epoch();
-        }
+        let is_over = self.logout_stage.is_some() || self.end.is_some();
+        let wakeups = match is_over {
+            true => self.next_epoch(),
+            false => Wakeups::default(),
+        };
         if self.logout_stage.is_some() {
-            self.seed = None;
+            self.forget_seed();
         }
         self.logout_stage = None;
         self.end = None;
         self.pause = Pause::default();
+        wakeups
     }
 
-    /// The user logs out. Returns what the manager held, and whether the session had not ended before.
-    pub(crate) fn log_out(&mut self) -> (HeldAtLogout, bool) {
+    /// The user logs out. Returns what the manager held, whether the session had not ended before, and the waiters to be woken.
+    pub(crate) fn log_out(&mut self) -> (HeldAtLogout, bool, Wakeups) {
         self.logouts += 1;
-        self.next_epoch();
+        let wakeups = self.next_epoch();
         self.logout_stage = Some(LogoutStage::Asked);
         let had = HeldAtLogout {
             held: self.held.take(),
             spare: self.spare.take(),
             // The seed stays until the logout is stored, so that a second logout knows it too.
-            seed: self.seed.as_deref().cloned(),
+            seed: self.seed.as_deref().map(Seed::pair).cloned(),
         };
         for held in had.held.iter().chain(&had.spare) {
             self.remember_logged_out(held.pair_id.family);
         }
-        (had, self.set_end(EndReason::LoggedOut))
+        (had, self.set_end(EndReason::LoggedOut), wakeups)
     }
 
     /// Whether the user has logged out of this family here.
@@ -229,7 +236,7 @@ impl State {
         self.remember_logged_out(family);
         if self.logout_stage == Some(LogoutStage::Asked) {
             self.logout_stage = Some(LogoutStage::Written(family));
-            self.seed = None;
+            self.forget_seed();
         }
     }
 }

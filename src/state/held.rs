@@ -2,6 +2,7 @@
 //! sending anything under them, and the one under which it sent a token and read an unclear answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -88,9 +89,44 @@ pub(crate) struct HeldAtLogout {
 }
 
 impl HeldAtLogout {
+    /// Whether the manager knew of no pair.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.is_none() && self.spare.is_none() && self.seed.is_none()
+    }
+
     /// The pairs that the server may still accept, as far as this manager knows.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = &TokenPair> {
         self.held.iter().chain(&self.spare).map(|held| &held.pair)
+    }
+}
+
+/// The pair that a builder was given, with the moment at which it was given. The sessions of one key that follow each other in
+/// a process share it.
+#[derive(Debug)]
+pub(crate) struct Seed {
+    pair: (TokenPair, Timestamp),
+    is_answered: AtomicBool,
+}
+
+impl Seed {
+    pub(crate) fn new(pair: TokenPair, given_at: Timestamp) -> Self {
+        Self {
+            pair: (pair, given_at),
+            is_answered: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn pair(&self) -> &(TokenPair, Timestamp) {
+        &self.pair
+    }
+
+    /// Whether a session has found out what becomes of the seed, so that it does not count for the next one.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.is_answered.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn answer(&self) {
+        self.is_answered.store(true, Ordering::SeqCst);
     }
 }
 

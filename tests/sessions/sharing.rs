@@ -1,7 +1,12 @@
 //! Which managers share a session, and that no other one does.
 
+use std::error::Error as _;
+
 use evertoken::clock::Clock;
-use evertoken::{Coordination, EndpointError, Error, Sessions, StaticToken};
+use evertoken::{
+    Coordination, EndpointError, Error, Grant, Issued, Key, MemoryStore, OnSeedConflict, Sessions,
+    StaticToken, TokenEndpoint, TokenPair, async_trait,
+};
 use futures_util::future::join_all;
 
 use crate::support::{HOUR, MINUTE, TTL, call, served, settle};
@@ -131,4 +136,64 @@ async fn a_manager_that_is_shut_down_does_not_take_the_next_one_of_its_key_along
     drop(tokens);
     settle().await;
     assert_eq!(service.sessions.in_memory(), 0);
+}
+
+/// The manager that was shut down knows of a session that another one continues, and has no part in it.
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_was_shut_down_does_not_log_out_the_session_that_another_one_continues() {
+    let service = Service::new();
+    let over = service.signed_in("diku").await;
+    over.shutdown().await.unwrap();
+    let tokens = service.manager("diku");
+    assert_eq!(tokens.token().await.unwrap().expose(), "a diku 1");
+    let logout = over.logout().await;
+    let source = logout.stored.unwrap_err();
+    let source = source.source().and_then(|it| it.downcast_ref::<Error>());
+    assert!(matches!(source, Some(Error::ShutDown)), "{source:?}");
+    service.clock.advance(TTL).await;
+    assert_eq!(tokens.token().await.unwrap().expose(), "a diku 2");
+}
+
+/// An endpoint with this first pair, whose key does not name it.
+#[derive(Debug)]
+struct FirstPair(&'static str);
+
+#[async_trait]
+impl TokenEndpoint for FirstPair {
+    async fn exchange(&self, _: Grant<'_>) -> Result<Issued, EndpointError> {
+        panic!("nothing is exchanged here");
+    }
+
+    fn first_pair(&self) -> Option<TokenPair> {
+        Some(TokenPair::new(self.0).expires_in(TTL))
+    }
+
+    fn key(&self) -> Key {
+        Key::new("https://id.example.org/token", "service")
+    }
+}
+
+/// The store has another session than the seed's, and keeps it. After the logout the seed would count for a new session.
+#[tokio::test(start_paused = true)]
+async fn a_seed_that_was_kept_out_does_not_undo_a_logout_when_the_session_is_loaded_again() {
+    let clock = evertoken::testing::TestClock::new();
+    let store = MemoryStore::with_clock(clock.clone());
+    let builder = |token| {
+        let builder = Sessions::builder(FirstPair(token)).clock(clock.clone());
+        builder
+            .store(store.clone())
+            .on_seed_conflict(OnSeedConflict::Keep)
+    };
+    let another = builder("another").build().unwrap();
+    let own = another.manager(another.key());
+    assert_eq!(own.token().await.unwrap().expose(), "another");
+    let sessions = builder("seed").build().unwrap();
+    let own = sessions.manager(sessions.key());
+    assert_eq!(own.token().await.unwrap().expose(), "another");
+    assert!(own.logout().await.stored.is_ok());
+    drop(own);
+    settle().await;
+    assert_eq!(sessions.in_memory(), 0);
+    let error = sessions.manager(sessions.key()).token().await.unwrap_err();
+    assert!(error.needs_sign_in(), "{error}");
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use evertoken::testing::{CallFault, FaultyStore, StoreCall, TestClock};
 use evertoken::{
     BackgroundTimer, Coordination, EndpointError, Event, Grant, Issued, Key, MemoryStore,
-    OnRequest, Rejection, Sessions, TokenEndpoint, async_trait,
+    OnRequest, Persistence, Rejection, Sessions, TokenEndpoint, async_trait,
 };
 
 use futures_util::FutureExt;
@@ -254,4 +254,36 @@ async fn a_session_whose_first_rotation_ended_without_a_manager_has_its_timer_wi
     let _tokens = service.manager("diku");
     service.clock.advance(2 * MINUTE).await;
     assert_eq!(service.tenants.exchanges(), 2);
+}
+
+/// A write-behind outlives the minute for which the rejection keeps the session.
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_last_work_ends_late_is_kept_for_a_minute_after_it() {
+    let store = FaultyStore::new(MemoryStore::with_clock(TestClock::new()));
+    let shared = store.clone();
+    let service = Service::with(|builder| {
+        let builder = builder.store(shared).coordination(Coordination::None);
+        builder.persistence(Persistence::write_behind(1))
+    });
+    let tokens = service.signed_in("diku").await;
+    let token = tokens.token().await.unwrap();
+    let hold = service.tenants.hold().await;
+    assert_eq!(tokens.reject(&token), Rejection::Rotating);
+    settle().await;
+    store.set_down(true);
+    drop(hold);
+    settle().await;
+    assert_eq!(service.tenants.exchanges(), 1);
+    drop(tokens);
+    service.clock.advance(HOUR).await;
+    assert_eq!(service.sessions.in_memory(), 1, "the store is down");
+    store.set_down(false);
+    let before = store.calls(StoreCall::Swap);
+    while store.calls(StoreCall::Swap) == before {
+        service.clock.advance(SECOND).await;
+    }
+    service.clock.advance(KEPT - 10 * SECOND).await;
+    assert_eq!(service.sessions.in_memory(), 1, "the pair is stored");
+    service.clock.advance(20 * SECOND).await;
+    assert_eq!(service.sessions.in_memory(), 0);
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use evertoken::{Coordination, Sessions};
 use futures_util::FutureExt;
+use tokio::time::timeout;
 
+use crate::support::SECOND;
 use crate::tenants::Tenants;
 
 const TASKS: usize = 8;
@@ -52,7 +54,10 @@ async fn threads_that_make_and_drop_managers_never_have_two_sessions_of_a_key_at
         "{}",
         tenants.exchanges()
     );
-    while sessions.in_memory() > 0 {
-        tokio::task::yield_now().await;
-    }
+    let left = async {
+        while sessions.in_memory() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(30 * SECOND, left).await.unwrap();
 }

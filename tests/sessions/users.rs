@@ -1,7 +1,7 @@
 //! Sessions that a user's sign-in begins, each under a random id.
 
-use evertoken::testing::{FaultyStore, TestClock};
-use evertoken::{Error, MemoryStore, OnRequest, SessionId, Sessions};
+use evertoken::testing::{FaultyStore, StoreCall, TestClock};
+use evertoken::{Error, MemoryStore, OnRequest, SessionId, Sessions, TokenStore};
 
 use crate::support::{TTL, World, settle};
 use crate::tenants::Service;
@@ -138,8 +138,57 @@ fn a_text_that_is_not_an_id_is_refused_and_not_repeated() {
             "{error}"
         );
     }
+    for json in ["112233445566", "-112233445566", "112233445566.5", "true"] {
+        let error = serde_json::from_str::<SessionId>(json).unwrap_err();
+        let shown = error.to_string();
+        let is_repeated = ["11223344556", "true"].map(|it| shown.contains(it));
+        assert_eq!(is_repeated, [false; 2], "{shown}");
+    }
     for json in ["[\"sesame\"]", "{\"sesame\":1}", "null"] {
         let error = serde_json::from_str::<SessionId>(json).unwrap_err();
         assert!(!error.to_string().contains("sesame"), "{error}");
     }
+}
+
+/// Two sessions with one token would end each other: the second one would send what the first has spent.
+#[tokio::test(start_paused = true)]
+async fn n13_a_pair_that_another_session_has_or_had_begins_no_session_and_is_not_sent() {
+    let service = Service::new();
+    let first = service.tenants.pair("ada");
+    let id = service.sessions.sign_in(first.clone()).await.unwrap();
+    let again = service.sessions.sign_in(first.clone()).await;
+    assert!(matches!(again, Err(Error::AlreadyUsed)), "{again:?}");
+    service.sessions.open(&id).rotate().await.unwrap();
+    let again = service.sessions.sign_in(first).await;
+    assert!(matches!(again, Err(Error::AlreadyUsed)), "{again:?}");
+    let token = service.sessions.open(&id).rotate().await.unwrap();
+    assert_eq!(token.expose(), "a ada 3");
+    assert_eq!(service.tenants.exchanges(), 2);
+    service.tenants.assert_unharmed();
+}
+
+/// Ids that strangers make up must not fill the store.
+#[tokio::test(start_paused = true)]
+async fn a_logout_of_an_id_that_is_not_known_is_done_and_writes_no_record() {
+    let world = World::with(|server| server.sign_in(true));
+    let store = FaultyStore::new(world.store.clone());
+    let builder = Sessions::builder(world.endpoint()).clock(world.clock.clone());
+    let sessions = builder.store(store.clone()).build().unwrap();
+    for number in 0..100 {
+        let id: SessionId = format!("{number:032x}").parse().unwrap();
+        let tokens = sessions.open(&id);
+        let logout = tokens.logout().await;
+        assert!(
+            logout.stored.is_ok() && logout.revoked.is_ok(),
+            "{logout:?}"
+        );
+        assert!(tokens.token().await.unwrap_err().needs_sign_in());
+        let loaded = world.store.load(tokens.key()).await.unwrap();
+        assert!(loaded.entry.is_none());
+    }
+    assert_eq!(store.calls(StoreCall::Swap), 0);
+    assert_eq!(world.server.revocations(), 0);
+    assert_eq!((world.server.exchanges(), world.server.sign_ins()), (0, 0));
+    settle().await;
+    assert_eq!(sessions.in_memory(), 0);
 }
