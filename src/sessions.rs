@@ -125,10 +125,11 @@ impl Sessions {
     /// # Errors
     ///
     /// As [`TokenManager::shutdown`], with one [deadline](Builder::wait) for all sessions. [`Error::Store`] is the error of one
-    /// session; events and logs have the others.
+    /// session; events and logs have the others. A later call reports it again.
     pub async fn shutdown(&self) -> Result<(), Error> {
         let sessions = self.group.close();
-        shut_down(&self.group.shared, &sessions).await
+        let done = shut_down(&self.group.shared, &sessions).await;
+        self.group.outcome(done)
     }
 }
 

@@ -177,7 +177,7 @@ impl Rotation {
             if session.is_closing()
                 && session.now().since(leased.since) >= session.settings().lease_duration
             {
-                session.lock().given_up = Some(error.clone());
+                session.lock().given_up.get_or_insert(error.clone());
                 return Err(error.into());
             }
             tokio::time::sleep(pause).await;

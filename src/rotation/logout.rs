@@ -70,7 +70,7 @@ pub(crate) async fn log_out(
     }
     if let Err(error) = stored {
         tracing::error!(key = %session.key, error = %Causes(&error), "a logout could not be stored, and the manager gives up: other instances may still serve the session");
-        session.lock().given_up = Some(error);
+        session.lock().given_up.get_or_insert(error);
     }
 }
 

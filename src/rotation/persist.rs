@@ -179,7 +179,7 @@ async fn store_all(session: &Arc<Session>) {
         let lease_duration = session.settings().lease_duration;
         if was_closing && session.outbox.give_up(session.now().before(lease_duration)) {
             tracing::error!(key = %session.key, error = %Causes(&error), "a pair that callers already use could not be stored, and the manager gives up: the session may need a new sign-in");
-            session.lock().given_up = Some(error);
+            session.lock().given_up.get_or_insert(error);
             continue;
         }
         let pause = if persistence.retries_soon(failures) {

@@ -14,6 +14,7 @@ use tokio::sync::broadcast;
 
 use super::{Session, Shared};
 use crate::clock::Timestamp;
+use crate::error::Error;
 use crate::event::Event;
 use crate::state::Seed;
 use crate::token::{Digest, Key};
@@ -34,6 +35,8 @@ pub(crate) struct Group {
     live: Arc<Live>,
     /// The first pair of the session under the endpoint's own key.
     seed: Option<Arc<Seed>>,
+    /// The first failure that a shutdown reported. The session that had it may have left the memory since.
+    failed: OnceLock<Error>,
 }
 
 impl Group {
@@ -49,6 +52,7 @@ impl Group {
             key,
             live,
             seed,
+            failed: OnceLock::new(),
         })
     }
 
@@ -78,6 +82,15 @@ impl Group {
     pub(crate) fn close(&self) -> Vec<Arc<Session>> {
         self.live.sessions.lock().is_closed = true;
         self.live.all()
+    }
+
+    /// The outcome of a shutdown. What an earlier one reported as not stored, a later one reports again.
+    pub(crate) fn outcome(&self, shut_down: Result<(), Error>) -> Result<(), Error> {
+        match shut_down {
+            Err(error @ Error::Store { .. }) => Err(self.failed.get_or_init(|| error).clone()),
+            Ok(()) => self.failed.get().map_or(Ok(()), |first| Err(first.clone())),
+            other => other,
+        }
     }
 
     /// How many sessions are in memory.

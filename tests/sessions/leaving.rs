@@ -1,7 +1,14 @@
 //! When a session leaves the memory of the process, and that a key never has two sessions at work.
 
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Wake, Waker};
+use std::thread;
+
 use evertoken::testing::{FaultyStore, TestClock};
-use evertoken::{BackgroundTimer, Coordination, Event, MemoryStore, Persistence};
+use evertoken::{BackgroundTimer, Coordination, Event, MemoryStore, Persistence, TokenManager};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use crate::support::{HOUR, MINUTE, SECOND, TTL, call, drain, settle};
@@ -176,4 +183,50 @@ async fn a_rotation_that_ends_without_a_manager_leaves_no_entry_at_the_timer() {
     drop(hold);
     settle().await;
     assert_eq!((service.sessions.in_memory(), tasks()), (0, before));
+}
+
+/// A waker that notes whether another thread can lock the session's state meanwhile, as the drop of a manager does.
+struct Locking {
+    tokens: TokenManager,
+    could_lock: Mutex<Vec<bool>>,
+}
+
+impl Wake for Locking {
+    fn wake(self: Arc<Self>) {
+        let tokens = self.tokens.clone();
+        let (done, is_done) = mpsc::channel();
+        thread::spawn(move || {
+            let _ = tokens.status();
+            let _ = done.send(());
+        });
+        let could_lock = is_done.recv_timeout(5 * SECOND).is_ok();
+        self.could_lock.lock().push(could_lock);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_logout_and_a_sign_in_wake_the_waiters_with_the_state_unlocked() {
+    for signs_in in [false, true] {
+        let service = Service::new();
+        let tokens = service.signed_in("diku").await;
+        service.clock.advance(TTL).await;
+        let hold = service.tenants.hold().await;
+        let locking = Arc::new(Locking {
+            tokens: tokens.clone(),
+            could_lock: Mutex::default(),
+        });
+        let waker = Waker::from(Arc::clone(&locking));
+        let mut caller = pin!(tokens.token());
+        let polled = caller.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        settle().await;
+        if signs_in {
+            let pair = service.tenants.pair("diku");
+            tokens.replace(pair).await.unwrap();
+        } else {
+            assert!(tokens.logout().await.stored.is_ok());
+        }
+        assert_eq!(*locking.could_lock.lock(), [true]);
+        drop(hold);
+    }
 }
