@@ -42,7 +42,7 @@ use crate::token::{Key, TokenPair};
 /// one rotation in flight, one status, and the subscribers of each. A session without a manager stays in the store, and leaves
 /// the memory of the process: at once if it is idle, and otherwise when its rotation is finished, its pair and its logout are
 /// stored, and what the store does not know of it (a pause after a failure, an API that rejects new tokens, a lease whose answer
-/// was lost) is a minute old. A timer rotates only sessions that have a manager. The next use of the key loads the session from
+/// was lost) is a minute old, or for as long as a server asked for without [leases](crate::Coordination::Lease). A timer rotates only sessions that have a manager. The next use of the key loads the session from
 /// the store again, so a session that is used often is worth a manager that is kept.
 ///
 /// [`TokenManager::shutdown`] ends every manager that the key has at that time, also one that another part of the program holds. A

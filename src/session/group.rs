@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
@@ -16,6 +17,7 @@ use super::{Session, Shared};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::event::Event;
+use crate::settings::Coordination;
 use crate::state::Seed;
 use crate::token::{Digest, Key};
 
@@ -239,13 +241,12 @@ impl Session {
         if reasons.fetch_add(1, Ordering::SeqCst) > 0 {
             return;
         }
-        let settings = self.settings();
-        let span = settings.lease_duration.max(settings.cool_down.longest);
         let session = Arc::clone(self);
         self.shared.runtime.spawn(async move {
             let reasons = &session.managers.reasons;
             loop {
                 let seen = reasons.load(Ordering::SeqCst);
+                let span = session.kept_for();
                 tokio::select! {
                     () = tokio::time::sleep(span) => {}
                     () = session.closing() => return,
@@ -256,6 +257,19 @@ impl Session {
                 }
             }
         });
+    }
+
+    /// For how long a session without a manager is kept. A pause that a server asked for may be longer than the usual ones; with
+    /// leases, the record has it.
+    fn kept_for(&self) -> Duration {
+        let settings = self.settings();
+        let usual = settings.lease_duration.max(settings.cool_down.longest);
+        if settings.coordination == Coordination::Lease {
+            return usual;
+        }
+        let now = self.now();
+        let pause = self.lock().pause(now).map(|failure| failure.pause);
+        usual.max(pause.unwrap_or_default())
     }
 }
 

@@ -287,3 +287,19 @@ async fn a_session_whose_last_work_ends_late_is_kept_for_a_minute_after_it() {
     service.clock.advance(20 * SECOND).await;
     assert_eq!(service.sessions.in_memory(), 0);
 }
+
+/// Without leases the store does not know of the pause.
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_a_server_asked_for_keeps_a_session_without_leases_until_it_is_over() {
+    let service = Service::with(|builder| builder.coordination(Coordination::None));
+    drop(service.signed_in("diku").await);
+    service.clock.advance(TTL).await;
+    let answer = EndpointError::later(Some(10 * MINUTE));
+    service.tenants.answer("diku", Some(answer));
+    assert!(service.manager("diku").token().await.is_err());
+    service.clock.advance(9 * MINUTE).await;
+    assert!(service.manager("diku").token().await.is_err());
+    assert_eq!(service.tenants.exchanges(), 1);
+    service.clock.advance(3 * MINUTE).await;
+    assert_eq!(service.sessions.in_memory(), 0);
+}
