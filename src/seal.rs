@@ -1,4 +1,4 @@
-//! Seals: bytes that are hidden, and bound to what they are for. A holder of the key can tell that they were sealed with it,
+//! Seals: bytes that are hidden, and bound to what they are for. A holder of the key verifies that they were sealed with it,
 //! for this purpose and this session, and were not altered since.
 //!
 //! A sealer never knows what it seals, where that is kept, nor whether it is the latest of its kind.

@@ -53,7 +53,7 @@ async fn serve() -> anyhow::Result<Served> {
     let endpoint = OAuth2::new(token_endpoint.url(), "service")?.client_secret("secret");
     let sessions = Sessions::builder(endpoint).origin(api.origin()).build()?;
     for tenant in 1..=TENANTS {
-        // Someone signs in for the tenant, once.
+        // The tenant's user signs in, once.
         let tokens = sessions.manager(sessions.key().tenant(tenant.to_string()));
         tokens.replace(server.issue()).await?;
     }

@@ -5,7 +5,7 @@ use crate::token::{Key, PairId};
 /// What a seal is bound to, besides the sealed bytes: a purpose, a session, and the pair where there is one. Sealed bytes
 /// open only where all three are what they were.
 ///
-/// Associated data is not secret, and is not stored with the sealed bytes: who opens them knows it from elsewhere.
+/// Associated data is not secret, and is not stored with the sealed bytes: the caller that opens them has it from elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AssociatedData<'a> {
     purpose: &'a str,

@@ -34,7 +34,7 @@ const LEAST_DIFFERENT: usize = 12;
 /// Seals with XChaCha20-Poly1305: the first key seals, and all of them open. It takes the feature `seal`.
 ///
 /// A key is 32 random bytes. `openssl rand -base64 32` makes one, and so does [`random_key`](Self::random_key). Give every
-/// instance that shares a store the same keys, and keep them elsewhere than the store: who has both has the tokens.
+/// instance that shares a store the same keys, and keep them elsewhere than the store: a reader of both has the tokens.
 ///
 /// ```
 /// use evertoken::seal::SealingKeys;

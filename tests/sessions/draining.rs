@@ -49,13 +49,7 @@ async fn a_shutdown_waits_for_the_rotations_of_all_sessions_and_stores_their_pai
 
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_reports_a_logout_that_could_not_be_stored() {
-    let store = FaultyStore::new(MemoryStore::with_clock(TestClock::new()));
-    let shared = store.clone();
-    let service = Service::with(|builder| builder.store(shared));
-    let tokens = service.signed_in("diku").await;
-    store.set_down(true);
-    assert!(tokens.logout().await.stored.is_err());
-    drop(tokens);
+    let (service, _down) = Service::with_a_logout_that_is_not_stored().await;
     // The session has left the memory by the second time.
     for _ in 0..2 {
         let shutdown = service.sessions.shutdown().await;

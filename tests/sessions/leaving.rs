@@ -121,13 +121,7 @@ async fn a_session_whose_pair_is_not_stored_stays_until_it_is() {
 
 #[tokio::test(start_paused = true)]
 async fn a_session_whose_logout_is_not_stored_stays_until_it_is() {
-    let store = FaultyStore::new(MemoryStore::with_clock(TestClock::new()));
-    let shared = store.clone();
-    let service = Service::with(|builder| builder.store(shared));
-    let tokens = service.signed_in("diku").await;
-    store.set_down(true);
-    assert!(tokens.logout().await.stored.is_err());
-    drop(tokens);
+    let (service, store) = Service::with_a_logout_that_is_not_stored().await;
     service.clock.advance(HOUR).await;
     assert_eq!(service.sessions.in_memory(), 1);
     assert!(
@@ -144,7 +138,8 @@ async fn a_session_whose_logout_is_not_stored_stays_until_it_is() {
     assert!(error.needs_sign_in(), "{error}");
 }
 
-/// A timer rotates what somebody has. It begins again with the next manager, also of a session that has never left.
+/// The timer rotates the pair of a session that a manager holds. It begins again with the next manager, also where the
+/// session has stayed in memory in between.
 #[tokio::test(start_paused = true)]
 async fn a_timer_rotates_only_a_session_that_has_a_manager() {
     let service = Service::with(|builder| builder.strategy(BackgroundTimer::default()));

@@ -78,7 +78,7 @@ async fn a_session_that_stayed_has_its_timer_again_with_the_next_manager() {
     assert_eq!(service.tenants.exchanges(), 2);
 }
 
-/// The server asks for an hour. The pause is in the record too, and holds for whoever loads it.
+/// The server asks for an hour. The record has the pause too, and it holds for every instance that loads the record.
 #[tokio::test(start_paused = true)]
 async fn a_pause_that_nobody_waits_for_keeps_a_session_for_a_minute_and_no_instance_sends() {
     let service = Service::new();

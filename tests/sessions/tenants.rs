@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use evertoken::testing::TestClock;
+use evertoken::testing::{FaultyStore, TestClock};
 use evertoken::{
-    Builder, EndpointError, Grant, Issued, Key, OnRequest, Sessions, TokenEndpoint, TokenManager,
-    TokenPair, async_trait,
+    Builder, EndpointError, Grant, Issued, Key, MemoryStore, OnRequest, Sessions, TokenEndpoint,
+    TokenManager, TokenPair, async_trait,
 };
 use parking_lot::Mutex;
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
@@ -159,6 +159,17 @@ impl Service {
 
     pub(crate) fn manager(&self, tenant: &str) -> TokenManager {
         self.sessions.manager(self.key(tenant))
+    }
+
+    /// A store that is down, with the session of `diku`. Its logout could not be stored, and it has no manager any more.
+    pub(crate) async fn with_a_logout_that_is_not_stored() -> (Self, FaultyStore) {
+        let store = FaultyStore::new(MemoryStore::with_clock(TestClock::new()));
+        let shared = store.clone();
+        let service = Self::with(|builder| builder.store(shared));
+        let tokens = service.signed_in("diku").await;
+        store.set_down(true);
+        assert!(tokens.logout().await.stored.is_err());
+        (service, store)
     }
 
     /// A tenant that has signed in.

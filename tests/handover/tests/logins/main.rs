@@ -10,7 +10,7 @@ use std::env;
 use std::process::Command;
 use std::time::Duration;
 
-use evertoken::testing::{AuthorizationServer, ImportApi};
+use evertoken::testing::{AuthorizationServer, HttpServer, ImportApi};
 use evertoken::{ResponseError, Scope, TokenManager, TokenPair};
 use evertoken_handover::{code, device, http};
 use oauth2::TokenResponse as _;
@@ -26,6 +26,14 @@ use crate::server::LoginServer;
 fn authorization_server() -> AuthorizationServer {
     let server = AuthorizationServer::builder().client("uploader", "");
     server.access_ttl(Duration::from_secs(1)).build()
+}
+
+/// That server, a server where users sign in for its tokens, and an API that accepts them.
+async fn world() -> (AuthorizationServer, LoginServer, HttpServer) {
+    let server = authorization_server();
+    let login = LoginServer::start(&server).await;
+    let api = ImportApi::builder(&server).build();
+    (server, login, api.listen().await.unwrap())
 }
 
 /// Whether the test has passed as a process of its own, without the variables that name proxies: no proxy of this machine has
@@ -70,12 +78,7 @@ async fn a_device_sign_in_by_oauth2_goes_on_as_a_manager() {
     if passed_without_proxies("a_device_sign_in_by_oauth2_goes_on_as_a_manager") {
         return;
     }
-    let server = authorization_server();
-    let api = ImportApi::builder(&server).build();
-    let (login, api) = (
-        LoginServer::start(&server).await,
-        api.listen().await.unwrap(),
-    );
+    let (server, login, api) = world().await;
     let shown = Cell::new(0);
     let show = |url: &str, code: &str| {
         assert_eq!((url, code), (&*login.url("/enter"), "WDJB-MJHT"));
@@ -94,12 +97,7 @@ async fn a_browser_sign_in_by_openidconnect_goes_on_as_a_manager() {
     if passed_without_proxies("a_browser_sign_in_by_openidconnect_goes_on_as_a_manager") {
         return;
     }
-    let server = authorization_server();
-    let api = ImportApi::builder(&server).build();
-    let (login, api) = (
-        LoginServer::start(&server).await,
-        api.listen().await.unwrap(),
-    );
+    let (server, login, api) = world().await;
     let browse = async |url: Url| {
         let answer = http::client().unwrap().get(url).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::FOUND);
