@@ -47,7 +47,7 @@ pub enum BuildError {
         /// The error of the HTTP client.
         source: Arc<reqwest::Error>,
     },
-    /// The URL of an endpoint is an `https` one, and reqwest was built without TLS. It would send the token to a proxy in the
+    /// The URL of an endpoint, or an origin, is an `https` one, and reqwest was built without TLS. It would send the token to a proxy in the
     /// clear. evertoken's feature `rustls` (on by default) enables TLS, and so does a TLS feature of reqwest.
     #[error(
         "an `https` URL needs TLS, and reqwest was built without it: enable evertoken's feature `rustls`, or a TLS feature of \

@@ -65,9 +65,9 @@ pub use self::quote::Quote;
 pub(crate) use self::time::retry_after;
 #[cfg(all(feature = "folio", feature = "testing"))]
 pub(crate) use self::transport::InProcess as InProcessFolio;
-pub(crate) use self::transport::sensitive_header;
 #[cfg(feature = "config")]
 pub(crate) use self::transport::{http_builder, user_agent};
+pub(crate) use self::transport::{sensitive_header, tls};
 use crate::clock::{Clock, Timestamp};
 use crate::token::{
     AccessToken, Digest, Key, LONGEST_LIFETIME, RefreshToken, TokenPair, Validity, jwt,

@@ -171,6 +171,13 @@ pub enum Error {
     /// through [`TokenManager::client`](crate::TokenManager::client).
     #[error("a token in a custom header requires a client from `TokenManager::client`")]
     ForeignClient,
+    /// reqwest was built without TLS, and would send the token to a proxy in the clear. Enable evertoken's feature
+    /// `rustls`, or a TLS feature of reqwest.
+    #[error(
+        "an `https` URL needs TLS, and reqwest was built without it: enable evertoken's feature `rustls`, or a TLS feature \
+         of reqwest"
+    )]
+    NoTls,
 }
 
 impl Error {
@@ -195,7 +202,7 @@ impl Error {
             Self::TimedOut { source, .. } => {
                 source.as_ref().is_some_and(|it| it.needs_configuration())
             }
-            Self::SeedConflict | Self::InvalidHeader | Self::ForeignClient => true,
+            Self::SeedConflict | Self::InvalidHeader | Self::ForeignClient | Self::NoTls => true,
             _ => false,
         }
     }

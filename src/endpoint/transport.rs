@@ -8,7 +8,7 @@
 //!
 //! This module never judges an answer: an answer that broke off is an answer, with the bytes that arrived.
 
-mod tls;
+pub(crate) mod tls;
 
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};

@@ -9,7 +9,7 @@ use reqwest::ClientBuilder;
 /// Whether an `https` URL is reached by TLS.
 ///
 /// The compiler decides: [`ClientBuilder::tls_info`] exists with TLS only, and goes before the method of [`WithoutTls`].
-pub(super) fn is_there() -> bool {
+pub(crate) fn is_there() -> bool {
     const fn found<T: Outcome>(_: fn(ClientBuilder) -> T) -> bool {
         T::HAS_TLS
     }

@@ -11,6 +11,7 @@ use url::Url;
 use super::{Asked, Attempt, CallError, Closure, Route};
 use crate::api::Credential;
 use crate::build_error::BuildError;
+use crate::endpoint::tls;
 use crate::error::Error;
 use crate::manager::TokenManager;
 use crate::origin::is_plain;
@@ -42,12 +43,18 @@ impl TokenManager {
     ///
     /// # Errors
     ///
-    /// As [`token`](Self::token), and [`Error::Request`] if the request could not be built or sent.
+    /// As [`token`](Self::token), [`Error::Request`] if the request could not be built or sent, and [`Error::NoTls`] for an
+    /// `https` URL if reqwest was built without TLS.
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
         let (client, request) = request.build_split();
         let request = request?;
-        if self.allows(request.url()) && !self.api().channel.is_taken_off() {
-            return Err(Error::ForeignClient);
+        if self.allows(request.url()) {
+            if !is_plain(request.url()) && !tls::is_there() {
+                return Err(Error::NoTls);
+            }
+            if !self.api().channel.is_taken_off() {
+                return Err(Error::ForeignClient);
+            }
         }
         Ok(self.send_on(client, None, request).await?)
     }
@@ -70,9 +77,14 @@ impl TokenManager {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Client`] if reqwest cannot build the client.
+    /// [`BuildError::Client`] if reqwest cannot build the client, and [`BuildError::NoTls`] for an `https` origin if reqwest
+    /// was built without TLS.
     pub fn client(&self, builder: impl Fn() -> ClientBuilder) -> Result<TokenClient, BuildError> {
-        let has_plain = self.api().origins.any(is_plain);
+        let origins = &self.api().origins;
+        if origins.any(|url| !is_plain(url)) && !tls::is_there() {
+            return Err(BuildError::NoTls);
+        }
+        let has_plain = origins.any(is_plain);
         let plain = has_plain.then(|| self.client_of(builder().no_proxy(), true));
         Ok(TokenClient {
             http: self.client_of(builder(), false)?,

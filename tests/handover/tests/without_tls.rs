@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read as _};
 use std::net::TcpListener;
 use std::time::Duration;
 
-use evertoken::{BuildError, Config, OAuth2, Registry};
+use evertoken::{BuildError, Config, Error, OAuth2, Registry, StaticToken, TokenManager};
 
 const ID: &str = "https://id.example.org/token";
 
@@ -59,6 +59,25 @@ fn an_https_endpoint_of_a_program_is_refused_also_with_a_client_of_its_own() {
     // Plain `http` to loopback needs no TLS.
     let endpoint = OAuth2::new("http://127.0.0.1:9/token", "importer").unwrap();
     assert!(endpoint.http(reqwest::Client::builder()).is_ok());
+}
+
+/// The access token would be in the clear just so.
+#[tokio::test]
+async fn a_request_to_an_https_api_is_refused_and_a_proxy_gets_nothing() {
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", proxy.local_addr().unwrap());
+    let through = || reqwest::Client::builder().proxy(reqwest::Proxy::all(&address).unwrap());
+    let builder = TokenManager::builder(StaticToken::new("sesame"));
+    let tokens = builder.origin("https://api.example.org").build().unwrap();
+    let request = through()
+        .build()
+        .unwrap()
+        .get("https://api.example.org/records");
+    let refused = tokio::time::timeout(Duration::from_secs(5), tokens.send(request)).await;
+    assert!(matches!(refused, Ok(Err(Error::NoTls))), "{refused:?}");
+    let refused = tokens.client(through).unwrap_err();
+    assert!(matches!(refused, BuildError::NoTls), "{refused:?}");
+    assert_eq!(arrived(&proxy), "no connection");
 }
 
 #[tokio::test]
