@@ -64,18 +64,12 @@ pub(crate) struct Seen {
 
 pub(crate) struct Relay {
     address: SocketAddr,
+    /// The socket is bound for as long as the relay lives, so no other process gets the port while connections are
+    /// refused. The socket never listens.
+    _reserved: TcpSocket,
     shared: Arc<Shared>,
-    open: Mutex<Open>,
-}
-
-enum Open {
-    /// The relay listens. Dropping the task ends its connections.
-    Yes(JoinHandle<()>),
-    /// The socket is bound, so another process cannot take the port. The socket does not listen, so connections are
-    /// refused.
-    No(TcpSocket),
-    /// The relay is between the two states.
-    Changing,
+    /// The task that accepts connections. Dropping the task ends its connections.
+    accepting: Mutex<Option<JoinHandle<()>>>,
 }
 
 struct Shared {
@@ -102,14 +96,15 @@ impl Relay {
             seen: Mutex::default(),
             presented: Mutex::default(),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let open = Mutex::new(Open::Yes(tokio::spawn(accept(listener, shared.clone()))));
-        Self {
-            address,
+        let reserved = bind(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let relay = Self {
+            address: reserved.local_addr().expect("an address"),
+            _reserved: reserved,
             shared,
-            open,
-        }
+            accepting: Mutex::default(),
+        };
+        relay.accept_again();
+        relay
     }
 
     pub(crate) fn token_url(&self) -> String {
@@ -136,27 +131,33 @@ impl Relay {
 
     /// Ends all connections, and refuses new ones.
     pub(crate) async fn refuse(&self) {
-        let open = std::mem::replace(&mut *self.open.lock(), Open::Changing);
-        if let Open::Yes(task) = open {
+        let accepting = self.accepting.lock().take();
+        if let Some(task) = accepting {
             task.abort();
             let _ = task.await;
         }
-        let socket = TcpSocket::new_v4().expect("a socket");
-        let set = socket.set_reuseaddr(true);
-        set.expect("the socket option can be set");
-        let bound = socket.bind(self.address);
-        bound.expect("the port of the relay is free");
-        *self.open.lock() = Open::No(socket);
     }
 
-    /// Accepts connections again.
+    /// Accepts connections, also after [`refuse`](Self::refuse).
     pub(crate) fn accept_again(&self) {
-        let mut open = self.open.lock();
-        if let Open::No(socket) = std::mem::replace(&mut *open, Open::Changing) {
-            let listener = socket.listen(512).expect("the port of the relay is free");
-            *open = Open::Yes(tokio::spawn(accept(listener, self.shared.clone())));
+        let mut accepting = self.accepting.lock();
+        if accepting.is_none() {
+            let listener = bind(self.address).listen(512).expect("a listener");
+            *accepting = Some(tokio::spawn(accept(listener, self.shared.clone())));
         }
     }
+}
+
+/// A socket at this address, which other sockets of this user may share if they ask for it as this one does.
+fn bind(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let set = socket.set_reuseport(true);
+    set.expect("the socket option can be set");
+    // A closed connection leaves its address in use for a while.
+    let set = socket.set_reuseaddr(true);
+    set.expect("the socket option can be set");
+    socket.bind(address).expect("the address can be shared");
+    socket
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
