@@ -128,6 +128,24 @@ pub enum Error {
     /// session.
     #[error("the refresh token was used before: supply a pair from a new sign-in")]
     AlreadyUsed,
+    /// A [presented](crate::Sessions::present) pair is refused, and nothing of it is sent.
+    #[error("the presented pair is refused: {reason}")]
+    #[non_exhaustive]
+    PairRefused {
+        /// Why it is refused.
+        reason: PairRefusal,
+    },
+    /// Too many pairs that no session knows were [presented](crate::Sessions::present) from this address. Each of them may cost a
+    /// call of the token endpoint.
+    #[error("too many unknown pairs were presented from this address: try again in {} s", seconds(*retry_after))]
+    #[non_exhaustive]
+    TooManyUnknownPairs {
+        /// The time until another one is accepted.
+        retry_after: Duration,
+    },
+    /// The policy of the session does not permit to [pin](crate::Presentation::pin) a pair.
+    #[error("the policy of this session does not permit pinned pairs: set `pinned` on its policy")]
+    PinNotPermitted,
     /// The store holds another active session under this key, and does not know the seed. The seed may be mistyped,
     /// or belong to another user. The manager uses neither. See [`OnSeedConflict`](crate::OnSeedConflict).
     #[error(
@@ -180,12 +198,34 @@ pub enum Error {
     NoTls,
 }
 
+/// Why a presented pair is refused. In each case, the user has to sign in again with this pair's browser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PairRefusal {
+    /// Another pair replaced it, and its time to be presented is over.
+    Retired,
+    /// It belongs to another session than the one that it was presented for.
+    OfAnotherSession,
+}
+
+impl fmt::Display for PairRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Retired => "another pair has replaced it",
+            Self::OfAnotherSession => "it belongs to another session",
+        })
+    }
+}
+
 impl Error {
     /// Whether only a new sign-in can help.
     #[must_use]
     pub fn needs_sign_in(&self) -> bool {
         match self {
-            Self::Ended { .. } | Self::NoSession | Self::SignInRefused { .. } => true,
+            Self::Ended { .. }
+            | Self::NoSession
+            | Self::SignInRefused { .. }
+            | Self::PairRefused { .. } => true,
             Self::Endpoint { source, .. } => matches!(**source, EndpointError::UserNeeded { .. }),
             _ => false,
         }
@@ -202,7 +242,11 @@ impl Error {
             Self::TimedOut { source, .. } => {
                 source.as_ref().is_some_and(|it| it.needs_configuration())
             }
-            Self::SeedConflict | Self::InvalidHeader | Self::ForeignClient | Self::NoTls => true,
+            Self::SeedConflict
+            | Self::InvalidHeader
+            | Self::ForeignClient
+            | Self::NoTls
+            | Self::PinNotPermitted => true,
             _ => false,
         }
     }
@@ -217,6 +261,7 @@ impl Error {
             | Self::Collision { .. }
             | Self::TimedOut { .. }
             | Self::Pending
+            | Self::TooManyUnknownPairs { .. }
             | Self::TaskDied { .. } => true,
             _ => false,
         }
@@ -241,6 +286,7 @@ impl Error {
             | Self::NoAccessToken { retry_after }
             | Self::Collision { retry_after }
             | Self::TaskDied { retry_after }
+            | Self::TooManyUnknownPairs { retry_after }
             | Self::Store { retry_after, .. } => Some(*retry_after),
             // The caller has already waited.
             Self::TimedOut { .. } => Some(Duration::ZERO),
@@ -261,6 +307,10 @@ impl Error {
             _ => {}
         }
         self
+    }
+
+    pub(crate) fn refused(reason: PairRefusal) -> Self {
+        Self::PairRefused { reason }
     }
 
     pub(crate) fn ended(reason: EndReason) -> Self {
@@ -325,6 +375,7 @@ mod tests {
                 retry_after,
             },
             Error::Collision { retry_after },
+            Error::TooManyUnknownPairs { retry_after },
             Error::TimedOut {
                 after: retry_after,
                 source: None,

@@ -22,6 +22,7 @@
 //! |---|---|
 //! | call an API, choose a strategy, begin and end a session | [usage](_guide::usage) |
 //! | go on with the pair of a sign-in by `oauth2` or `openidconnect` | [handover](_guide::handover) |
+//! | give browsers a cookie with the pair, or with the id of its session | [browsers](_guide::browsers) |
 //! | know which failure means what, and what a caller gets | [failures](_guide::failures) |
 //! | share a login between processes and machines | [sharing](_guide::sharing) |
 //! | configure a manager for a certain server, such as Keycloak, Okta or Entra ID | [servers](_guide::servers) |
@@ -38,7 +39,8 @@
 //!   settings are [`Coordination`], [`Persistence`], [`CoolDown`], [`OnStoreFailure`] and [`OnSeedConflict`]. A [`Key`]
 //!   names the session in the store.
 //! - **Build many sessions** over one endpoint and store: [`Sessions`] with the same [`Builder`]. A user's sign-in
-//!   ([`SignIn`]) begins a session with a [`SessionId`].
+//!   ([`SignIn`]) begins a session with a [`SessionId`]. Browsers present pairs or ids ([`Presented`], [`BrowserPair`],
+//!   [`Presentation`]) under a [`SessionPolicy`].
 //! - **Call an API**: [`TokenManager::send`] and [`TokenClient`] with reqwest, [`TokenManager::call`] with any client
 //!   ([`Credential`], [`ApiAnswer`], [`CallError`]), [`TokenManager::token`] for a [`Token`], and
 //!   [`TokenManager::authorization`] for a header. An [`ApiProfile`] describes the API.
@@ -46,7 +48,7 @@
 //! - **Endpoints** issue pairs: [`OAuth2`] with [`ClientAuth`], [`Scope`] and [`Codes`], and [`StaticToken`]. A
 //!   [`ServerProfile`] describes what the server does at a rotation: [`OldPair`], [`Resend`], [`ResendAfterSilence`].
 //! - **Stores** hold the pairs: [`MemoryStore`], [`FileStore`].
-//! - **Events and errors**: [`Event`], [`SessionsEvent`] and [`Status`] with [`PairId`], [`Error`] with [`EndReason`] and [`ServerWord`],
+//! - **Events and errors**: [`Event`], [`SessionsEvent`] and [`Status`] with [`PairId`], [`Error`] with [`EndReason`], [`PairRefusal`] and [`ServerWord`],
 //!   [`BuildError`], [`ResponseError`], [`Logout`].
 //! - **Write your own**: a [`RefreshStrategy`] returns a [`Plan`] for a [`Lifetime`]. A [`TokenEndpoint`] exchanges a
 //!   [`Grant`] for [`Issued`] tokens or an [`EndpointError`]. A [`TokenStore`] keeps the records of the module [`protocol`]
@@ -98,6 +100,7 @@ pub mod _guide {
             concat!(
                 "[usage]: crate::_guide::usage\n",
                 "[handover]: crate::_guide::handover\n",
+                "[browsers]: crate::_guide::browsers\n",
                 "[failures]: crate::_guide::failures\n",
                 "[sharing]: crate::_guide::sharing\n",
                 "[servers]: crate::_guide::servers\n",
@@ -113,6 +116,9 @@ pub mod _guide {
 
     #[doc = page!("../docs/handover.md")]
     pub mod handover {}
+
+    #[doc = page!("../docs/browsers.md")]
+    pub mod browsers {}
 
     #[doc = page!("../docs/failures.md")]
     pub mod failures {}
@@ -183,7 +189,10 @@ pub mod protocol {
 #[cfg(feature = "config")]
 pub use self::config::{Config, ConfigError, ConfigReader, Registry};
 pub use self::manager::{Builder, TokenManager};
-pub use self::sessions::{ParseSessionIdError, SessionId, Sessions, SignIn};
+pub use self::session::SessionPolicy;
+pub use self::sessions::{
+    BrowserPair, ParseSessionIdError, Presentation, Presented, SessionId, Sessions, SignIn,
+};
 pub use self::settings::{CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence};
 pub use self::token::{AccessToken, Key, RefreshExpiry, RefreshToken, TokenPair, Validity};
 
@@ -213,7 +222,7 @@ pub use self::store::stores::*;
 // Events and errors.
 pub use self::build_error::BuildError;
 pub use self::endpoint::{EndpointError, Quote, ResponseError};
-pub use self::error::{EndReason, Error, ServerWord};
+pub use self::error::{EndReason, Error, PairRefusal, ServerWord};
 pub use self::event::{Event, Events, Logout, SessionsEvent, SessionsEvents, Status};
 pub use self::store::StoreError;
 pub use self::token::{PairId, TokenFamily};

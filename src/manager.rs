@@ -23,6 +23,7 @@ pub use self::access::Authorization;
 use self::access::{Asking, Deciding, Joined, Wanted};
 pub use self::builder::Builder;
 pub use self::send::{CallError, TokenClient};
+pub(crate) use self::user::taken_over;
 use crate::api::Api;
 use crate::endpoint::TokenEndpoint;
 use crate::error::Error;
@@ -227,7 +228,7 @@ impl TokenManager {
     }
 
     #[inline]
-    fn quiet_token(&self) -> Option<Token> {
+    pub(crate) fn quiet_token(&self) -> Option<Token> {
         let snapshot = self.session.snapshot();
         let quiet = self.session.quiet(&snapshot)?;
         Some(quiet.mine().token.clone())

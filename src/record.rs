@@ -8,6 +8,7 @@
 //! - [`reconcile`]: what a record means to an instance that holds a pair
 //! - [`commit`]: how a new pair gets into the record, and how a session ends
 //! - [`past`]: the digests of the tokens that were used
+//! - [`browser`]: which of them a browser may still present
 //! - [`format`]: how a record is serialized, how fields of later versions are kept, and which values are wiped
 //!
 //! The record itself is here, with the reason of its end, the pause after a failed attempt, and what a store may know of a
@@ -15,6 +16,7 @@
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+pub(crate) mod browser;
 pub(crate) mod commit;
 pub(crate) mod format;
 pub(crate) mod lease;
@@ -27,6 +29,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::browser::Browser;
 use self::format::{Carried, Fields};
 pub use self::lease::{DoubtfulBy, Lease, Owner};
 use self::past::Past;
@@ -71,6 +74,8 @@ pub struct Record {
     /// The number of the lease under which `pair` was committed.
     pub(crate) committed_number: u64,
     pub(crate) past: Past,
+    /// What is known of the browser that holds a copy of the pair; `None` if no browser does.
+    pub(crate) browser: Option<Box<Browser>>,
     /// Fields that a later version of this crate wrote beside these. They are written back unchanged.
     pub(crate) unknown: Fields,
     /// Fields that a later version of this crate wrote inside these. They are written back unchanged.
@@ -294,6 +299,7 @@ impl Record {
             next_number: 1,
             committed_number: 0,
             past: Past::default(),
+            browser: None,
             unknown: Fields::default(),
             carried: Carried::default(),
         }
@@ -424,7 +430,11 @@ impl Record {
         let Some(stored) = &self.pair else { return };
         let until = stored.pair.lifetime.refresh.total();
         let until = until.map(|total| stored.issued_at.after(total));
-        self.past.note(self.digest(), stored.origin, until);
+        let (digest, origin) = (self.digest(), stored.origin);
+        self.past.note(digest, origin, until);
+        if let Some(browser) = &mut self.browser {
+            browser.retired(digest);
+        }
     }
 }
 

@@ -46,6 +46,7 @@
 //! - [`unclear`]: handles an answer that does not say whether the token is spent
 //! - [`failure`]: classifies a failure, and waits for the end of the pause after it
 //! - [`commit`], [`persist`]: store the issued pair and publish it, in the order that the settings ask for
+//! - [`present`]: what a pair that a browser brings is to the session
 //! - [`begin`], [`logout`]: a seed, the pair of a new sign-in, a logout, and revoking pairs that are no longer used
 
 mod begin;
@@ -54,6 +55,7 @@ mod failure;
 mod lease;
 mod logout;
 mod persist;
+mod present;
 mod reconcile;
 mod spend;
 mod unclear;
@@ -70,6 +72,7 @@ use tracing::Instrument;
 pub(crate) use self::begin::{reopen, replace};
 use self::lease::Observed;
 pub(crate) use self::logout::log_out;
+pub(crate) use self::present::{Known, look_up, note, pin, place_now};
 use self::reconcile::Next;
 use crate::clock::Timestamp;
 use crate::error::Error;

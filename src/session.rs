@@ -4,6 +4,8 @@
 //! - [`pairs`]: how a pair comes to be held
 //! - [`ending`]: how a session ends
 //! - [`flight`]: a rotation in flight, and the answer for its waiters
+//! - [`presented`]: a pair that a browser presents, compared with the one that is held
+//! - [`policy`]: what holds for the sessions of one kind of client
 //! - [`outbox`]: a record as this process saw it last, and a pair that callers have before it is stored
 //! - [`group`]: the sessions of many keys that are in memory, and when one of them leaves it
 
@@ -12,6 +14,8 @@ mod flight;
 mod group;
 mod outbox;
 mod pairs;
+mod policy;
+mod presented;
 
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -27,6 +31,9 @@ pub(crate) use self::group::{Group, Live};
 use self::outbox::{LastWritten, Outbox};
 pub(crate) use self::outbox::{Seen, StoreClock, Unstored};
 pub(crate) use self::pairs::{OnRotated, draw};
+pub use self::policy::SessionPolicy;
+pub(crate) use self::policy::{Policies, is_name};
+pub(crate) use self::presented::{Brought, Copy};
 use crate::api::Api;
 use crate::clock::{Clock, Coarse, SystemClock, Timestamp};
 use crate::error::Error;
@@ -69,7 +76,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// One timer for all sessions, also on a clock of the user's.
-    fn timer(&self) -> &Arc<Timer> {
+    pub(crate) fn timer(&self) -> &Arc<Timer> {
         self.timer
             .get_or_init(|| Timer::of(&self.runtime, &self.clock))
     }
@@ -81,6 +88,8 @@ pub(crate) struct Session {
     pub(crate) key: Key,
     /// Whether the endpoint's own sign-in may begin this session. A session that a user's sign-in began has that way alone.
     signs_in: bool,
+    /// What holds for this session in place of what is shared.
+    policy: Option<Arc<SessionPolicy>>,
     managers: Use,
     state: Mutex<State>,
     snapshot: ArcSwapOption<Copies>,
@@ -124,6 +133,7 @@ impl Session {
         key: Key,
         seed: Option<Arc<Seed>>,
         signs_in: bool,
+        policy: Option<Arc<SessionPolicy>>,
     ) -> Arc<Self> {
         let can_sign_in = signs_in && shared.endpoint.can_sign_in();
         Arc::new_cyclic(|this| Self {
@@ -131,6 +141,7 @@ impl Session {
             shared,
             key,
             signs_in,
+            policy,
             managers: Use::default(),
             state: Mutex::new(State::new(seed, can_sign_in)),
             snapshot: ArcSwapOption::empty(),

@@ -1,22 +1,31 @@
 //! Many sessions over one endpoint, store, strategy, clock, timer and configuration. It decides which key has which session,
 //! and nothing about a session itself: every session has a [`TokenManager`], and answers as one that was built alone.
 
+mod attempts;
+mod browser_pair;
 mod id;
+mod lingering;
+mod present;
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use self::attempts::Attempts;
+pub use self::browser_pair::BrowserPair;
 pub use self::id::{ParseSessionIdError, SessionId};
+use self::lingering::Lingering;
+pub use self::present::{Presentation, Presented};
 use crate::build_error::BuildError;
 use crate::endpoint::TokenEndpoint;
 use crate::error::Error;
 use crate::event::SessionsEvents;
 use crate::manager::{Builder, TokenManager, shut_down};
 use crate::rotation::no_random;
-use crate::session::Group;
-use crate::token::{Key, TokenPair};
+use crate::session::{Group, SessionPolicy};
+use crate::token::{AccessToken, Digest, Key, TokenPair};
 
 /// Many sessions over one endpoint, store, strategy and configuration: one for each tenant or user of a service.
 ///
@@ -53,6 +62,9 @@ use crate::token::{Key, TokenPair};
 #[derive(Clone)]
 pub struct Sessions {
     group: Arc<Group>,
+    /// The sessions that were presented a while ago at most.
+    lingering: Arc<Lingering>,
+    attempts: Arc<Attempts>,
 }
 
 impl Sessions {
@@ -77,8 +89,11 @@ impl Sessions {
     /// Returns a manager of this key's session. The call does no I/O; the first use loads the session.
     #[must_use]
     pub fn manager(&self, key: Key) -> TokenManager {
-        let signs_in = !id::is_of_a_sign_in(&key);
-        let session = self.group.session(key, signs_in);
+        let of_a_sign_in = id::of_a_sign_in(&key);
+        let signs_in = of_a_sign_in.is_none();
+        let policy = self.group.policies.of(of_a_sign_in.flatten());
+        let policy = Arc::clone(policy);
+        let session = self.group.session(key, signs_in, Some(&policy));
         TokenManager::new(session, Some(Arc::clone(&self.group)))
     }
 
@@ -96,6 +111,7 @@ impl Sessions {
         SignIn {
             sessions: self.clone(),
             pair,
+            policy: None,
         }
     }
 
@@ -104,6 +120,25 @@ impl Sessions {
     #[must_use]
     pub fn open(&self, id: &SessionId) -> TokenManager {
         self.manager(id.key(&self.group.key))
+    }
+
+    /// Returns a manager of the session whose current access token this is; `None` if the store knows no such session, or has no
+    /// index of access tokens. The access token may have expired: a service that its users call with an access token alone finds
+    /// the session with it, and goes on with [`token`](TokenManager::token).
+    ///
+    /// **The access token opens the session**, and with it every later one. So use this for tokens that come out of a
+    /// place that the service itself has sealed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn find_by_access(
+        &self,
+        access: &AccessToken,
+    ) -> Result<Option<TokenManager>, Error> {
+        let digest = Digest::of(access.expose());
+        let found = self.group.shared.store.find_by_access(&digest).await?;
+        Ok(found.map(|key| self.manager(key)))
     }
 
     /// Subscribes to the events of every session from now on, each with its key. A session has events while it is in memory; the
@@ -127,6 +162,7 @@ impl Sessions {
     /// As [`TokenManager::shutdown`], with one [deadline](Builder::wait) for all sessions. [`Error::Store`] is the error of one
     /// session; events and logs have the others. A later call reports it again.
     pub async fn shutdown(&self) -> Result<(), Error> {
+        self.lingering.clear();
         let sessions = self.group.close();
         let done = shut_down(&self.group.shared, &sessions).await;
         self.group.outcome(done)
@@ -152,7 +188,39 @@ impl Builder<Sessions> {
     /// As [`build`](Builder::<TokenManager>::build) of a manager.
     pub fn build(self) -> Result<Sessions, BuildError> {
         let group = self.group()?;
-        Ok(Sessions { group })
+        Ok(Sessions {
+            lingering: Lingering::new(&group),
+            attempts: Arc::new(Attempts::new(group.policies.unknown_pairs)),
+            group,
+        })
+    }
+
+    /// Adds a policy, which [`SignIn::policy`] and [`Presented::policy`] name, for example one for each kind of client. The name
+    /// is a part of the [id](SessionId) of each of its sessions: 1 to 32 letters a to z, digits and hyphens. A session whose
+    /// policy is not there any more has the [default policy](Self::default_policy).
+    pub fn policy(mut self, name: impl AsRef<str>, policy: SessionPolicy) -> Self {
+        self.policies().set(Some(name.as_ref()), policy);
+        self
+    }
+
+    /// Sets the policy of sessions without a named one. Default: [`SessionPolicy::new`], the strictest one.
+    pub fn default_policy(mut self, policy: SessionPolicy) -> Self {
+        self.policies().set(None, policy);
+        self
+    }
+
+    /// Sets for how long a session stays in memory after it was [presented](Sessions::present). A timer rotates it for that long,
+    /// if a browser has presented it since its pair was requested. Default: 5 min.
+    pub fn kept_for(mut self, span: Duration) -> Self {
+        self.policies().kept_for = span;
+        self
+    }
+
+    /// Sets how many [pairs of unknown origin](Presented::from) are accepted in a minute from one peer address, or from one /64
+    /// network of IPv6. Each of them may cost a call of the token endpoint. Default: 10.
+    pub fn unknown_pairs(mut self, a_minute: u32) -> Self {
+        self.policies().unknown_pairs = a_minute;
+        self
     }
 }
 
@@ -165,6 +233,15 @@ impl Builder<Sessions> {
 pub struct SignIn {
     sessions: Sessions,
     pair: TokenPair,
+    policy: Option<Arc<str>>,
+}
+
+impl SignIn {
+    /// Sets the policy of the session, by the name that [`Builder::policy`] gave to it.
+    pub fn policy(mut self, name: impl AsRef<str>) -> Self {
+        self.policy = Some(name.as_ref().into());
+        self
+    }
 }
 
 impl IntoFuture for SignIn {
@@ -172,9 +249,13 @@ impl IntoFuture for SignIn {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { sessions, pair } = self;
+        let Self {
+            sessions,
+            pair,
+            policy,
+        } = self;
         Box::pin(async move {
-            let id = SessionId::random().map_err(no_random)?;
+            let id = SessionId::random(policy).map_err(no_random)?;
             sessions.open(&id).replace(pair).await?;
             Ok(id)
         })

@@ -19,6 +19,7 @@ mod cooldown;
 mod decision;
 mod epoch;
 mod held;
+mod presence;
 mod waiting;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use self::held::Attempts;
 pub(crate) use self::held::{
     ClockReading, Committed, HeldAtLogout, HeldPair, LogoutStage, Seed, UnclearRequest,
 };
+pub(crate) use self::presence::Presence;
 pub(crate) use self::waiting::{Due as DeadlinePassed, Room, Waiter, Wakeups, timer as room_timer};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
@@ -140,6 +142,8 @@ pub(crate) struct State {
     pub(crate) store_failures: u64,
     /// Why something was not stored, where the manager has given up storing it.
     pub(crate) given_up: Option<StoreError>,
+    /// When browsers presented the session; `None` if none did.
+    presence: Option<Box<Presence>>,
 }
 
 impl State {
@@ -170,6 +174,7 @@ impl State {
             rotations: 0,
             store_failures: 0,
             given_up: None,
+            presence: None,
         }
     }
 
@@ -196,6 +201,11 @@ impl State {
 
     pub(crate) fn has_ended(&self) -> bool {
         self.end.is_some()
+    }
+
+    /// Whether the user logged out of the session.
+    pub(crate) fn is_logged_out_of(&self) -> bool {
+        self.end == Some(EndReason::LoggedOut)
     }
 
     /// Why the session is over. It is over as well where each token that is held has expired, and neither a caller nor a timer
@@ -278,6 +288,9 @@ impl State {
         if self.is_closed || self.end.is_some() || self.flight.is_some() || !self.rotatable(now) {
             return None;
         }
+        if self.is_unattended() {
+            return None;
+        }
         let schedule = &self.held.as_ref()?.schedule;
         let late = schedule.at_the_latest(now, moment.wall);
         // The age is measured by the clock that ran further, and the result is a moment of our clock.
@@ -293,7 +306,8 @@ impl State {
             held.schedule.wake_at.is_some_and(|at| at <= late)
         };
         let may = !self.is_closed && self.end.is_none() && self.rotatable(now);
-        may && self.held().is_some_and(is_due)
+        may && !self.is_unattended()
+            && self.held().is_some_and(is_due)
             && self.pause.timer_from().is_some_and(|from| from <= now)
     }
 

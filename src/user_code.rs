@@ -172,6 +172,11 @@ impl UserStore {
         self.bounded("searching for a token", finding).await
     }
 
+    pub(crate) async fn find_by_access(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
+        let finding = async { self.code.find_by_access(digest).await };
+        self.bounded("searching for a token", finding).await
+    }
+
     /// Returns when the record may have changed, or after `limit`.
     pub(crate) async fn changed(&self, key: &Key, seen: Option<Revision>, limit: Duration) {
         let changed = async { self.code.changed(key, seen).await };

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::seal::FakeSealer;
 
 /// Where a later version may add something.
-const LEVELS: [&str; 11] = [
+const LEVELS: [&str; 12] = [
     "",
     "/key",
     "/pair",
@@ -25,6 +25,7 @@ const LEVELS: [&str; 11] = [
     "/lease",
     "/not_before",
     "/past",
+    "/browser",
 ];
 
 fn key() -> Key {
@@ -52,6 +53,7 @@ fn form() -> Value {
         },
         "not_before": { "until": 9, "class": "page", "code": "404", "failures": 2 }, "sign_ins": 1,
         "next_number": 8, "committed_number": 6, "past": { "refreshed": two, "seeds": two, "replaced": two, "until": 5 },
+        "browser": { "began": 1, "seen_at": 3, "current_at": 2, "replaced": two, "pins": [{ "digest": Digest::of("first"), "until": 9 }] },
     });
     form["state"] = json!({
         "is": "rejected", "digest": Digest::of("refresh-sesame"), "code": "invalid_grant", "description": "used before",

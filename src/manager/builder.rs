@@ -12,7 +12,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::endpoint::TokenEndpoint;
 use crate::origin::Origins;
 use crate::record::lease::Owner;
-use crate::session::{Group, Live, OnRotated, Session, Shared};
+use crate::session::{Group, Live, OnRotated, Policies, Session, Shared};
 use crate::settings::{
     CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence, Settings, settings,
 };
@@ -42,6 +42,8 @@ pub struct Builder<T = TokenManager> {
     api: ApiProfile,
     channel: Option<Channel>,
     on_rotated: Option<OnRotated>,
+    /// What only many sessions have.
+    policies: Policies,
     /// An error of the endpoint's own settings, which `build` returns.
     panicked: Option<&'static str>,
 }
@@ -69,6 +71,7 @@ impl<T> Builder<T> {
             api: ApiProfile::default(),
             channel: None,
             on_rotated: None,
+            policies: Policies::default(),
             panicked,
         }
     }
@@ -136,7 +139,12 @@ impl<T> Builder<T> {
     pub(crate) fn problem(&self) -> Option<(&'static str, String)> {
         let channel = self.channel.as_ref().and_then(Channel::problem);
         let channel = channel.map(|problem| ("cookie", problem.to_owned()));
-        self.settings.problem().or(channel)
+        let policies = self.policies.problem();
+        self.settings.problem().or(channel).or(policies)
+    }
+
+    pub(crate) fn policies(&mut self) -> &mut Policies {
+        &mut self.policies
     }
 
     pub(crate) fn with_key(mut self, key: Key) -> Self {
@@ -211,10 +219,14 @@ impl<T> Builder<T> {
     }
 
     /// The sessions of many keys.
-    pub(crate) fn group(self) -> Result<Arc<Group>, BuildError> {
+    pub(crate) fn group(mut self) -> Result<Arc<Group>, BuildError> {
         let live = Arc::<Live>::default();
+        if let Some((name, problem)) = self.problem() {
+            return Err(BuildError::invalid(name, problem));
+        }
+        let policies = std::mem::take(&mut self.policies);
         let Parts { shared, key, seed } = self.parts(Some(Arc::clone(&live)))?;
-        Ok(Group::new(shared, live, key, seed))
+        Ok(Group::new(shared, live, key, seed, policies))
     }
 }
 
@@ -272,7 +284,7 @@ impl Builder {
     /// paused while the system's clock goes on.
     pub fn build(self) -> Result<TokenManager, BuildError> {
         let Parts { shared, key, seed } = self.parts(None)?;
-        let session = Session::new(shared, key, seed, true);
+        let session = Session::new(shared, key, seed, true, None);
         Ok(TokenManager::new(session, None))
     }
 
@@ -286,7 +298,7 @@ impl Builder {
     #[doc(hidden)]
     pub fn build_among_sessions(self) -> Result<TokenManager, BuildError> {
         let group = self.group()?;
-        let session = group.session(group.key.clone(), true);
+        let session = group.session(group.key.clone(), true, None);
         Ok(TokenManager::new(session, Some(group)))
     }
 }

@@ -164,7 +164,7 @@ impl TokenManager {
 
 /// A pair as a manager holds it. If the pair does not say when its access token expires, a token that is a JWT does. The token
 /// is put into the buffer that its header needs, so that the store and the manager hold it once.
-pub(super) fn taken_over(mut pair: TokenPair, prefix: &str, wall: Duration) -> TokenPair {
+pub(crate) fn taken_over(mut pair: TokenPair, prefix: &str, wall: Duration) -> TokenPair {
     pair.access = pair.access.map(|access| access.behind(prefix));
     if let (Some(access), Validity::Unknown) = (&pair.access, pair.lifetime.access) {
         // The token may be an old one, so its age is measured by the clock of this machine.

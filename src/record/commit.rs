@@ -26,6 +26,8 @@ pub(crate) struct Commit {
     pub(crate) sign_ins: u64,
     pub(crate) rival: Rival,
     pub(crate) pair: StoredPair,
+    /// When a browser presented the predecessor, as far as this instance knows.
+    pub(crate) presented: Option<StoreTime>,
 }
 
 /// What becomes of a pair if the record has come to hold the pair of another sign-in.
@@ -147,6 +149,12 @@ impl Commit {
 
     fn onto(&self, record: &Record, ours: Digest) -> Record {
         let mut next = record.clone();
+        // The note of it may not be stored yet.
+        if let (Some(browser), Some(at)) = (&mut next.browser, self.presented)
+            && record.digest() == self.predecessor
+        {
+            browser.seen(true, at);
+        }
         if record.digest() != ours {
             next.retire_current();
         }
@@ -277,6 +285,10 @@ impl Record {
     fn forbid(&mut self, digest: Digest, current: Digest) {
         if digest != current && digest != self.key.digest() && !self.past.knows(&digest) {
             self.past.note(digest, Origin::Endpoint, None);
+            // Callers may have had the pair of this token before it was stored, and a browser with them.
+            if let Some(browser) = &mut self.browser {
+                browser.retired(digest);
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
 
+use super::browser::{Browser, Pin};
 use super::lease::{Candidate, Holder, Lease, Owner};
 use super::past::{Names, Past};
 use super::{
@@ -155,6 +156,7 @@ struct Parts {
     lease: Option<(Holder, Fields)>,
     not_before: Option<(NotBefore, Fields)>,
     past: Fields,
+    browser: Fields,
 }
 
 impl Carried {
@@ -184,6 +186,9 @@ impl Parts {
         let pause = record.not_before.as_ref();
         put_back_into(&self.not_before, pause, &mut form["not_before"]);
         put_back(&self.past, &mut form["past"]);
+        if record.browser.is_some() {
+            put_back(&self.browser, &mut form["browser"]);
+        }
     }
 }
 
@@ -201,8 +206,16 @@ impl<'de> Deserialize<'de> for Record {
         // The format is checked first, before anything that a later format may have changed.
         check(&form).map_err(serde::de::Error::custom)?;
         let mut inside = |part: &str| take(&mut form[part], &KNOWN[part]);
-        let parts = ["key", "pair", "state", "lease", "not_before", "past"];
-        let [key, pair, state, lease, not_before, past] = parts.map(&mut inside);
+        let parts = [
+            "key",
+            "pair",
+            "state",
+            "lease",
+            "not_before",
+            "past",
+            "browser",
+        ];
+        let [key, pair, state, lease, not_before, past, browser] = parts.map(&mut inside);
         let unknown = take(&mut form, &KNOWN);
         // The record is built from a borrowed form: the record copies what it needs, and the form is wiped whether
         // the record is valid or not.
@@ -217,6 +230,7 @@ impl<'de> Deserialize<'de> for Record {
             lease: leased.zip(some(lease)),
             not_before: record.not_before.clone().zip(some(not_before)),
             past,
+            browser,
         }
         .carried();
         Ok(record)
@@ -252,6 +266,8 @@ struct Form {
     next_number: u64,
     committed_number: u64,
     past: Past,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    browser: Option<Box<Browser>>,
     #[serde(flatten)]
     unknown: Fields,
     #[serde(skip)]
@@ -292,6 +308,15 @@ static KNOWN: LazyLock<Value> = LazyLock::new(|| {
             replaced: Names(vec![digest]),
             until: Some(time),
         },
+        browser: Some(Box::new(Browser {
+            current_at: Some(time),
+            replaced: Names(vec![digest]),
+            pins: vec![Pin {
+                digest,
+                until: time,
+            }],
+            ..Browser::new(time, time)
+        })),
         ..first.leased(by, digest, time)
     };
     serde_json::to_value(record).unwrap_or_default()

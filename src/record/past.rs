@@ -95,7 +95,7 @@ impl Past {
 pub(crate) struct Names(pub(crate) Vec<Digest>);
 
 impl Names {
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 

@@ -65,6 +65,7 @@ impl World {
             family: record.family,
             sign_ins: record.sign_ins,
             pair: pair(&format!("issued {}", self.issued)),
+            presented: None,
         }
     }
 
@@ -269,6 +270,7 @@ fn the_seed_of_a_family_is_remembered_after_a_thousand_rotations() {
             family: record.family,
             sign_ins: record.sign_ins,
             pair: pair(&format!("r{round}")),
+            presented: None,
         };
         let CommitDecision::Write(next) = commit.judge(Some(&leased), &key, NOW) else {
             panic!("not written");
@@ -339,6 +341,7 @@ fn numbers_at_their_maximum_do_not_overflow() {
         sign_ins: u64::MAX,
         rival: Rival::Loses,
         pair: pair("r3"),
+        presented: None,
     };
     for found in [None, Some(&active()), Some(&record), Some(&replaced)] {
         let _ = commit.judge(found, &key, NOW);

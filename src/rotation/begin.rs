@@ -11,6 +11,7 @@ use super::{Next, Rotation, Seen, UNCHANGED_PAUSE, family, patiently};
 use crate::clock::Timestamp;
 use crate::error::{EndReason, Error};
 use crate::event::Event;
+use crate::record::browser::Browser;
 use crate::record::commit::Seeding;
 use crate::record::{Origin, Record, RecordState, StoredPair};
 use crate::session::Session;
@@ -180,13 +181,16 @@ pub(crate) async fn replace(
         let seed = session.lock().seed().cloned();
         let seed = seed.filter(|(seed, _)| seed.digest(&session.key) != digest);
         let before = displaced(session, &seen, seed).await?;
-        let next = match before.as_ref().or(seen.record()) {
+        let mut next = match before.as_ref().or(seen.record()) {
             Some(record) => record.replaced(family, Some(stored), session.lock().sign_ins),
             None => {
                 let sign_ins = session.lock().sign_ins.saturating_add(1);
                 Record::first(session.key.clone(), family, stored, sign_ins)
             }
         };
+        if session.keeps_browser() {
+            next.browser = Some(Box::new(Browser::new(now, now)));
+        }
         let records = before.iter().chain(seen.record());
         if write_over(session, &seen, &next, records, is_logging_out).await? {
             let pair_id = next.pair_id();

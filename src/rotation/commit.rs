@@ -191,6 +191,8 @@ impl Rotation {
     fn unstored(&self, leased: &Leased, held: HeldPair, is_last: bool) -> Unstored {
         let session = self.session();
         let is_rivalry = leased.kind == Kind::SignIn && !self.uses_leases();
+        let now = session.store_now(leased.seen.clock);
+        let presented = session.lock().presented_at(leased.record.pair_id());
         let commit = Commit {
             holder: leased.holder,
             base: leased.record.pair_id(),
@@ -203,7 +205,8 @@ impl Rotation {
             } else {
                 Rival::Wins
             },
-            pair: session.stored(&held, session.store_now(leased.seen.clock)),
+            pair: session.stored(&held, now),
+            presented: presented.map(|at| now.before(session.now().since(at))),
         };
         Unstored {
             held,

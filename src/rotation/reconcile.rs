@@ -78,7 +78,10 @@ impl Rotation {
                 let next_number = session.lock().next_number;
                 let pair = session.stored(held, now);
                 let key = &session.key;
-                let next = Record::forwarded(record, key, held.summary(), pair, next_number);
+                let mut next = Record::forwarded(record, key, held.summary(), pair, next_number);
+                if session.keeps_browser() {
+                    next.browser.get_or_insert_with(|| session.browser(now));
+                }
                 // The held pair is already waiting to be stored.
                 if session.outbox.has_unstored() {
                     return self.judge(&next, seen).await;

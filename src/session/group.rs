@@ -13,7 +13,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
-use super::{Session, Shared};
+use super::{Policies, Session, SessionPolicy, Shared};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::event::Event;
@@ -34,6 +34,7 @@ pub(crate) struct Group {
     pub(crate) shared: Arc<Shared>,
     /// The endpoint's own key.
     pub(crate) key: Key,
+    pub(crate) policies: Policies,
     live: Arc<Live>,
     /// The first pair of the session under the endpoint's own key.
     seed: Option<Arc<Seed>>,
@@ -48,10 +49,12 @@ impl Group {
         live: Arc<Live>,
         key: Key,
         seed: Option<Arc<Seed>>,
+        policies: Policies,
     ) -> Arc<Self> {
         Arc::new(Self {
             shared,
             key,
+            policies,
             live,
             seed,
             failed: OnceLock::new(),
@@ -59,7 +62,12 @@ impl Group {
     }
 
     /// The session of this key: the one that is in memory, or a new one.
-    pub(crate) fn session(&self, key: Key, signs_in: bool) -> Arc<Session> {
+    pub(crate) fn session(
+        &self,
+        key: Key,
+        signs_in: bool,
+        policy: Option<&Arc<SessionPolicy>>,
+    ) -> Arc<Session> {
         let name = key.digest();
         if let Some(session) = self.live.find(&name) {
             if !session.is_over() {
@@ -72,7 +80,8 @@ impl Group {
         let counts = |seed: &&Arc<Seed>| key == self.key && !seed.is_answered();
         let seed = self.seed.as_ref().filter(counts).cloned();
         // The endpoint, which is user code, is asked here, so the map must not be locked.
-        let new = Session::new(Arc::clone(&self.shared), key, seed, signs_in);
+        let policy = policy.cloned();
+        let new = Session::new(Arc::clone(&self.shared), key, seed, signs_in, policy);
         let (session, is_closed) = self.live.find_or_insert(name, new);
         if is_closed {
             session.close();

@@ -29,7 +29,7 @@ impl Session {
         let settings = self.settings();
         let sent_at = committed.sent_at;
         let life = pair.lifetime;
-        let plan = self.shared.strategy.plan(&life);
+        let plan = self.strategy().plan(&life);
         let pacing = Pacing {
             leeway: settings.leeway,
             shortest_interval: settings.shortest_interval,

@@ -18,6 +18,7 @@ fn leased(token: &str) -> (Record, Commit) {
         sign_ins: record.sign_ins,
         rival: Rival::Wins,
         pair: pair(token),
+        presented: None,
     };
     (leased, commit)
 }

@@ -46,6 +46,7 @@ fn rotated(record: &Record, round: u64) -> Record {
         family: record.family,
         sign_ins: record.sign_ins,
         pair: stored(&format!("refresh {round:032}"), Origin::Endpoint),
+        presented: None,
     };
     match commit.judge(Some(&leased), &record.key, NOW) {
         CommitDecision::Write(next) => *next,

@@ -1,0 +1,176 @@
+//! A pair that a browser presents, compared with the one that is held.
+
+use std::time::Duration;
+
+use super::{Session, SessionPolicy};
+use crate::clock::{StoreTime, Timestamp};
+use crate::record::Origin;
+use crate::record::browser::Browser;
+use crate::state::{Committed, HeldPair};
+use crate::token::{Digest, PairId, TokenPair};
+use crate::user_code::UserStrategy;
+
+/// How many times the record is told of a session's use within the time that the session may be idle.
+const NOTES_IN_IDLE: u32 = 8;
+
+/// A pair that a browser presents.
+#[derive(Debug, Clone)]
+pub(crate) struct Brought {
+    pub(crate) pair: TokenPair,
+    pub(crate) pair_id: PairId,
+    /// The number of the lease under which the pair was committed.
+    pub(crate) number: u64,
+    /// The count of sign-ins of its family.
+    pub(crate) sign_ins: u64,
+    /// When the request for the pair was sent.
+    pub(crate) sent_at: Timestamp,
+    /// When the user signed in.
+    pub(crate) began: Timestamp,
+    /// Whether this crate gave the pair to the browser. Otherwise the pair is all that is known.
+    pub(crate) is_ours: bool,
+}
+
+impl Brought {
+    fn is(&self, held: &HeldPair) -> bool {
+        match (&self.pair.refresh, &held.pair.refresh) {
+            (Some(brought), Some(held)) => brought == held,
+            (None, None) => self.pair.access == held.pair.access,
+            _ => false,
+        }
+    }
+}
+
+/// A copy of the pair that is held, for the browser.
+#[derive(Debug, Clone)]
+pub(crate) struct Copy {
+    pub(crate) pair: TokenPair,
+    pub(crate) pair_id: PairId,
+    pub(crate) number: u64,
+    pub(crate) sign_ins: u64,
+    pub(crate) origin: Origin,
+    pub(crate) sent_at: Timestamp,
+    pub(crate) began: Timestamp,
+}
+
+impl Session {
+    pub(super) fn strategy(&self) -> &UserStrategy {
+        let shared = &self.shared.strategy;
+        let policy = self.policy.as_ref();
+        policy.map_or(shared, |policy| policy.strategy_or(shared))
+    }
+
+    pub(crate) fn policy(&self) -> Option<&SessionPolicy> {
+        self.policy.as_deref()
+    }
+
+    /// Whether the record has to know of the browser.
+    pub(crate) fn keeps_browser(&self) -> bool {
+        self.policy().is_some_and(SessionPolicy::keeps_browser)
+    }
+
+    /// Whether the session goes on with this pair, or with any pair if `None` is brought, as far as this process knows.
+    pub(crate) fn presents_held(&self, brought: Option<&Brought>) -> bool {
+        let state = self.lock();
+        let is_held = |held: &HeldPair| brought.is_none_or(|brought| brought.is(held));
+        !state.has_ended() && state.held().is_some_and(is_held)
+    }
+
+    /// Counts a presentation, and returns whether the record has to know of it. `began` is when the user signed in.
+    pub(crate) fn presented(&self, is_current: bool, began: Timestamp, now: Timestamp) -> bool {
+        let idle = self.policy().and_then(|policy| policy.idle);
+        let interval = idle.map(|idle| idle / NOTES_IN_IDLE);
+        let mut state = self.lock();
+        let was_unattended = state.is_unattended();
+        let needs_note = state.presented(is_current, began, interval, now);
+        if was_unattended {
+            drop(state);
+            // The timer had left the session alone.
+            let moment = self.moment();
+            self.plan(&self.lock(), moment);
+        }
+        needs_note && self.keeps_browser()
+    }
+
+    /// How long ago a browser presented the session, before the presentation at `now`, and how long ago the user signed in.
+    pub(crate) fn idle_and_age(&self, now: Timestamp) -> Option<(Duration, Duration)> {
+        let state = self.lock();
+        let presence = state.presence()?;
+        Some((now.since(presence.at), now.since(presence.began)))
+    }
+
+    /// Holds a pair that a browser brings, and that neither this process nor the store knows. Returns whether it is held now.
+    pub(crate) fn take_up(&self, brought: &Brought, epoch: u64) -> bool {
+        let committed = Committed {
+            number: brought.number,
+            sign_ins: brought.sign_ins,
+            origin: Origin::Replacement,
+            may_be_repeat: false,
+            is_sign_in: false,
+            sent_at: brought.sent_at,
+        };
+        let held = self.holding(brought.pair.clone(), brought.pair_id, committed);
+        let moment = self.moment();
+        let mut state = self.lock();
+        if state.is_logged_out_of() {
+            return false;
+        }
+        let Some(mut current) = state.in_epoch(epoch) else {
+            return false;
+        };
+        let is_newer = |older: &HeldPair| {
+            older.pair_id.family == brought.pair_id.family
+                && older.committed.number < brought.number
+        };
+        if !current.held().is_none_or(is_newer) || !current.hold(held) {
+            return false;
+        }
+        self.republish(&current, moment);
+        true
+    }
+
+    /// What a new record knows of the browser that brought its pair.
+    pub(crate) fn browser(&self, now: StoreTime) -> Box<Browser> {
+        let ours = self.now();
+        let state = self.lock();
+        let presence = state.presence();
+        let at = |at: Timestamp| now.before(ours.since(at));
+        let began = presence.map_or(now, |presence| at(presence.began));
+        let seen_at = presence.map_or(now, |presence| at(presence.at));
+        Box::new(Browser::new(began, seen_at))
+    }
+
+    /// A copy of the pair that is held.
+    pub(crate) fn copy(&self) -> Option<Copy> {
+        let state = self.lock();
+        let held = state.held()?;
+        let Committed {
+            number,
+            sign_ins,
+            origin,
+            sent_at,
+            ..
+        } = held.committed;
+        Some(Copy {
+            pair: held.pair.clone(),
+            pair_id: held.pair_id,
+            number,
+            sign_ins,
+            origin,
+            sent_at,
+            began: state.presence().map_or(sent_at, |presence| presence.began),
+        })
+    }
+
+    /// Whether the held pair has the tokens of this one.
+    pub(crate) fn holds(&self, pair: &TokenPair) -> bool {
+        let state = self.lock();
+        let is_same =
+            |held: &HeldPair| held.pair.refresh == pair.refresh && held.pair.access == pair.access;
+        state.held().is_some_and(is_same)
+    }
+
+    /// The name of a brought pair.
+    pub(crate) fn digest_of(&self, brought: &Brought) -> Digest {
+        brought.pair.digest(&self.key)
+    }
+}

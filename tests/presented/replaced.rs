@@ -1,0 +1,163 @@
+//! A pair that was replaced: browsers lose answers, and are not signed out for it.
+
+use evertoken::{PairRefusal, SessionPolicy};
+use futures_util::future::join_all;
+
+use crate::support::{HOUR, MINUTE, SECOND, settle};
+use crate::world::{GRACE, Service, assert_refused, just_before, page};
+
+#[tokio::test(start_paused = true)]
+async fn n13_a_replaced_pair_gets_the_current_one_without_a_call_until_that_is_presented_and_30_s_longer()
+ {
+    let service = Service::of(2, page());
+    let first = service.cookie().await;
+    let second = service.rotate(&first).await;
+    for span in [SECOND, 31 * MINUTE, 24 * HOUR] {
+        service.pass(span).await;
+        let presented = service.instances[1].present(&first).await.unwrap();
+        assert!(presented.renewal().is_some());
+    }
+    let exchanges = service.world.counts().exchanges;
+    let newest = service.present(&first).await.unwrap().renewal().unwrap();
+    service.present(&newest).await.unwrap();
+    settle().await;
+    service.pass(just_before(GRACE)).await;
+    for sessions in &service.instances {
+        let presented = sessions.present(&first).await.unwrap();
+        let renewal = presented.renewal().unwrap();
+        assert_eq!(renewal.pair_id(), newest.pair_id());
+    }
+    service.pass(SECOND).await;
+    for sessions in &service.instances {
+        assert_refused(sessions.present(&first).await, PairRefusal::Retired);
+        assert_refused(sessions.present(&second).await, PairRefusal::Retired);
+    }
+    let counts = service.world.counts();
+    assert_eq!((counts.exchanges, counts.replays), (exchanges, 0));
+    service.present(&newest).await.unwrap();
+}
+
+/// Report 1: requests that carry the old cookie 0 and 40 ms, 5 s and 29 s after the exchange.
+#[tokio::test(start_paused = true)]
+async fn n13_a_request_that_comes_late_with_the_old_pair_gets_the_new_one() {
+    let service = Service::of(3, page());
+    let first = service.cookie().await;
+    let second = service.rotate(&first).await;
+    service.request(&second).await;
+    let at = [0, 40, 5_000, 29_000].map(std::time::Duration::from_millis);
+    let mut passed = std::time::Duration::ZERO;
+    for span in at {
+        service.pass(span - passed).await;
+        passed = span;
+        for sessions in &service.instances {
+            let presented = sessions.present(&first).await.unwrap();
+            let renewal = presented.renewal().unwrap();
+            assert_eq!(renewal.pair_id(), second.pair_id());
+        }
+    }
+    service.assert_exchanges(1);
+}
+
+/// Report 2: page loads at expiry, over three instances, one after the other.
+#[tokio::test(start_paused = true)]
+async fn every_one_of_many_page_loads_at_expiry_is_served() {
+    let service = Service::of(3, page());
+    let cookie = service.cookie().await;
+    service.world.expire().await;
+    let loads = (0..8).map(|number| service.instances[number % 3].present(&cookie));
+    for answer in join_all(loads).await {
+        assert!(service.world.is_live(answer.unwrap().token()));
+    }
+    for sessions in &service.instances {
+        sessions.present(&cookie).await.unwrap();
+    }
+    service.assert_exchanges(1);
+}
+
+/// A browser that loses every answer presents one pair for as long as it likes.
+#[tokio::test(start_paused = true)]
+async fn a_browser_that_loses_many_answers_in_a_row_stays_signed_in() {
+    let service = Service::of(2, page());
+    let cookie = service.cookie().await;
+    for round in 0..20 {
+        service.world.expire().await;
+        let presented = service.instances[round % 2].present(&cookie).await.unwrap();
+        assert!(service.world.is_live(presented.token()), "round {round}");
+    }
+    service.assert_exchanges(20);
+}
+
+/// Report 6: two back, never.
+#[tokio::test(start_paused = true)]
+async fn n13_the_pair_before_the_one_that_was_replaced_is_refused_at_once() {
+    let service = Service::of(2, page());
+    let first = service.cookie().await;
+    let second = service.rotate(&first).await;
+    let third = service.rotate(&second).await;
+    for sessions in &service.instances {
+        assert_refused(sessions.present(&first).await, PairRefusal::Retired);
+        sessions.present(&second).await.unwrap();
+        sessions.present(&third).await.unwrap();
+    }
+    service.assert_exchanges(2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn g4_without_a_grace_a_replaced_pair_is_refused_and_with_another_policy_it_is_not() {
+    let service = Service::with(2, page(), |builder| {
+        builder.policy("strict", SessionPolicy::new())
+    });
+    let sessions = &service.instances[0];
+    for (policy, is_served) in [("page", true), ("strict", false), ("unheard-of", false)] {
+        let pair = service.world.server.issue();
+        let id = sessions.sign_in(pair).policy(policy).await.unwrap();
+        let first = sessions.present(&id).await.unwrap().pair().unwrap();
+        let second = service.rotate(&first).await;
+        for sessions in &service.instances {
+            match is_served {
+                true => drop(sessions.present(&first).await.unwrap()),
+                false => assert_refused(sessions.present(&first).await, PairRefusal::Retired),
+            }
+            sessions.present(&second).await.unwrap();
+        }
+    }
+    service.assert_exchanges(3);
+}
+
+/// A pair without its sealed cookie gets nothing, also within the grace.
+#[tokio::test(start_paused = true)]
+async fn n13_a_replaced_pair_without_its_session_gets_nothing() {
+    let service = Service::new();
+    let first = service.cookie().await;
+    let second = service.rotate(&first).await;
+    for cookie in [&first, &second] {
+        let presented = service.present(cookie.pair().clone()).await;
+        assert_refused(presented, PairRefusal::OfAnotherSession);
+    }
+    service.request(&second).await;
+    service.assert_exchanges(1);
+}
+
+/// g7: a job goes on with the pair that it was started with.
+#[tokio::test(start_paused = true)]
+async fn g7_a_pinned_pair_is_served_through_ten_rotations_and_no_longer_than_it_was_permitted() {
+    let service = Service::of(2, page().pinned(3 * HOUR));
+    let first = service.cookie().await;
+    let job = service.present(&first).await.unwrap();
+    assert_eq!(job.pin(24 * HOUR).await.unwrap(), 3 * HOUR);
+    let mut cookie = first.clone();
+    for round in 0..10 {
+        cookie = service.rotate(&cookie).await;
+        service.request(&cookie).await;
+        service.pass(MINUTE).await;
+        let presented = service.instances[round % 2].present(&first).await.unwrap();
+        assert_eq!(presented.token().pair_id(), cookie.pair_id());
+    }
+    service.assert_exchanges(10);
+    service.pass(2 * HOUR).await;
+    assert_refused(service.present(&first).await, PairRefusal::Retired);
+    let unpinned = Service::new();
+    let cookie = unpinned.cookie().await;
+    let error = unpinned.present(&cookie).await.unwrap().pin(HOUR).await;
+    assert!(matches!(error, Err(evertoken::Error::PinNotPermitted)));
+}
