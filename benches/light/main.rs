@@ -15,6 +15,9 @@
 //!   without requests. *resident* is the whole process, with the memory that the allocator keeps from the row before.
 //! - **sessions**: bytes of heap for each of 10,000 sessions of `Sessions` over the bytes of their tokens: in a memory store
 //!   without a manager, and with one. *in memory* is the number of sessions that the process has besides the store's records.
+//! - **presented**: a warm presentation of a session's current pair, and of its id, beside `token()` of its manager; and 10,000
+//!   presentations of one expired pair at once, on one instance and on three that share a memory store, with the number of
+//!   exchanges at the server.
 //! - **record**: the bytes of a record as JSON besides the two tokens, after 10 and after 10,000 rotations.
 //! - **writes**: the bytes that a rotation writes, and how often a rotation waits for the store. A proxy between client and
 //!   server counts a *round trip* at each change of direction on a connection, so commands that are sent together count
@@ -39,6 +42,7 @@
 mod by_hand;
 mod herd;
 mod manager;
+mod presented;
 mod reads;
 #[cfg(any(feature = "redis", feature = "postgres"))]
 #[path = "../../tests/support/services.rs"]
@@ -64,6 +68,7 @@ enum Part {
     Manager,
     Many,
     Sessions,
+    Presented,
     Record,
     Writes,
     Reads,
@@ -76,6 +81,7 @@ impl Part {
             Self::Manager => manager::run(),
             Self::Many => manager::run_many(),
             Self::Sessions => sessions::run(),
+            Self::Presented => presented::run(),
             Self::Record => manager::run_record(),
             Self::Writes => writes::run(),
             Self::Reads => reads::run(),

@@ -80,7 +80,7 @@ pub(crate) fn run() {
 
 /// Calls from so many threads for a while, each in its own task, as users do. The value is the number of calls in a second of
 /// the processors: time that other processes had is not counted, unless the threads had to take turns because of it.
-fn sample(threads: usize, call: &(impl AsyncFn() -> bool + Sync)) -> Sample {
+pub(crate) fn sample(threads: usize, call: &(impl AsyncFn() -> bool + Sync)) -> Sample {
     let start = Barrier::new(threads + 1);
     let task = async || {
         let (began, mut calls) = (Instant::now(), 0.0);
