@@ -191,7 +191,8 @@ pub use self::config::{Config, ConfigError, ConfigReader, Registry};
 pub use self::manager::{Builder, TokenManager};
 pub use self::session::SessionPolicy;
 pub use self::sessions::{
-    BrowserPair, ParseSessionIdError, Presentation, Presented, SessionId, Sessions, SignIn,
+    BrowserPair, EndWhereError, ParseSessionIdError, Presentation, Presented, SessionId, Sessions,
+    SignIn, Upstream,
 };
 pub use self::settings::{CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence};
 pub use self::token::{AccessToken, Key, RefreshExpiry, RefreshToken, TokenPair, Validity};

@@ -9,6 +9,7 @@
 //! - [`commit`]: how a new pair gets into the record, and how a session ends
 //! - [`past`]: the digests of the tokens that were used
 //! - [`browser`]: which of them a browser may still present
+//! - [`marks`]: the provider's session and user, by which a logout of the provider finds the record
 //! - [`format`]: how a record is serialized, how fields of later versions are kept, and which values are wiped
 //!
 //! The record itself is here, with the reason of its end, the pause after a failed attempt, and what a store may know of a
@@ -20,6 +21,7 @@ pub(crate) mod browser;
 pub(crate) mod commit;
 pub(crate) mod format;
 pub(crate) mod lease;
+pub(crate) mod marks;
 pub(crate) mod past;
 pub(crate) mod reconcile;
 
@@ -32,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use self::browser::Browser;
 use self::format::{Carried, Fields};
 pub use self::lease::{DoubtfulBy, Lease, Owner};
+use self::marks::Marks;
 use self::past::Past;
 use crate::clock::StoreTime;
 use crate::token::{AccessToken, Digest, Key, PairId, TokenFamily, TokenPair, jwt};
@@ -76,6 +79,8 @@ pub struct Record {
     pub(crate) past: Past,
     /// What is known of the browser that holds a copy of the pair; `None` if no browser does.
     pub(crate) browser: Option<Box<Browser>>,
+    /// What the user's sign-in said of the provider's session. Rotations keep it.
+    pub(crate) upstream: Option<Marks>,
     /// Fields that a later version of this crate wrote beside these. They are written back unchanged.
     pub(crate) unknown: Fields,
     /// Fields that a later version of this crate wrote inside these. They are written back unchanged.
@@ -300,6 +305,7 @@ impl Record {
             committed_number: 0,
             past: Past::default(),
             browser: None,
+            upstream: None,
             unknown: Fields::default(),
             carried: Carried::default(),
         }

@@ -48,6 +48,7 @@
 //! - [`commit`], [`persist`]: store the issued pair and publish it, in the order that the settings ask for
 //! - [`present`]: what a pair that a browser brings is to the session
 //! - [`begin`], [`logout`]: a seed, the pair of a new sign-in, a logout, and revoking pairs that are no longer used
+//! - [`upstream`]: a logout that the provider sends, of the session that it means and of no other one
 
 mod begin;
 mod commit;
@@ -59,6 +60,7 @@ mod present;
 mod reconcile;
 mod spend;
 mod unclear;
+mod upstream;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -74,6 +76,7 @@ use self::lease::Observed;
 pub(crate) use self::logout::log_out;
 pub(crate) use self::present::{Known, look_up, note, pin, place_now};
 use self::reconcile::Next;
+pub(crate) use self::upstream::{LoggedOut, log_out_if_meant};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::record::Record;
@@ -332,7 +335,8 @@ impl Session {
     }
 }
 
-async fn patiently<T, F>(mut call: impl FnMut() -> F) -> Result<T, StoreError>
+/// Makes a call of the store, and repeats it where one failure must not decide.
+pub(crate) async fn patiently<T, F>(mut call: impl FnMut() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
@@ -374,6 +378,11 @@ tokio::task_local! {
 
 fn id(session: &Arc<Session>) -> usize {
     Arc::as_ptr(session).addr()
+}
+
+/// Whether the calling task is the rotation of any session.
+pub(crate) fn is_inside_any() -> bool {
+    INSIDE.try_with(|_| ()).is_ok()
 }
 
 /// Whether the calling task is the session's own rotation, which would wait for itself.

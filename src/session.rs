@@ -24,7 +24,8 @@ use arc_swap::{ArcSwapOption, Guard};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::broadcast;
 
-use self::ending::{Chore, Closing};
+pub(crate) use self::ending::Chore;
+use self::ending::Closing;
 pub(crate) use self::flight::Flight;
 use self::group::Use;
 pub(crate) use self::group::{Group, Live};

@@ -6,6 +6,7 @@ mod browser_pair;
 mod id;
 mod lingering;
 mod present;
+mod upstream;
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -18,6 +19,7 @@ pub use self::browser_pair::BrowserPair;
 pub use self::id::{ParseSessionIdError, SessionId};
 use self::lingering::Lingering;
 pub use self::present::{Presentation, Presented};
+pub use self::upstream::{EndWhereError, Upstream};
 use crate::build_error::BuildError;
 use crate::endpoint::TokenEndpoint;
 use crate::error::Error;
@@ -112,6 +114,7 @@ impl Sessions {
             sessions: self.clone(),
             pair,
             policy: None,
+            upstream: None,
         }
     }
 
@@ -234,12 +237,32 @@ pub struct SignIn {
     sessions: Sessions,
     pair: TokenPair,
     policy: Option<Arc<str>>,
+    upstream: Option<Upstream>,
 }
 
 impl SignIn {
     /// Sets the policy of the session, by the name that [`Builder::policy`] gave to it.
     pub fn policy(mut self, name: impl AsRef<str>) -> Self {
         self.policy = Some(name.as_ref().into());
+        self
+    }
+
+    /// Names the session and the user of the OpenID provider that the sign-in is of: the claims `sid` and `sub` of the ID token.
+    /// [`Sessions::end_where`] finds the session by them. The record has their digests, which rotations keep and a later
+    /// [`TokenManager::replace`] removes.
+    ///
+    /// ```no_run
+    /// # async fn sign_in(sessions: evertoken::Sessions, pair: evertoken::TokenPair) -> Result<(), evertoken::Error> {
+    /// let id = sessions.sign_in(pair).upstream("08a5019c", "248289761001").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn upstream<'a>(
+        mut self,
+        sid: impl Into<Option<&'a str>>,
+        subject: impl Into<Option<&'a str>>,
+    ) -> Self {
+        self.upstream = Upstream::from_claims(sid, subject);
         self
     }
 }
@@ -253,10 +276,12 @@ impl IntoFuture for SignIn {
             sessions,
             pair,
             policy,
+            upstream,
         } = self;
         Box::pin(async move {
             let id = SessionId::random(policy).map_err(no_random)?;
-            sessions.open(&id).replace(pair).await?;
+            let upstream = upstream.and_then(|upstream| upstream.marks(&sessions.key()));
+            sessions.open(&id).replace_with(pair, upstream).await?;
             Ok(id)
         })
     }

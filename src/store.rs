@@ -222,6 +222,17 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
         Ok(None)
     }
 
+    /// Returns the key of every session with this [mark](Record::upstream), which is the digest of a provider's session or user
+    /// that the session's sign-in named. Default: `None`, for a store that cannot search for it:
+    /// [`Sessions::end_where`](crate::Sessions::end_where) is an error then.
+    ///
+    /// A store finds each session whose record has the mark, in whatever state it is, and no other one. A session that signs in
+    /// during the search may be missing.
+    async fn find_by_upstream(&self, mark: &Digest) -> Result<Option<Vec<Key>>, StoreError> {
+        let _ = mark;
+        Ok(None)
+    }
+
     /// Whether the holder of the lease is *proven* dead, for example by a lock that the kernel freed: the holder sends
     /// and stores nothing any more. Default: `false`.
     ///
@@ -278,6 +289,13 @@ macro_rules! pointed_to {
 
             async fn find_by_access(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
                 (**self).find_by_access(digest).await
+            }
+
+            async fn find_by_upstream(
+                &self,
+                mark: &Digest,
+            ) -> Result<Option<Vec<Key>>, StoreError> {
+                (**self).find_by_upstream(mark).await
             }
 
             async fn holder_is_dead(&self, key: &Key, lease: &Lease) -> bool {

@@ -177,6 +177,16 @@ impl UserStore {
         self.bounded("searching for a token", finding).await
     }
 
+    /// The sessions with this mark of a provider's logout; `None` if the store cannot search for it.
+    pub(crate) async fn find_by_upstream(
+        &self,
+        mark: &Digest,
+    ) -> Result<Option<Vec<Key>>, StoreError> {
+        let finding = async { self.code.find_by_upstream(mark).await };
+        self.bounded("searching for the sessions of a logout", finding)
+            .await
+    }
+
     /// Returns when the record may have changed, or after `limit`.
     pub(crate) async fn changed(&self, key: &Key, seen: Option<Revision>, limit: Duration) {
         let changed = async { self.code.changed(key, seen).await };

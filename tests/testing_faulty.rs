@@ -68,6 +68,7 @@ async fn a_store_without_a_scripted_fault_conforms() {
     conformance::store(&open).await;
     conformance::searchable_store(&open).await;
     conformance::searchable_by_access_store(&open).await;
+    conformance::searchable_by_upstream_store(&open).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,6 +191,7 @@ async fn a_store_that_is_down_fails_every_call_that_has_an_error_and_notices_cha
     store.swap(&key, None, &record).await.unwrap_err();
     store.find(&digest).await.unwrap_err();
     store.find_by_access(&digest).await.unwrap_err();
+    store.find_by_upstream(&digest).await.unwrap_err();
     store.changed(&key, None).await;
     store.set_down(false);
     assert_eq!(store.find(&digest).await.unwrap(), Some(key));

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::seal::FakeSealer;
 
 /// Where a later version may add something.
-const LEVELS: [&str; 12] = [
+const LEVELS: [&str; 13] = [
     "",
     "/key",
     "/pair",
@@ -26,6 +26,7 @@ const LEVELS: [&str; 12] = [
     "/not_before",
     "/past",
     "/browser",
+    "/upstream",
 ];
 
 fn key() -> Key {
@@ -54,6 +55,7 @@ fn form() -> Value {
         "not_before": { "until": 9, "class": "page", "code": "404", "failures": 2 }, "sign_ins": 1,
         "next_number": 8, "committed_number": 6, "past": { "refreshed": two, "seeds": two, "replaced": two, "until": 5 },
         "browser": { "began": 1, "seen_at": 3, "current_at": 2, "replaced": two, "pins": [{ "digest": Digest::of("first"), "until": 9 }] },
+        "upstream": { "session": Digest::of("sid"), "subject": Digest::of("sub") },
     });
     form["state"] = json!({
         "is": "rejected", "digest": Digest::of("refresh-sesame"), "code": "invalid_grant", "description": "used before",
@@ -135,4 +137,14 @@ fn what_a_later_version_wrote_beside_the_tokens_is_neither_shown_nor_readable() 
     let codec = Codec::sealed(FakeSealer::new("secret"));
     let bytes = codec.encode(&record).unwrap();
     assert!(!String::from_utf8_lossy(&bytes).contains("sesame"));
+}
+
+/// Records that were written before there was such a field, or whose sign-in named nothing.
+#[test]
+fn a_record_without_marks_has_no_field_for_them_also_beside_fields_of_a_later_version() {
+    let mut form = later(&[(10, "field".to_owned(), json!(1))]);
+    form.as_object_mut().unwrap().remove("upstream");
+    let record: Record = serde_json::from_value(form.clone()).unwrap();
+    assert_eq!(record.upstream().count(), 0);
+    assert_eq!(serde_json::to_value(&record).unwrap(), form);
 }

@@ -10,7 +10,8 @@ use super::TokenManager;
 use crate::endpoint::EndpointError;
 use crate::error::Error;
 use crate::event::{Logout, LogoutProgress, Status};
-use crate::rotation;
+use crate::record::marks::Marks;
+use crate::rotation::{self, LoggedOut};
 use crate::snapshot::Token;
 use crate::store::StoreError;
 use crate::token::{TokenPair, Validity, jwt};
@@ -26,6 +27,15 @@ impl TokenManager {
     /// stored: then this manager has not changed. A store that failed may have stored the pair all the same, so try again with
     /// the same pair. [`Error::Ended`] if the user logged out meanwhile.
     pub async fn replace(&self, pair: TokenPair) -> Result<(), Error> {
+        self.replace_with(pair, None).await
+    }
+
+    /// [`replace`](Self::replace), with what the sign-in said of the provider's session.
+    pub(crate) async fn replace_with(
+        &self,
+        pair: TokenPair,
+        upstream: Option<Marks>,
+    ) -> Result<(), Error> {
         self.refuse_inside()?;
         let session = Arc::clone(&self.session);
         let pair = taken_over(pair, &session.shared.prefix, session.wall());
@@ -33,7 +43,7 @@ impl TokenManager {
             return Err(Error::NoSession);
         }
         let logouts = session.lock().logouts;
-        self.on_its_own(async move { rotation::replace(&session, pair, logouts).await })
+        self.on_its_own(async move { rotation::replace(&session, pair, upstream, logouts).await })
             .await
     }
 
@@ -93,6 +103,17 @@ impl TokenManager {
             stored: known.stored.unwrap_or(unfinished.stored),
             revoked: known.revoked.unwrap_or(unfinished.revoked),
         }
+    }
+
+    /// Logs out if the provider's logout means this session, for this process and in the store. Returns `None` if it means
+    /// another one, also one that has taken the place of the one that it means.
+    pub(crate) async fn log_out_if_meant(&self, meant: Marks) -> Result<Option<LoggedOut>, Error> {
+        // While there is a chore, no other session of the key takes the place of this one.
+        let chore = self.session.chore();
+        if self.session.lock().is_closed {
+            return Err(Error::ShutDown);
+        }
+        Ok(rotation::log_out_if_meant(chore, meant).await?)
     }
 
     /// Returns the pair that is held, with a valid access token and what is left of its lifetimes, to be handed on, for

@@ -4,6 +4,7 @@
 //! used: such a token would be sent although it is spent.
 
 use super::lease::Holder;
+use super::marks::Marks;
 use super::past::REFRESHED_LIMIT;
 use super::{Origin, Record, RecordState, StoredPair};
 use crate::clock::StoreTime;
@@ -24,6 +25,8 @@ pub(crate) struct Commit {
     pub(crate) family: TokenFamily,
     /// The count of sign-ins of that family.
     pub(crate) sign_ins: u64,
+    /// What the sign-in of that family said of the provider's session.
+    pub(crate) upstream: Option<Marks>,
     pub(crate) rival: Rival,
     pub(crate) pair: StoredPair,
     /// When a browser presented the predecessor, as far as this instance knows.
@@ -183,6 +186,7 @@ impl Commit {
     /// The `next` record with the numbers of this commit. Its version follows `version` by the rotations that the
     /// `record` does not count yet.
     fn numbered(&self, mut next: Record, version: u64, record: Option<&Record>) -> Record {
+        next.upstream = self.upstream;
         next.version = version.saturating_add(self.rotations(record));
         next.committed_number = self.holder.number;
         next.next_number = next.next_number.max(self.holder.number.saturating_add(1));
@@ -206,10 +210,11 @@ impl Commit {
 
 impl Record {
     /// The record of an ended session, without a lease. The pair stays, because its access token is served until it
-    /// expires.
+    /// expires. After a logout, no logout of the provider has anything left to end.
     #[must_use]
     pub(crate) fn ended(&self, state: RecordState) -> Self {
         Self {
+            upstream: self.upstream.filter(|_| state != RecordState::LoggedOut),
             state,
             lease: None,
             not_before: None,
@@ -278,6 +283,7 @@ impl Record {
         next.sign_ins = next.sign_ins.max(sign_ins).saturating_add(1);
         next.lease = None;
         next.not_before = None;
+        next.upstream = None;
         next
     }
 

@@ -18,6 +18,7 @@ use zeroize::Zeroize;
 
 use super::browser::{Browser, Pin};
 use super::lease::{Candidate, Holder, Lease, Owner};
+use super::marks::Marks;
 use super::past::{Names, Past};
 use super::{
     Class, FORMAT, NotBefore, Origin, Record, RecordState, SEALED_FORMAT, StoredPair, is_unreleased,
@@ -157,6 +158,7 @@ struct Parts {
     not_before: Option<(NotBefore, Fields)>,
     past: Fields,
     browser: Fields,
+    upstream: Option<(Marks, Fields)>,
 }
 
 impl Carried {
@@ -189,6 +191,9 @@ impl Parts {
         if record.browser.is_some() {
             put_back(&self.browser, &mut form["browser"]);
         }
+        if let Some(upstream) = form.get_mut("upstream") {
+            put_back_into(&self.upstream, record.upstream.as_ref(), upstream);
+        }
     }
 }
 
@@ -214,8 +219,9 @@ impl<'de> Deserialize<'de> for Record {
             "not_before",
             "past",
             "browser",
+            "upstream",
         ];
-        let [key, pair, state, lease, not_before, past, browser] = parts.map(&mut inside);
+        let [key, pair, state, lease, not_before, past, browser, upstream] = parts.map(&mut inside);
         let unknown = take(&mut form, &KNOWN);
         // The record is built from a borrowed form: the record copies what it needs, and the form is wiped whether
         // the record is valid or not.
@@ -231,6 +237,7 @@ impl<'de> Deserialize<'de> for Record {
             not_before: record.not_before.clone().zip(some(not_before)),
             past,
             browser,
+            upstream: record.upstream.zip(some(upstream)),
         }
         .carried();
         Ok(record)
@@ -268,6 +275,8 @@ struct Form {
     past: Past,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     browser: Option<Box<Browser>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    upstream: Option<Marks>,
     #[serde(flatten)]
     unknown: Fields,
     #[serde(skip)]
@@ -317,6 +326,10 @@ static KNOWN: LazyLock<Value> = LazyLock::new(|| {
             }],
             ..Browser::new(time, time)
         })),
+        upstream: Some(Marks {
+            session: Some(digest),
+            subject: Some(digest),
+        }),
         ..first.leased(by, digest, time)
     };
     serde_json::to_value(record).unwrap_or_default()

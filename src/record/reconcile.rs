@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 
+use super::marks::Marks;
 use super::{Record, RecordState, StoredPair};
 use crate::token::{Digest, Key, PairId};
 
@@ -17,6 +18,8 @@ pub(crate) struct Summary {
     pub(crate) number: u64,
     /// The count of sign-ins of its family.
     pub(crate) sign_ins: u64,
+    /// What that sign-in said of the provider's session.
+    pub(crate) upstream: Option<Marks>,
 }
 
 /// What a record means to an instance, which holds a pair or none.
@@ -103,6 +106,7 @@ impl Record {
             next.state = RecordState::Active;
         }
         next.sign_ins = next.sign_ins.max(held.sign_ins);
+        next.upstream = held.upstream;
         next.committed_number = held.number;
         let next_number = next_number.max(held.number.saturating_add(1));
         next.next_number = next.next_number.max(next_number);
@@ -122,6 +126,7 @@ mod tests {
             digest: record.digest(),
             number: record.committed_number,
             sign_ins: record.sign_ins,
+            upstream: record.upstream,
         }
     }
 

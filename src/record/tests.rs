@@ -64,6 +64,7 @@ impl World {
             rival: Rival::Wins,
             family: record.family,
             sign_ins: record.sign_ins,
+            upstream: record.upstream,
             pair: pair(&format!("issued {}", self.issued)),
             presented: None,
         }
@@ -269,6 +270,7 @@ fn the_seed_of_a_family_is_remembered_after_a_thousand_rotations() {
             rival: Rival::Wins,
             family: record.family,
             sign_ins: record.sign_ins,
+            upstream: record.upstream,
             pair: pair(&format!("r{round}")),
             presented: None,
         };
@@ -329,6 +331,7 @@ fn numbers_at_their_maximum_do_not_overflow() {
         digest: record.digest(),
         number: u64::MAX,
         sign_ins: u64::MAX,
+        upstream: None,
     };
     let forwarded = Record::forwarded(Some(&active()), &key, held, pair("r2"), u64::MAX);
     assert_eq!(forwarded.next_number, u64::MAX);
@@ -339,6 +342,7 @@ fn numbers_at_their_maximum_do_not_overflow() {
         superseded: vec![Digest::of("superseded")],
         family: record.family,
         sign_ins: u64::MAX,
+        upstream: None,
         rival: Rival::Loses,
         pair: pair("r3"),
         presented: None,

@@ -13,6 +13,7 @@ use crate::error::{EndReason, Error};
 use crate::event::Event;
 use crate::record::browser::Browser;
 use crate::record::commit::Seeding;
+use crate::record::marks::Marks;
 use crate::record::{Origin, Record, RecordState, StoredPair};
 use crate::session::Session;
 use crate::settings::OnSeedConflict;
@@ -130,11 +131,13 @@ async fn write_over<'a>(
     Ok(is_written)
 }
 
-/// Stores and holds the `pair` of a new sign-in, whatever session the store had before. `logouts` is how often the
+/// Stores and holds the `pair` of a new sign-in, whatever session the store had before. `upstream` is what the sign-in said of
+/// the provider's session. `logouts` is how often the
 /// user had logged out when the sign-in was given: a later logout wins.
 pub(crate) async fn replace(
     session: &Arc<Session>,
     pair: TokenPair,
+    upstream: Option<Marks>,
     logouts: u64,
 ) -> Result<(), Error> {
     let given_at = session.now();
@@ -191,6 +194,7 @@ pub(crate) async fn replace(
         if session.keeps_browser() {
             next.browser = Some(Box::new(Browser::new(now, now)));
         }
+        next.upstream = upstream;
         let records = before.iter().chain(seen.record());
         if write_over(session, &seen, &next, records, is_logging_out).await? {
             let pair_id = next.pair_id();

@@ -68,6 +68,7 @@ impl Rotation {
         let committed = Committed {
             number: leased.holder.number,
             sign_ins,
+            upstream: leased.upstream(),
             origin,
             may_be_repeat: first_sent.is_some(),
             is_sign_in: leased.kind == Kind::SignIn,
@@ -200,6 +201,7 @@ impl Rotation {
             superseded: Vec::new(),
             family: held.pair_id.family,
             sign_ins: held.committed.sign_ins,
+            upstream: held.committed.upstream,
             rival: if is_rivalry {
                 Rival::WinsWhileGood
             } else {

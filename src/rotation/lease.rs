@@ -10,6 +10,7 @@ use super::{Kind, Rotation, Seen, StoreClock, family, no_random};
 use crate::clock::Timestamp;
 use crate::error::{Causes, Error};
 use crate::record::lease::{Candidate, DoubtfulBy, Holder, Lease, LeaseStatus, Permit};
+use crate::record::marks::Marks;
 use crate::record::{Record, RecordState};
 use crate::state::{ClockReading, UnclearRequest};
 use crate::store::{Revision, StoreError, StoreTime, Swap};
@@ -75,6 +76,12 @@ impl Leased {
             Kind::Refresh => self.record.sign_ins,
             Kind::SignIn => self.record.sign_ins.max(highest).saturating_add(1),
         }
+    }
+
+    /// What is known of the provider's session to which the new pair will belong. Nothing is known of that of a sign-in of the
+    /// endpoint's own.
+    pub(super) fn upstream(&self) -> Option<Marks> {
+        self.record.upstream.filter(|_| self.kind == Kind::Refresh)
     }
 
     /// The id of the pair that the token is exchanged for.

@@ -18,6 +18,7 @@ use crate::endpoint::EndpointError;
 use crate::error::{Causes, EndReason, Error};
 use crate::event::LogoutProgress;
 use crate::record::commit::Seeding;
+use crate::record::marks::Marks;
 use crate::record::{Record, RecordState};
 use crate::session::Session;
 use crate::settings::OnSeedConflict;
@@ -35,9 +36,24 @@ pub(crate) async fn log_out(
     had: HeldAtLogout,
     progress: watch::Sender<LogoutProgress>,
 ) {
-    let mut stored = patiently(|| write(session, &had)).await;
+    let stored = patiently(|| write(session, &had, None)).await;
     let is_stored = stored.as_ref().map(drop).map_err(Clone::clone);
     progress.send_modify(|it| it.stored = Some(is_stored));
+    let revoked = revoke_all(session, &had, &stored).await;
+    progress.send_modify(|it| it.revoked = Some(revoked));
+    drop(progress);
+    store_at_last(session, &had, None, stored).await;
+}
+
+/// What the first attempts at storing a logout came to: the record that says so, or `None` where there was nothing to end.
+pub(super) type Stored = Result<Option<Seen>, StoreError>;
+
+/// Revokes the pairs of the session, and returns the result of the first attempt.
+pub(super) async fn revoke_all(
+    session: &Arc<Session>,
+    had: &HeldAtLogout,
+    stored: &Stored,
+) -> Result<(), EndpointError> {
     let mut revoked = Ok(());
     let kept = stored.as_ref().ok().and_then(|seen| seen.as_ref());
     let digest = kept.and_then(Seen::record).map(Record::digest);
@@ -51,8 +67,16 @@ pub(crate) async fn log_out(
         let to_revoke = ToRevoke::Record(Box::new(seen.clone()));
         revoked = revoked.and(revoke_now_or_later(session, to_revoke).await);
     }
-    progress.send_modify(|it| it.revoked = Some(revoked));
-    drop(progress);
+    revoked
+}
+
+/// Tries to store a logout that is not stored yet, for as long as the manager lives.
+pub(super) async fn store_at_last(
+    session: &Arc<Session>,
+    had: &HeldAtLogout,
+    meant: Option<&Marks>,
+    mut stored: Stored,
+) {
     let mut backoff = BACKOFF;
     while let Err(error) = &stored
         && !session.is_closing()
@@ -62,7 +86,7 @@ pub(crate) async fn log_out(
             () = tokio::time::sleep(backoff.next_pause()) => {}
             () = session.closing() => {}
         }
-        stored = write(session, &had).await;
+        stored = write(session, had, meant).await;
         if let Ok(Some(seen)) = &stored {
             // The caller of the logout has its answer already.
             let _ = revoke_now_or_later(session, ToRevoke::Record(Box::new(seen.clone()))).await;
@@ -74,12 +98,28 @@ pub(crate) async fn log_out(
     }
 }
 
-/// Writes the logout into the record. Returns `None` if the user has signed in again meanwhile, or if there is nothing to end.
-async fn write(session: &Arc<Session>, had: &HeldAtLogout) -> Result<Option<Seen>, StoreError> {
+/// Writes the logout into the record when its turn comes.
+async fn write(session: &Arc<Session>, had: &HeldAtLogout, meant: Option<&Marks>) -> Stored {
     let _turn = session.in_order().await;
+    write_in_turn(session, had, meant).await
+}
+
+/// Writes the logout into the record. Returns `None` if the user has signed in again meanwhile, or if there is nothing to end.
+/// A logout of the provider ends the session that it means, and no other one that has taken its place.
+pub(super) async fn write_in_turn(
+    session: &Arc<Session>,
+    had: &HeldAtLogout,
+    meant: Option<&Marks>,
+) -> Stored {
     loop {
         let mut seen = session.load().await?;
         if session.lock().logout_stage != Some(LogoutStage::Asked) {
+            return Ok(None);
+        }
+        if meant.is_some_and(|meant| is_another(&seen, had, meant)) {
+            let left = had.held.as_ref().map(|held| held.pair_id.family);
+            let left = left.map_or_else(family, Ok)?;
+            session.lock().logout_stored(left);
             return Ok(None);
         }
         if session.is_of_a_sign_in() && seen.entry.is_none() && had.is_empty() {
@@ -123,6 +163,15 @@ async fn write(session: &Arc<Session>, had: &HeldAtLogout) -> Result<Option<Seen
             Swap::Lost(_) => tokio::time::sleep(UNCHANGED_PAUSE).await,
         }
     }
+}
+
+/// Whether the record is of a session that has taken the place of the one which the provider's logout means.
+fn is_another(seen: &Seen, had: &HeldAtLogout, meant: &Marks) -> bool {
+    let left = had.held.as_ref().map(|held| held.pair_id.family);
+    seen.record().is_some_and(|record| {
+        let is_over = record.state == RecordState::LoggedOut;
+        !is_over && !record.is_meant_by(meant) && left != Some(record.family)
+    })
 }
 
 /// The record that the logout ends. If the store has none, a record is made up: it keeps a seed of the next start

@@ -184,6 +184,12 @@ impl Session {
 #[derive(Debug)]
 pub(crate) struct Chore(Arc<Session>);
 
+impl Chore {
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.0
+    }
+}
+
 impl Drop for Chore {
     fn drop(&mut self) {
         let closing = &self.0.closing;

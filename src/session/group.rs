@@ -104,6 +104,13 @@ impl Group {
         }
     }
 
+    /// The keys of those sessions in memory for which `is_it`.
+    pub(crate) fn keys_of(&self, is_it: impl Fn(&Session) -> bool) -> Vec<Key> {
+        let sessions = self.live.all();
+        let found = sessions.iter().filter(|session| is_it(session));
+        found.map(|session| session.key.clone()).collect()
+    }
+
     /// How many sessions are in memory.
     pub(crate) fn count(&self) -> usize {
         self.live.sessions.lock().by_name.len()

@@ -58,6 +58,7 @@ impl Session {
         let committed = Committed {
             number: record.committed_number,
             sign_ins: record.sign_ins,
+            upstream: record.upstream,
             origin: stored.origin,
             may_be_repeat: false,
             is_sign_in: false,

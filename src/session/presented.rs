@@ -6,6 +6,7 @@ use super::{Session, SessionPolicy};
 use crate::clock::{StoreTime, Timestamp};
 use crate::record::Origin;
 use crate::record::browser::Browser;
+use crate::record::marks::Marks;
 use crate::state::{Committed, HeldPair};
 use crate::token::{Digest, PairId, TokenPair};
 use crate::user_code::UserStrategy;
@@ -26,6 +27,7 @@ pub(crate) struct Brought {
     pub(crate) sent_at: Timestamp,
     /// When the user signed in.
     pub(crate) began: Timestamp,
+    pub(crate) upstream: Option<Marks>,
     /// Whether this crate gave the pair to the browser. Otherwise the pair is all that is known.
     pub(crate) is_ours: bool,
 }
@@ -50,6 +52,7 @@ pub(crate) struct Copy {
     pub(crate) origin: Origin,
     pub(crate) sent_at: Timestamp,
     pub(crate) began: Timestamp,
+    pub(crate) upstream: Option<Marks>,
 }
 
 impl Session {
@@ -107,6 +110,7 @@ impl Session {
             may_be_repeat: false,
             is_sign_in: false,
             sent_at: brought.sent_at,
+            upstream: brought.upstream,
         };
         let held = self.holding(brought.pair.clone(), brought.pair_id, committed);
         let moment = self.moment();
@@ -148,6 +152,7 @@ impl Session {
             sign_ins,
             origin,
             sent_at,
+            upstream,
             ..
         } = held.committed;
         Some(Copy {
@@ -157,6 +162,7 @@ impl Session {
             sign_ins,
             origin,
             sent_at,
+            upstream,
             began: state.presence().map_or(sent_at, |presence| presence.began),
         })
     }

@@ -10,6 +10,7 @@ use super::SessionId;
 use crate::clock::{StoreTime, Timestamp};
 use crate::record::StoredPair;
 use crate::record::format::Wiped;
+use crate::record::marks::Marks;
 use crate::session::{Brought, Copy, Session};
 use crate::token::{PairId, TokenFamily, TokenPair};
 
@@ -31,6 +32,9 @@ pub struct BrowserPair {
     sign_ins: u64,
     /// When the user signed in, by the wall clock.
     began: StoreTime,
+    /// The provider's session and user, by which a logout of the provider finds the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    upstream: Option<Marks>,
     #[serde(rename = "pair")]
     stored: StoredPair,
 }
@@ -46,6 +50,7 @@ impl BrowserPair {
             number: copy.number,
             sign_ins: copy.sign_ins,
             began: wall.before(now.since(copy.began)),
+            upstream: copy.upstream,
             stored: StoredPair {
                 issued_at: wall.before(now.since(copy.sent_at)),
                 origin: copy.origin,
@@ -86,6 +91,7 @@ impl BrowserPair {
             sign_ins: self.sign_ins,
             sent_at: at(self.stored.issued_at),
             began: at(self.began),
+            upstream: self.upstream,
             is_ours: true,
         }
     }
@@ -106,6 +112,7 @@ impl<'de> Deserialize<'de> for BrowserPair {
             number: form.number,
             sign_ins: form.sign_ins,
             began: form.began,
+            upstream: form.upstream,
             stored: form.stored,
         })
     }
@@ -119,6 +126,9 @@ struct Form {
     number: u64,
     sign_ins: u64,
     began: StoreTime,
+    /// The provider's session and user, by which a logout of the provider finds the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    upstream: Option<Marks>,
     #[serde(rename = "pair")]
     stored: StoredPair,
 }

@@ -164,6 +164,7 @@ impl Sessions {
                     sign_ins: 1,
                     sent_at: now,
                     began: now,
+                    upstream: None,
                     is_ours: false,
                 };
                 Ok((id, Some(brought)))

@@ -11,6 +11,7 @@ use super::State;
 use crate::clock::{LATE, Timestamp};
 use crate::endpoint::Grant;
 use crate::record::lease::{Holder, Own};
+use crate::record::marks::Marks;
 use crate::record::{DoubtfulBy, Origin, reconcile};
 use crate::schedule::{Due, Schedule};
 use crate::snapshot::{Copies, Token};
@@ -51,6 +52,7 @@ impl HeldPair {
             digest: self.digest,
             number: self.committed.number,
             sign_ins: self.committed.sign_ins,
+            upstream: self.committed.upstream,
         }
     }
 }
@@ -62,6 +64,8 @@ pub(crate) struct Committed {
     pub(crate) number: u64,
     /// The count of sign-ins of the pair's family.
     pub(crate) sign_ins: u64,
+    /// What the sign-in of that family said of the provider's session.
+    pub(crate) upstream: Option<Marks>,
     pub(crate) origin: Origin,
     /// Whether the server may have issued the pair to an earlier sending of the same token, so that it may be older than it
     /// seems.

@@ -395,6 +395,11 @@ impl TokenStore for FileStore {
         search::search(self, Name::Access(*digest)).await
     }
 
+    async fn find_by_upstream(&self, mark: &Digest) -> Result<Option<Vec<Key>>, StoreError> {
+        let found = search::search_all(self, Name::Upstream(*mark)).await?;
+        Ok(Some(found))
+    }
+
     async fn holder_is_dead(&self, key: &Key, lease: &Lease) -> bool {
         let (path, owner, group) = (self.path(key), lease.owner, self.group);
         let liveness = blocking(move || Ok(Liveness::of(&path, owner, group))).await;

@@ -129,4 +129,11 @@ impl TokenStore for MemoryStore {
     async fn find_by_access(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
         Ok(self.find(|record| record.access_digest().as_ref() == Some(digest)))
     }
+
+    async fn find_by_upstream(&self, mark: &Digest) -> Result<Option<Vec<Key>>, StoreError> {
+        let entries = self.shared.entries.lock();
+        let records = entries.values().map(|entry| &entry.0);
+        let found = records.filter(|record| record.upstream().any(|its| its == mark));
+        Ok(Some(found.map(|record| record.key().clone()).collect()))
+    }
 }

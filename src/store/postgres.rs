@@ -67,7 +67,8 @@ const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// may do that at once. A user who may not create tables can use existing ones: let another user run
 /// [`SCHEMA`](Self::SCHEMA), and grant `SELECT` on `evertoken_schema` and `SELECT, INSERT, UPDATE, DELETE` on
 /// `evertoken_pair`. Two schemas are two stores (by `?options[search_path]=name` in the URL, or by the search path of the
-/// role). Tables of another version are refused. The database has to be in UTF-8, and must not be a standby.
+/// role). Tables of version 2 are brought to version 3 on the first connection, or by [`UPGRADE`](Self::UPGRADE); instances that
+/// are running go on meanwhile. Tables of another version are refused. The database has to be in UTF-8, and must not be a standby.
 ///
 /// The column `pair` is the only one with a secret, as long as the row is its session's current one. With a [`Sealer`] it
 /// is encrypted. Without a sealer the tokens are as safe as the database. They are in its backups, in its write-ahead log
@@ -109,6 +110,7 @@ const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// WHERE access_digest = substr(sha256(convert_to('the token', 'UTF8')), 1, 16);
 /// ```
 ///
+/// `upstream_session` and `upstream_subject` are the digests of the [OpenID provider's session and user](Record::upstream).
 /// `key_digest` is the digest of the key; `jti` and the times are those of the pair. `record` is JSON, read by
 /// `convert_from(record, 'UTF8')::json`: everything without a column of its own, such as the lease. `past` has the digests
 /// of the last past tokens, one after the other.
@@ -136,6 +138,10 @@ struct Shared {
 impl PostgresStore {
     /// The SQL that creates the tables. Another user can run it where the store's own user may not create tables.
     pub const SCHEMA: &'static str = schema::SCHEMA;
+
+    /// The SQL that brings the tables of version 2 to version 3, which [`SCHEMA`](Self::SCHEMA) creates. Their owner can run it
+    /// where the store's own user is another one.
+    pub const UPGRADE: &'static str = schema::UPGRADE;
 
     /// Connects to the database at `postgres://user:password@host:port/database`.
     ///
@@ -269,6 +275,11 @@ impl TokenStore for PostgresStore {
         let statement = &self.shared.statements.find_by_access;
         let search = self.search(statement, digest);
         in_call_time("search PostgreSQL for an access token", search).await
+    }
+
+    async fn find_by_upstream(&self, mark: &Digest) -> Result<Option<Vec<Key>>, StoreError> {
+        let what = "search PostgreSQL for the sessions of a provider";
+        in_call_time(what, self.search_all(mark)).await.map(Some)
     }
 
     async fn swap_timed(

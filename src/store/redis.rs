@@ -81,6 +81,12 @@ const MARGIN: Duration = Duration::from_secs(7 * 24 * 3_600);
 ///   [`find_by_access`](TokenStore::find_by_access). The entry expires an hour after the token (after 30 days, where the
 ///   token's expiry is unknown). The record has to confirm that the token is the current one.
 ///
+/// - `<prefix>:upstream:<mark>`: a sorted set of the sessions of a [provider's session or user](Record::upstream), for
+///   [`find_by_upstream`](TokenStore::find_by_upstream), each with the time at which its record expires (a year after the
+///   last rotation, where the record never expires). Sessions whose time is over leave the set with the next session that is
+///   entered, and the set expires with the last one. It is written just before the record, when a pair is committed. The
+///   record has to confirm that it has the mark.
+///
 /// A digest is the first 16 bytes of the SHA-256 in 32 hexadecimal digits, as [`Digest`] has it.
 ///
 /// Keys, channels and messages never contain a token. The parts `pair` contain tokens unless the store is
@@ -199,6 +205,11 @@ impl RedisStore {
         format!("{}:access:{token}", self.prefix)
     }
 
+    /// The key of the set of a provider's session or user.
+    fn upstream_entry(&self, mark: &Digest) -> String {
+        format!("{}:upstream:{mark}", self.prefix)
+    }
+
     async fn ask(&self, question: Cmd) -> Result<Value, StoreError> {
         let answer = self.server.connection.read(READING, question).await?;
         answer.map_err(|error| self.reading(&error))
@@ -302,6 +313,11 @@ impl TokenStore for RedisStore {
         let entry = self.access_entry(digest);
         let is_it = |outline: &Outline, _| outline.access_digest() == Some(*digest);
         self.session_of(&entry, is_it).await
+    }
+
+    async fn find_by_upstream(&self, mark: &Digest) -> Result<Option<Vec<Key>>, StoreError> {
+        let found = self.sessions_of(&self.upstream_entry(mark), mark).await?;
+        Ok(Some(found))
     }
 
     async fn swap_timed(

@@ -14,6 +14,7 @@
 //! conformance::store(async || memory.clone()).await;
 //! conformance::searchable_store(async || memory.clone()).await;
 //! conformance::searchable_by_access_store(async || memory.clone()).await;
+//! conformance::searchable_by_upstream_store(async || memory.clone()).await;
 //! # }
 //! ```
 //!
@@ -27,19 +28,21 @@
 //! - contents: a record of any length comes back equal, and a record that is too long is refused or kept whole
 //! - keys: keys that look alike are different keys
 //! - time: all handles have one time, which advances
-//! - search: the key of a present or past token
+//! - search: the key of a present or past token, and the keys of all sessions of a provider's session or user
 //! - secrecy: neither the store's `Debug` form nor an error shows a token
 //! - seals: a store with a sealer accepts sealed records only
 
 mod changes;
 mod contents;
 mod swaps;
+mod upstream;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
+use crate::record::marks::Marks;
 use crate::record::past::Past;
 use crate::record::{
     Class, DoubtfulBy, Lease, NotBefore, Origin, Owner, Record, RecordState, StoredPair,
@@ -102,6 +105,19 @@ pub async fn searchable_store<S: TokenStore>(open: impl AsyncFn() -> S) {
 pub async fn searchable_by_access_store<S: TokenStore>(open: impl AsyncFn() -> S) {
     let handles = handles(&open).await;
     contents::an_access_token_leads_to_its_key(&handles).await;
+}
+
+/// Checks what a [`TokenStore`] with a [`find_by_upstream`](TokenStore::find_by_upstream) of its own must do besides. `open` is
+/// as for [`store`].
+///
+/// # Panics
+///
+/// At the first fault of the store.
+pub async fn searchable_by_upstream_store<S: TokenStore>(open: impl AsyncFn() -> S) {
+    let handles = handles(&open).await;
+    upstream::a_mark_leads_to_all_its_keys(&handles).await;
+    upstream::a_mark_that_left_its_record_leads_nowhere(&handles).await;
+    upstream::a_lost_swap_enters_no_mark(&handles).await;
 }
 
 /// Checks what a [`TokenStore`] that takes a [`Sealer`](crate::seal::Sealer) must do besides. All three closures open
@@ -256,6 +272,7 @@ fn every_kind(key: &Key) -> Vec<Record> {
     full.committed_number = 7;
     full.lease = Some(lease(full.digest()));
     full.sign_ins = 3;
+    full.upstream = Marks::new(key, Some("sid"), Some("sub"));
     full.not_before = Some(NotBefore {
         until: StoreTime::from_millis(1_700_000_002_000),
         class: Class::Page,

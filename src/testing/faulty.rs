@@ -34,6 +34,8 @@ pub enum StoreCall {
     Find,
     /// [`TokenStore::find_by_access`].
     FindByAccess,
+    /// [`TokenStore::find_by_upstream`].
+    FindByUpstream,
     /// [`TokenStore::holder_is_dead`]. It has no error: a call that fails answers "no".
     HolderIsDead,
 }
@@ -310,6 +312,11 @@ impl TokenStore for FaultyStore {
     async fn find_by_access(&self, digest: &Digest) -> Result<Option<Key>, StoreError> {
         let call = self.inner.find_by_access(digest);
         self.script.meet(StoreCall::FindByAccess, call).await
+    }
+
+    async fn find_by_upstream(&self, mark: &Digest) -> Result<Option<Vec<Key>>, StoreError> {
+        let call = self.inner.find_by_upstream(mark);
+        self.script.meet(StoreCall::FindByUpstream, call).await
     }
 
     async fn holder_is_dead(&self, key: &Key, lease: &Lease) -> bool {

@@ -7,12 +7,14 @@ mod configured;
 mod draining;
 mod leaving;
 mod many;
+mod searchless;
 mod sharing;
 mod staying;
 #[path = "../support/mod.rs"]
 mod support;
 mod tenants;
 mod threads;
+mod upstream;
 mod users;
 mod watching;
 

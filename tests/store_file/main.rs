@@ -27,7 +27,7 @@ mod search;
 mod support;
 
 use evertoken::testing::conformance::{
-    sealed_store, searchable_by_access_store, searchable_store, store,
+    sealed_store, searchable_by_access_store, searchable_by_upstream_store, searchable_store, store,
 };
 
 use crate::scene::{directory, open};
@@ -40,6 +40,7 @@ async fn w13_the_sealed_file_store_conforms() {
     store(sealed).await;
     searchable_store(sealed).await;
     searchable_by_access_store(sealed).await;
+    searchable_by_upstream_store(sealed).await;
     let accepting = async || sealed().await.accept_plain(true);
     sealed_store(async || open(&directory), sealed, accepting).await;
 }

@@ -39,5 +39,6 @@ async fn w13_the_sealed_postgres_store_conforms() {
     let accepting = async || sealed().await.accept_plain(true);
     conformance::searchable_store(sealed).await;
     conformance::searchable_by_access_store(sealed).await;
+    conformance::searchable_by_upstream_store(sealed).await;
     conformance::sealed_store(plain, sealed, accepting).await;
 }

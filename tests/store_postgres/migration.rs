@@ -30,7 +30,7 @@ async fn ten_instances_that_start_at_once_create_the_tables_once() {
         for instance in starting.collect::<Vec<_>>() {
             instance.await.unwrap();
         }
-        assert_eq!(database.sql("SELECT version FROM evertoken_schema"), "2");
+        assert_eq!(database.sql("SELECT version FROM evertoken_schema"), "3");
         assert_eq!(database.sql("SELECT count(*) FROM evertoken_pair"), "10");
         database.open().await;
     }
@@ -73,10 +73,57 @@ async fn a_user_without_the_right_to_create_tables_uses_existing_ones() {
 async fn tables_of_a_later_version_are_refused() {
     let database = Database::new();
     database.open().await;
-    database.sql("UPDATE evertoken_schema SET version = 3");
+    database.sql("UPDATE evertoken_schema SET version = 4");
     let error = refusal(&database.url).await;
-    let reason = "are of version 3, and this version of evertoken knows up to 2";
+    let reason = "are of version 4, and this version of evertoken knows up to 3";
     assert!(error.contains(reason), "{error}");
+}
+
+/// Makes version 2 of the tables out of those of this version.
+const BACK: &str = "ALTER TABLE evertoken_pair DROP COLUMN upstream_session, DROP COLUMN upstream_subject; \
+                    UPDATE evertoken_schema SET version = 2";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_instances_that_start_at_once_upgrade_the_tables_once_and_keep_the_sessions() {
+    let database = Database::new();
+    rotate(&database.open().await, &key(), 3).await;
+    let columns = "SELECT count(*) FROM pg_attribute WHERE attrelid = 'evertoken_pair'::regclass AND attname LIKE 'up%'";
+    database.sql(BACK);
+    assert_eq!(database.sql(columns), "0");
+    let starting = (0..10).map(|number| {
+        let url = database.url.clone();
+        tokio::spawn(async move {
+            let store = PostgresStore::connect(&url).await.unwrap();
+            put(&store, None, &record(&key().label(number.to_string()), 1)).await;
+        })
+    });
+    for instance in starting.collect::<Vec<_>>() {
+        instance.await.unwrap();
+    }
+    assert_eq!(database.sql("SELECT version FROM evertoken_schema"), "3");
+    assert_eq!(database.sql(columns), "2");
+    let store = database.open().await;
+    assert!(entry(&store, &key()).await.is_some());
+    // The others have the first token too.
+    assert_eq!(store.find(&digest(2)).await.unwrap(), Some(key()));
+}
+
+#[tokio::test]
+async fn a_user_who_does_not_own_the_tables_needs_their_owner_for_the_upgrade() {
+    let database = Database::new();
+    let user = user(&database, "tenant");
+    let url = as_user(&database, &user);
+    database.sql(PostgresStore::SCHEMA);
+    database.sql(BACK);
+    let rights = "GRANT SELECT ON evertoken_schema TO user; GRANT ALL ON evertoken_pair TO user";
+    database.sql(&rights.replace("user", &user));
+    let error = refusal(&url).await;
+    for part in ["are of version 2", "PostgresStore::UPGRADE"] {
+        assert!(error.contains(part), "{error}");
+    }
+    database.sql(PostgresStore::UPGRADE);
+    let store = PostgresStore::connect(&url).await.unwrap();
+    rotate(&store, &key(), 2).await;
 }
 
 #[tokio::test]

@@ -72,6 +72,8 @@ async fn no_call_reads_the_whole_table() {
         assert_eq!(found, Some(key()));
         let found = store.find_by_access(&access_digest(number)).await.unwrap();
         assert_eq!(found, Some(key()));
+        let found = store.find_by_upstream(&digest(number)).await;
+        assert_eq!(found.unwrap(), Some(Vec::new()));
         assert!(entry(&store, &key()).await.is_some());
     }
     drop(store);

@@ -16,6 +16,7 @@ mod seal;
 mod server;
 #[path = "../support/services.rs"]
 mod services;
+mod upstream;
 mod world;
 mod written;
 
@@ -31,6 +32,7 @@ async fn w13_the_sealed_redis_store_conforms() {
     conformance::store(open).await;
     conformance::searchable_store(open).await;
     conformance::searchable_by_access_store(open).await;
+    conformance::searchable_by_upstream_store(open).await;
     let plain = async || crate::scene::open(&server).await;
     let accepting = async || open().await.accept_plain(true);
     conformance::sealed_store(plain, open, accepting).await;

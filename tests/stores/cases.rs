@@ -76,4 +76,5 @@ async fn a_store_conforms(scene: Scene) {
 async fn a_store_that_searches_conforms(scene: Scene) {
     conformance::searchable_store(async || scene.storage.open().await).await;
     conformance::searchable_by_access_store(async || scene.storage.open().await).await;
+    conformance::searchable_by_upstream_store(async || scene.storage.open().await).await;
 }

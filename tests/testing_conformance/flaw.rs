@@ -12,6 +12,7 @@ use evertoken::{Key, MemoryStore, StoreError, TokenStore, async_trait};
 
 pub(crate) type Answer = Result<Swap, StoreError>;
 pub(crate) type Found = Result<Option<Key>, StoreError>;
+pub(crate) type FoundAll = Result<Option<Vec<Key>>, StoreError>;
 
 /// One handle on the storage.
 #[derive(Debug, Clone)]
@@ -60,6 +61,10 @@ pub(crate) trait Flaw: Debug + Send + Sync + 'static {
     async fn find_by_access(&self, at: &Handle, digest: &Digest) -> Found {
         at.memory.find_by_access(digest).await
     }
+
+    async fn find_by_upstream(&self, at: &Handle, mark: &Digest) -> FoundAll {
+        at.memory.find_by_upstream(mark).await
+    }
 }
 
 #[derive(Debug)]
@@ -103,6 +108,10 @@ impl<F: Flaw> TokenStore for Flawed<F> {
 
     async fn find_by_access(&self, digest: &Digest) -> Found {
         self.flaw.find_by_access(&self.handle, digest).await
+    }
+
+    async fn find_by_upstream(&self, mark: &Digest) -> FoundAll {
+        self.flaw.find_by_upstream(&self.handle, mark).await
     }
 }
 

@@ -10,10 +10,13 @@ mod seal;
 mod seals;
 mod search;
 mod swaps;
+mod upstream;
 
 use std::sync::Arc;
 
-use evertoken::testing::conformance::{searchable_by_access_store, searchable_store, store};
+use evertoken::testing::conformance::{
+    searchable_by_access_store, searchable_by_upstream_store, searchable_store, store,
+};
 use evertoken::{MemoryStore, TokenStore};
 
 use crate::flaw::{Flaw, flawed};
@@ -24,6 +27,7 @@ async fn the_memory_store_conforms() {
     store(async || memory.clone()).await;
     searchable_store(async || Arc::new(memory.clone()) as Arc<dyn TokenStore>).await;
     searchable_by_access_store(async || Box::new(memory.clone()) as Box<dyn TokenStore>).await;
+    searchable_by_upstream_store(async || Box::new(memory.clone()) as Box<dyn TokenStore>).await;
 }
 
 #[derive(Debug)]
@@ -37,4 +41,5 @@ async fn a_store_without_a_flaw_conforms() {
     store(&open).await;
     searchable_store(&open).await;
     searchable_by_access_store(&open).await;
+    searchable_by_upstream_store(&open).await;
 }

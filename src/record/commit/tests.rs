@@ -16,6 +16,7 @@ fn leased(token: &str) -> (Record, Commit) {
         superseded: Vec::new(),
         family: record.family,
         sign_ins: record.sign_ins,
+        upstream: record.upstream,
         rival: Rival::Wins,
         pair: pair(token),
         presented: None,
@@ -406,4 +407,22 @@ fn a_current_refresh_token_does_not_count_as_rotated() {
     record.past.note(current, Origin::Endpoint, None);
     let committed = written(commit.judge(Some(&record), &key(), NOW));
     assert_eq!(committed.committed_number, commit.holder.number);
+}
+
+/// A logout of the provider has nothing left to end there, and must not end another session.
+#[test]
+fn a_logout_and_another_sign_in_remove_the_marks_and_no_other_end_does() {
+    let mut record = active();
+    record.upstream = Marks::new(&key(), Some("sid"), Some("sub"));
+    let kept = [
+        RecordState::Expired,
+        RecordState::Idle,
+        rejected(record.digest()),
+    ];
+    for state in kept {
+        assert_eq!(record.ended(state).upstream, record.upstream);
+    }
+    assert_eq!(record.ended(RecordState::LoggedOut).upstream, None);
+    let other = TokenFamily::from_bits(2);
+    assert_eq!(record.replaced(other, Some(pair("r2")), 0).upstream, None);
 }

@@ -1,6 +1,7 @@
 //! The size of a record without its tokens.
 
 use super::*;
+use crate::record::marks::Marks;
 use crate::token::TokenPair;
 
 /// The largest size of a record besides its pair, in bytes.
@@ -45,6 +46,7 @@ fn rotated(record: &Record, round: u64) -> Record {
         rival: Rival::Wins,
         family: record.family,
         sign_ins: record.sign_ins,
+        upstream: record.upstream,
         pair: stored(&format!("refresh {round:032}"), Origin::Endpoint),
         presented: None,
     };
@@ -79,6 +81,7 @@ fn full() -> Record {
         past::REFRESHED_LIMIT + 2 * past::BROUGHT_LIMIT
     );
     record.version = 1_000_000;
+    record.upstream = Marks::new(&key(), Some("sid"), Some("sub"));
     record.next_number = 1_000_001;
     record.committed_number = 1_000_000;
     record.lease = Some(Lease {

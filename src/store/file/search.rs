@@ -66,6 +66,8 @@ struct Known {
     /// The tokens that have left the record, the oldest first.
     past: Vec<Short>,
     access: Option<Short>,
+    /// The marks of the provider's session and user.
+    upstream: Vec<Short>,
 }
 
 /// The first 8 of the 16 bytes of a digest: enough to find a file.
@@ -77,13 +79,15 @@ fn short(digest: &Digest) -> Short {
     Short::from_be_bytes(start)
 }
 
-/// The token of a search.
+/// What a search looks for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Name {
     /// A refresh token, current or past.
     Refresh(Digest),
     /// A current access token.
     Access(Digest),
+    /// A mark of the provider's session or user.
+    Upstream(Digest),
 }
 
 impl Name {
@@ -94,6 +98,7 @@ impl Name {
                 known.refresh.contains(&short) || known.past.contains(&short)
             }
             Self::Access(digest) => known.access == Some(short(&digest)),
+            Self::Upstream(mark) => known.upstream.contains(&short(&mark)),
         }
     }
 
@@ -105,6 +110,7 @@ impl Name {
                     found.content.knows(&digest) || past(path, group).contains(&digest)
                 }
                 Self::Access(digest) => found.content.access_digest() == Some(digest),
+                Self::Upstream(mark) => found.content.record.upstream().any(|its| *its == mark),
             }
     }
 }
@@ -123,6 +129,32 @@ pub(super) async fn search(store: &FileStore, name: Name) -> Result<Option<Key>,
     search_after(begun, store, name).await
 }
 
+/// Searches every file, after a reading of the directory that begins now.
+pub(super) async fn search_all(store: &FileStore, name: Name) -> Result<Vec<Key>, StoreError> {
+    let begun = store.index.begun.load(Ordering::SeqCst);
+    let order = store.index.order.clone().lock_owned().await;
+    let store = store.clone();
+    blocking(move || {
+        let _order = order;
+        access::check_directory(&store.directory, store.group)?;
+        let index = &store.index;
+        index.refresh_after(begun, &store);
+        let Files { known, unread, .. } = index.files.lock().clone();
+        // A file that cannot be read may be one of them.
+        unread.map_or(Ok(()), Err)?;
+        let mut keys = Vec::new();
+        for known in known.values().filter(|known| name.may_be_in(known)) {
+            let path = &known.path;
+            index.reads.fetch_add(1, Ordering::Relaxed);
+            let found = Found::read(path, store.group)?;
+            let its = found.filter(|found| name.is_of(found, path, store.group));
+            keys.extend(its.map(|found| found.content.record.key));
+        }
+        Ok(keys)
+    })
+    .await
+}
+
 /// Searches by a reading of the directory with a higher number than `begun`.
 pub(super) async fn search_after(
     begun: u64,
@@ -135,10 +167,7 @@ pub(super) async fn search_after(
         // Locked until the reading ends, even if the search is dropped before.
         let _order = order;
         let index = &store.index;
-        // A reading that began after this search is enough.
-        if index.files.lock().reading <= begun {
-            index.refresh(&store);
-        }
+        index.refresh_after(begun, &store);
         let unread = index.files.lock().unread.clone();
         match (index.look_up(&store, name), unread) {
             // A file that cannot be read is an error only if the others do not have the token: "not found" would be a
@@ -161,6 +190,14 @@ impl Index {
             let is_it = name.is_of(&found, path, store.group);
             is_it.then_some(found.content.record.key)
         })
+    }
+
+    /// Reads the files that have changed, unless a reading with a higher number than `begun` was finished: that one began after
+    /// the search. The caller has locked `order`.
+    fn refresh_after(&self, begun: u64, store: &FileStore) {
+        if self.files.lock().reading <= begun {
+            self.refresh(store);
+        }
     }
 
     /// Reads the files that have changed. The caller has locked `order`.
@@ -206,6 +243,7 @@ impl Index {
             let surplus = known.past.len().saturating_sub(PAST_LIMIT);
             known.past.drain(..surplus);
             known.access = record.access_digest().as_ref().map(short);
+            known.upstream = record.upstream().map(short).collect();
         }
     }
 }
@@ -239,6 +277,7 @@ impl Known {
             known.refresh = digests.map(|digest| short(&digest)).collect();
             known.past = past(path, store.group).iter().map(short).collect();
             known.access = outline.access_digest().as_ref().map(short);
+            known.upstream = outline.record.upstream().map(short).collect();
         }
         Ok(Some(Arc::new(known)))
     }

@@ -2,11 +2,11 @@
 WITH came AS (
     INSERT INTO evertoken_pair (
         key_digest, key, state, family, version, digest, access_digest, jti, issued_at, access_expires_at,
-        refresh_expires_at, needed_until, record, past, pair, changed_at, revision
+        refresh_expires_at, needed_until, record, past, pair, upstream_session, upstream_subject, changed_at, revision
     )
     SELECT
         $1, $2::json, $3, $4, $5, $6, $7, $8, to_timestamp($9 / 1000.0), to_timestamp($10 / 1000.0),
-        to_timestamp($11 / 1000.0), to_timestamp($12 / 1000.0), $13, $14, $15, clock_timestamp(),
+        to_timestamp($11 / 1000.0), to_timestamp($12 / 1000.0), $13, $14, $15, $17, $18, clock_timestamp(),
         -- A clock and not a counter: no number comes again after a deletion, or on a server that lost its last writes.
         (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
     ON CONFLICT DO NOTHING

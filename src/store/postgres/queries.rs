@@ -119,22 +119,38 @@ impl PostgresStore {
         let (rows, _) = asked.await?;
         let mut unread = None;
         for row in rows {
-            let (session, key): (&[u8], &str) = (row.try_get(0)?, row.try_get(1)?);
-            match serde_json::from_str::<Key>(key) {
-                // A copy of a row under another key does not belong to a session.
-                Ok(key) if key.digest().as_bytes() == session => return Ok(Some(key)),
-                Ok(_) => {}
-                Err(_) => {
-                    let hex: String = session.iter().map(|byte| format!("{byte:02x}")).collect();
-                    let row = untouched(format_args!("key_digest \\x{hex}"));
-                    unread = Some(StoreError::new(format!(
-                        "{row}: its key cannot be read; delete the row or repair it"
-                    )))
-                }
+            match key_of(&row) {
+                Ok(Some(key)) => return Ok(Some(key)),
+                Ok(None) => {}
+                Err(failure) => unread = Some(failure),
             }
         }
-        unread.map_or(Ok(None), |error| Err(Failure::Record(error)))
+        unread.map_or(Ok(None), Err)
     }
+
+    /// The sessions with this mark of a provider's session or user. A row that cannot be read may be one of them.
+    pub(super) async fn search_all(&self, mark: &Digest) -> Result<Vec<Key>, Failure> {
+        let statement = &self.shared.statements.find_by_upstream;
+        let asked = self.ask(statement, Repeat::Freely, || of_digest(mark));
+        let (rows, _) = asked.await?;
+        rows.iter()
+            .filter_map(|row| key_of(row).transpose())
+            .collect()
+    }
+}
+
+/// The key of a row with `key_digest` and `key`. A copy of a row under another key does not belong to a session.
+fn key_of(row: &PgRow) -> Result<Option<Key>, Failure> {
+    let (session, key): (&[u8], &str) = (row.try_get(0)?, row.try_get(1)?);
+    let Ok(key) = serde_json::from_str::<Key>(key) else {
+        let hex: String = session.iter().map(|byte| format!("{byte:02x}")).collect();
+        let row = untouched(format_args!("key_digest \\x{hex}"));
+        return Err(Failure::Record(StoreError::new(format!(
+            "{row}: its key cannot be read; delete the row or repair it"
+        ))));
+    };
+    let is_its = key.digest().as_bytes() == session;
+    Ok(is_its.then_some(key))
 }
 
 /// The subject of an error about the row of a session.
@@ -148,7 +164,7 @@ pub(super) fn of_digest(digest: &Digest) -> Result<PgArguments, Failure> {
     Ok(arguments)
 }
 
-/// The arguments `$1` to `$16` of the statements that write: the columns of a record, whose parts are `parts`.
+/// The arguments `$1` to `$18` of the statements that write: the columns of a record, whose parts are `parts`.
 pub(super) fn columns(record: &Record, parts: &Parts) -> Result<PgArguments, Failure> {
     let key = serde_json::to_string(&record.key)
         .map_err(|_| Failure::Record(StoreError::new("the key cannot be written as JSON")))?;
@@ -177,6 +193,14 @@ pub(super) fn columns(record: &Record, parts: &Parts) -> Result<PgArguments, Fai
     arguments.add(parts.pair.as_ref().map(|pair| pair.as_slice()))?;
     let retired = record.retired().map(|digest| digest.as_bytes().as_slice());
     arguments.add(retired.collect::<Vec<&[u8]>>())?;
+    let marks = record.upstream;
+    let [session, subject] = [
+        marks.and_then(|it| it.session),
+        marks.and_then(|it| it.subject),
+    ];
+    for mark in [session, subject] {
+        arguments.add(mark.as_ref().map(|mark| mark.as_bytes().as_slice()))?;
+    }
     Ok(arguments)
 }
 

@@ -16,8 +16,11 @@ use crate::token::{Key, TokenFamily, random};
 /// The SQL that creates the tables.
 pub(super) const SCHEMA: &str = include_str!("schema.sql");
 
+/// The SQL that makes tables of this version out of those of the version before.
+pub(super) const UPGRADE: &str = include_str!("upgrade.sql");
+
 /// The version of the tables that [`SCHEMA`] creates.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 
 /// The version of tables that were never released. They are not migrated.
 const UNRELEASED: i32 = 1;
@@ -50,6 +53,13 @@ FROM (
 ORDER BY retired_at DESC NULLS FIRST, id DESC
 ";
 
+/// Two searches of an index each, and not one with two conditions. A row that was replaced counts no more.
+const FIND_BY_UPSTREAM: &str = "
+SELECT key_digest, key::text FROM evertoken_pair WHERE upstream_session = $1 AND retired_at IS NULL
+UNION ALL
+SELECT key_digest, key::text FROM evertoken_pair WHERE upstream_subject = $1 AND retired_at IS NULL
+";
+
 /// Rows that another deletion or rotation has locked are skipped: two that wait for each other would end in a deadlock.
 ///
 /// The check at the start binds false to `$2`: the server tests a condition without a column once, before it reads a row.
@@ -72,6 +82,7 @@ pub(super) struct Statements {
     pub(super) revision: String,
     pub(super) find: String,
     pub(super) find_by_access: String,
+    pub(super) find_by_upstream: String,
     pub(super) purge: String,
     pub(super) sending: Sending,
 }
@@ -88,6 +99,7 @@ impl Statements {
             revision: on(REVISION),
             find: on(FIND),
             find_by_access: on(&FIND.replace("WHERE digest", "WHERE access_digest")),
+            find_by_upstream: on(FIND_BY_UPSTREAM),
             purge: on(PURGE),
             schema,
             sending,
@@ -103,8 +115,12 @@ pub(super) async fn prepare(
     // One transaction for all statements: a pooler keeps to one connection of the server meanwhile.
     let mut transaction = connection.begin().await?;
     let schema = usable_schema(&mut transaction).await?;
-    if version(&mut transaction, &schema).await?.is_none() {
-        create(&mut transaction, &schema).await?;
+    match version(&mut transaction, &schema).await? {
+        None => bring(&mut transaction, &schema, None, SCHEMA).await?,
+        Some(before) if before == VERSION - 1 => {
+            bring(&mut transaction, &schema, Some(before), UPGRADE).await?;
+        }
+        Some(_) => {}
     }
     check_tables(&mut transaction, &schema).await?;
     transaction.commit().await?;
@@ -183,20 +199,32 @@ async fn version(connection: &mut PgConnection, schema: &str) -> Result<Option<i
     Ok(asked.fetch_one(connection).await?.try_get(0)?)
 }
 
-/// Creates the tables, unless another instance was faster. The lock is held until the whole transaction ends.
-async fn create(connection: &mut PgConnection, schema: &str) -> Result<(), Failure> {
+/// Creates the tables, or brings them to this version, unless another instance was faster. The lock is held until the whole
+/// transaction ends.
+async fn bring(
+    connection: &mut PgConnection,
+    schema: &str,
+    before: Option<i32>,
+    sql: &'static str,
+) -> Result<(), Failure> {
     let mut transaction = connection.begin().await?;
     let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK);
     lock.persistent(false).execute(&mut *transaction).await?;
-    if version(&mut transaction, schema).await?.is_some() {
+    if version(&mut transaction, schema).await? != before {
         return Ok(());
     }
-    if let Err(error) = transaction.execute(SCHEMA).await {
+    if let Err(error) = transaction.execute(sql).await {
         return Err(match Failure::from(error) {
-            Failure::Refused { code, message } if code == "42501" => Failure::Other(format!(
-                "the tables are missing in the schema {schema}, and this user may not create them ({message}); run \
-                 `PostgresStore::SCHEMA` there as a user with that right"
-            )),
+            Failure::Refused { code, message } if code == "42501" => Failure::Other(match before {
+                None => format!(
+                    "the tables are missing in the schema {schema}, and this user may not create them ({message}); run \
+                     `PostgresStore::SCHEMA` there as a user with that right"
+                ),
+                Some(before) => format!(
+                    "the tables in the schema {schema} are of version {before}, and this user may not bring them to \
+                     {VERSION} ({message}); run `PostgresStore::UPGRADE` there as their owner"
+                ),
+            }),
             failure => failure,
         });
     }
@@ -219,6 +247,7 @@ async fn try_statements(
         &statements.revision,
         &statements.find,
         &statements.find_by_access,
+        &statements.find_by_upstream,
     ] {
         let query = sqlx::query_with(statement, of_digest(&digest)?);
         sending.rows(connection, query).await?;

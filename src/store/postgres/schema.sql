@@ -1,4 +1,4 @@
--- Version 2 of the tables of a PostgresStore. Run this once, in the schema that is first in the search path of the
+-- Version 3 of the tables of a PostgresStore. Run this once, in the schema that is first in the search path of the
 -- store's users. These need SELECT on evertoken_schema, and SELECT, INSERT, UPDATE and DELETE on evertoken_pair.
 
 -- The version of the tables. A store refuses tables of another version.
@@ -32,6 +32,10 @@ CREATE TABLE evertoken_pair (
     family             text,
     -- The `jti` of the access token, where the token is a JWT that has one.
     jti                text,
+    -- The digests of the OpenID provider's session and user; NULL where the sign-in named none, and once the pair was replaced
+    -- or its session logged out.
+    upstream_session   bytea CHECK (octet_length(upstream_session) = 16),
+    upstream_subject   bytea CHECK (octet_length(upstream_subject) = 16),
     -- ACTIVE: the pair is valid. INACTIVE: another pair replaced it. EXPIRED: it expired, or its outcome is unknown.
     -- REVOKED: the server refused it, or the user logged out.
     state              text NOT NULL CHECK (state IN ('ACTIVE', 'INACTIVE', 'EXPIRED', 'REVOKED')),
@@ -71,5 +75,7 @@ CREATE UNIQUE INDEX evertoken_pair_current ON evertoken_pair (key_digest) WHERE 
 CREATE INDEX evertoken_pair_retired ON evertoken_pair (key_digest, retired_at) WHERE retired_at IS NOT NULL;
 CREATE INDEX evertoken_pair_digest ON evertoken_pair (digest);
 CREATE INDEX evertoken_pair_access ON evertoken_pair (access_digest);
+CREATE INDEX evertoken_pair_upstream_session ON evertoken_pair (upstream_session) WHERE upstream_session IS NOT NULL;
+CREATE INDEX evertoken_pair_upstream_subject ON evertoken_pair (upstream_subject) WHERE upstream_subject IS NOT NULL;
 
-INSERT INTO evertoken_schema (version) VALUES (2);
+INSERT INTO evertoken_schema (version) VALUES (3);

@@ -6,7 +6,7 @@ WITH seen AS MATERIALIZED (
         -- without the pair (the pair was revoked after a logout).
         digest IS NULL OR (family = $4 AND version = $5 AND ($6 IS NULL OR digest = $6)) AS goes_on
     FROM evertoken_pair
-    WHERE key_digest = $1 AND retired_at IS NULL AND revision = $17
+    WHERE key_digest = $1 AND retired_at IS NULL AND revision = $19
     -- Waits for an instance that is replacing the row. If that instance succeeds, the revision differs and no row is
     -- found.
     FOR UPDATE
@@ -22,13 +22,15 @@ went_on AS (
         issued_at = CASE WHEN $6 IS NULL THEN issued_at ELSE to_timestamp($9 / 1000.0) END,
         access_expires_at = CASE WHEN $6 IS NULL THEN access_expires_at ELSE to_timestamp($10 / 1000.0) END,
         refresh_expires_at = CASE WHEN $6 IS NULL THEN refresh_expires_at ELSE to_timestamp($11 / 1000.0) END,
+        upstream_session = $17,
+        upstream_subject = $18,
         needed_until = to_timestamp($12 / 1000.0),
         record = $13,
         past = $14,
         -- The value that is there, and not an equal one: the value stays where it is, outside of the row.
         pair = CASE WHEN pair.pair = $15 THEN pair.pair ELSE $15 END,
         changed_at = clock_timestamp(),
-        revision = greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $17 + 1)
+        revision = greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $19 + 1)
     FROM seen
     WHERE pair.id = seen.id AND seen.goes_on
     RETURNING pair.revision
@@ -43,6 +45,8 @@ gave_way AS (
         record = NULL,
         past = NULL,
         pair = NULL,
+        upstream_session = NULL,
+        upstream_subject = NULL,
         changed_at = clock_timestamp(),
         retired_at = clock_timestamp()
     FROM seen
@@ -53,12 +57,12 @@ gave_way AS (
 came AS (
     INSERT INTO evertoken_pair (
         key_digest, key, state, family, version, digest, access_digest, jti, issued_at, access_expires_at,
-        refresh_expires_at, needed_until, record, past, pair, changed_at, revision
+        refresh_expires_at, needed_until, record, past, pair, upstream_session, upstream_subject, changed_at, revision
     )
     SELECT
         $1, $2::json, $3, $4, $5, $6, $7, $8, to_timestamp($9 / 1000.0), to_timestamp($10 / 1000.0),
-        to_timestamp($11 / 1000.0), to_timestamp($12 / 1000.0), $13, $14, $15, clock_timestamp(),
-        greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $17 + 1)
+        to_timestamp($11 / 1000.0), to_timestamp($12 / 1000.0), $13, $14, $15, $17, $18, clock_timestamp(),
+        greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $19 + 1)
     FROM gave_way
     RETURNING revision
 ),
@@ -79,7 +83,7 @@ named AS (
 swept AS (
     DELETE FROM evertoken_pair WHERE id = ANY (ARRAY(
         SELECT id FROM evertoken_pair
-        WHERE key_digest = $1 AND retired_at < clock_timestamp() - $18 * interval '1 millisecond'
+        WHERE key_digest = $1 AND retired_at < clock_timestamp() - $20 * interval '1 millisecond'
             AND (digest <> ALL ($16)) IS NOT FALSE AND EXISTS (SELECT FROM gave_way)
         ORDER BY retired_at
         LIMIT 8
@@ -103,4 +107,4 @@ SELECT
 FROM (VALUES (1)) AS once
 LEFT JOIN written ON true
 LEFT JOIN evertoken_pair AS newer
-    ON written.revision IS NULL AND newer.key_digest = $1 AND newer.retired_at IS NULL AND newer.revision <> $17
+    ON written.revision IS NULL AND newer.key_digest = $1 AND newer.retired_at IS NULL AND newer.revision <> $19

@@ -1,4 +1,5 @@
-//! The index: from a token's digest to the session that has the token or had it.
+//! The index: from a token's digest to the session that has the token or had it, and from a provider's session or user to all
+//! sessions that it has.
 //!
 //! Each entry is a key of its own, which in a cluster lies on any node. So an entry cannot be written in one step with
 //! the record. The entry is written first, and the swap of the record may be lost. That is why an entry is a hint, which
@@ -11,7 +12,8 @@
 
 use std::time::Duration;
 
-use redis::{Pipeline, Value, cmd};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use redis::{Pipeline, RedisResult, Value, cmd, from_redis_value};
 use zeroize::Zeroizing;
 
 use super::script::{self, bytes};
@@ -45,6 +47,22 @@ const PAST_FOR: [Duration; 2] = [HOUR, DAY.saturating_mul(2)];
 const ACCESS_MARGIN: Duration = HOUR;
 const ACCESS_FOR: Duration = DAY.saturating_mul(30);
 
+/// Enters a session in the sorted set of a provider's session or user, by the time at which its record expires. Arguments: the
+/// session, and how long its record is kept from now on, in milliseconds.
+///
+/// Sessions whose time is over leave the set, and the set expires with the last one.
+const ENTER: &str = "
+local time = redis.call('TIME')
+local now = time[1] * 1000
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
+redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), ARGV[1])
+local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
+redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', last))
+";
+
+/// How many records are read at once.
+const AT_ONCE: usize = 16;
+
 /// The mark at the start of a past token's entry. The digest of the session follows it; in other entries it stands alone.
 const IS_PAST: &str = "past:";
 
@@ -70,6 +88,13 @@ pub(super) fn enter(
     let past_for = past_for(record, now);
     let past = &record.past;
     let session = record.key().digest();
+    for mark in record.upstream() {
+        let entry = commands.cmd("EVAL").arg(ENTER).arg(1);
+        entry.arg(store.upstream_entry(mark));
+        entry
+            .arg(session.to_string())
+            .arg(whole_millis(current_for));
+    }
     let mut set = |name: String, is_past: bool, span: Duration, unless_there: bool| {
         let mark = if is_past { IS_PAST } else { "" };
         let entry = commands.cmd("SET").arg(name);
@@ -131,6 +156,42 @@ impl RedisStore {
         let session = marked.unwrap_or(&found).parse::<Digest>();
         let session =
             session.map_err(|error| StoreError::with_source(self.untouched(entry), error))?;
+        let is_past = marked.is_some();
+        self.confirmed(session, move |outline| is_it(outline, is_past))
+            .await
+    }
+
+    /// The sessions in the set `entry` whose records have the mark.
+    pub(super) async fn sessions_of(
+        &self,
+        entry: &str,
+        mark: &Digest,
+    ) -> Result<Vec<Key>, StoreError> {
+        let mut question = cmd("ZRANGE");
+        question.arg(entry).arg(0).arg(-1);
+        let answer = self.ask(question).await?;
+        let sessions: RedisResult<Vec<String>> = from_redis_value(answer).map_err(Into::into);
+        let sessions = sessions.map_err(|error| self.reading(&error))?;
+        let sessions = stream::iter(sessions).map(|session| async move {
+            let session = session.parse::<Digest>();
+            let session =
+                session.map_err(|error| StoreError::with_source(self.untouched(entry), error))?;
+            let has_mark = |outline: &Outline| outline.record.upstream().any(|its| its == mark);
+            self.confirmed(session, has_mark).await
+        });
+        let found = sessions.buffered(AT_ONCE);
+        found
+            .try_filter_map(|key| async { Ok(key) })
+            .try_collect()
+            .await
+    }
+
+    /// The key of the session, if `is_it` confirms the entry by the record.
+    async fn confirmed(
+        &self,
+        session: Digest,
+        is_it: impl Fn(&Outline) -> bool + Send,
+    ) -> Result<Option<Key>, StoreError> {
         let name = self.name(&session);
         let mut question = cmd("HMGET");
         question.arg(&name).arg(&["record", "lease", "past"]);
@@ -159,7 +220,7 @@ impl RedisStore {
         let outline = parts.outline();
         let outline = outline.map_err(|flaw| flaw.of(self.untouched(&name)))?;
         // A copy of a record under another name does not belong to a session.
-        let is_its = outline.record.key.digest() == session && is_it(&outline, marked.is_some());
+        let is_its = outline.record.key.digest() == session && is_it(&outline);
         Ok(is_its.then_some(outline.record.key))
     }
 }

@@ -40,6 +40,7 @@ impl Turn<'_> {
             superseded: Vec::new(),
             family: family(unstored.held.family),
             sign_ins: unstored.held.sign_ins.into(),
+            upstream: None,
             rival: Rival::Wins,
             pair: stored(unstored.held.token),
         };

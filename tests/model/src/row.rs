@@ -196,6 +196,7 @@ impl Held {
             digest: digest(self.token),
             number: self.number.into(),
             sign_ins: self.sign_ins.into(),
+            upstream: None,
         }
     }
 
