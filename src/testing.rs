@@ -1,4 +1,4 @@
-//! Servers, wrappers and a clock to test against.
+//! Servers, wrappers, a browser and a clock to test against.
 //!
 //! The servers are never scripted to succeed: they behave. [`AuthorizationServer`] consumes refresh tokens and revokes the
 //! family of a token that is presented twice, and [`ImportApi`] asks that server about every token that a call carries. A
@@ -9,6 +9,7 @@
 //! - [`Front`] stands before any server, and answers in the server's place during an [`Outage`].
 //! - [`FaultyStore`] and [`FaultyEndpoint`] wrap any store and any token endpoint: calls fail, wait or hang on request, and
 //!   are counted.
+//! - [`Browser`] is the caller of a gateway: its cookie jar and its tabs lose and keep cookies as Chromium does.
 //! - [`conformance`] checks a store of your own.
 //!
 //! Each server has two faces on one state. In this process, under tokio's paused time and a [`TestClock`], an hour takes
@@ -67,6 +68,7 @@ macro_rules! counters {
 }
 
 mod authorization_server;
+pub mod browser;
 mod clock;
 pub mod conformance;
 mod fault;
@@ -81,6 +83,7 @@ pub use self::authorization_server::{
     AccessCheck, AuthorizationServer, AuthorizationServerBuilder, GraceAnswer, Hold,
     InProcessEndpoint, RefreshTokens, Reuse,
 };
+pub use self::browser::Browser;
 pub use self::clock::TestClock;
 pub use self::fault::{Answer, CallFault, Fault};
 pub use self::faulty::{EndpointCall, FaultyEndpoint, FaultyStore, StoreCall};
