@@ -65,7 +65,7 @@ pub enum Outcome {
 impl Jar {
     pub(super) fn set(&mut self, cookie: Cookie, is_script: bool, now: Duration) -> Outcome {
         let moment = self.moment(now);
-        self.cookies.retain(|kept| !kept.cookie.has_ended(now));
+        self.forget_ended(now);
         let mut kept = self.cookies.iter();
         let place = kept.position(|kept| cookie.replaces(&kept.cookie));
         if is_script && place.is_some_and(|place| self.cookies[place].cookie.is_http_only) {
@@ -139,10 +139,16 @@ impl Jar {
 
     /// Longer paths first, and of one length the oldest first.
     fn found(&mut self, now: Duration, fits: impl Fn(&Kept) -> bool) -> Vec<&mut Kept> {
-        let live = |kept: &&mut Kept| !kept.cookie.has_ended(now) && fits(kept);
-        let mut found: Vec<_> = self.cookies.iter_mut().filter(live).collect();
+        self.forget_ended(now);
+        let cookies = self.cookies.iter_mut();
+        let mut found: Vec<_> = cookies.filter(|kept| fits(kept)).collect();
         found.sort_by_key(|kept| (Reverse(kept.cookie.path.len()), kept.created.1));
         found
+    }
+
+    /// Chromium deletes a cookie that has ended when it comes across it.
+    fn forget_ended(&mut self, now: Duration) {
+        self.cookies.retain(|kept| !kept.cookie.has_ended(now));
     }
 
     fn moment(&mut self, now: Duration) -> Moment {

@@ -29,7 +29,7 @@ pub enum Refusal {
     /// section 5.7).
     NotSecure,
     /// The name begins with `__Secure-`, `__Host-`, `__Http-` or `__Host-Http-` in any case, and the attributes are not those
-    /// that the prefix asks for (RFC 6265bis section 4.1.3).
+    /// that the prefix asks for (RFC 6265bis section 4.1.3; the two with `Http` are of draft-ietf-httpbis-layered-cookies).
     Prefix,
     /// The `Domain` is neither the host nor a parent of it, or has no dot (RFC 6265bis section 5.7). There is no list of public
     /// suffixes.
