@@ -26,8 +26,7 @@ use crate::error::Error;
 use crate::event::SessionsEvents;
 use crate::manager::{Builder, TokenManager, shut_down};
 use crate::rotation::no_random;
-use crate::session::{Group, SessionPolicy};
-use crate::token::{AccessToken, Digest, Key, TokenPair};
+use crate::session::{Group, OnRotated, SessionPolicy};
 
 /// Many sessions over one endpoint, store, strategy and configuration: one for each tenant or user of a service.
 ///
@@ -182,7 +181,25 @@ impl fmt::Debug for Sessions {
     }
 }
 
+/// What only many sessions have.
 impl Builder<Sessions> {
+    /// Sets a callback for each pair that the server issues to one of the sessions, with the session's key, for programs that
+    /// keep pairs elsewhere too. It is called as that of a [manager](Builder::<TokenManager>::on_rotated): after the pair is
+    /// stored and before a caller gets the token. Callers of that session wait for it, up to the
+    /// [store's timeout](Self::store_timeout); other sessions do not. Calls for different sessions may run at the same time. The
+    /// callback must not ask the session that it is called for to give out a token.
+    pub fn on_rotated<F>(
+        self,
+        callback: impl Fn(Key, TokenPair) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.with_on_rotated(OnRotated::new(move |key: &Key, pair| {
+            callback(key.clone(), pair)
+        }))
+    }
+
     /// Checks the settings and builds the sessions, on the tokio runtime in which this is called, which has to outlive their
     /// use. This call does no I/O. Without a [store](Self::store), one [`MemoryStore`](crate::MemoryStore) holds them all.
     ///

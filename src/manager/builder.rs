@@ -157,6 +157,11 @@ impl<T> Builder<T> {
         self
     }
 
+    pub(crate) fn with_on_rotated(mut self, callback: OnRotated) -> Self {
+        self.on_rotated = Some(callback);
+        self
+    }
+
     /// Checks the settings, and makes what sessions share, the key and the first pair. `live` has the sessions in memory where
     /// there may be many.
     fn parts(self, live: Option<Arc<Live>>) -> Result<Parts, BuildError> {
@@ -259,15 +264,11 @@ impl Builder {
     /// before a caller gets the token. Callers wait for it, up to the [store's timeout](Self::store_timeout). A panic or
     /// a timeout of the callback is logged, and the pair is served all the same. The callback must not ask this manager
     /// for a token.
-    pub fn on_rotated<F>(
-        mut self,
-        callback: impl Fn(TokenPair) -> F + Send + Sync + 'static,
-    ) -> Self
+    pub fn on_rotated<F>(self, callback: impl Fn(TokenPair) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.on_rotated = Some(OnRotated::new(callback));
-        self
+        self.with_on_rotated(OnRotated::new(move |_, pair| callback(pair)))
     }
 
     /// Checks the settings and builds the manager, on the tokio runtime in which this is called: all rotations run there,

@@ -138,7 +138,9 @@ pub(super) async fn call_on_rotated(session: &Session, held: &HeldPair, epoch: u
     let limit = session.settings().store_timeout;
     let is_current = session.lock().epoch == epoch;
     if let Some(on_rotated) = session.shared.on_rotated.as_ref().filter(|_| is_current)
-        && let Err(error) = on_rotated.call(held.pair.clone(), limit).await
+        && let Err(error) = on_rotated
+            .call(&session.key, held.pair.clone(), limit)
+            .await
     {
         tracing::warn!(key = %session.key, "the callback `on_rotated` {error}; the pair is served all the same");
     }

@@ -15,7 +15,7 @@ use crate::schedule::{Pacing, Schedule};
 use crate::snapshot::Copies;
 use crate::state::{Committed, HeldPair};
 use crate::store::{StoreError, StoreTime};
-use crate::token::{PairId, TokenFamily, TokenPair};
+use crate::token::{Key, PairId, TokenFamily, TokenPair};
 use crate::user_code::{UserCodeError, guarded};
 
 impl Session {
@@ -216,21 +216,28 @@ pub(crate) fn draw() -> f64 {
     })
 }
 
-/// The user's callback for each new pair.
-pub(crate) struct OnRotated(Box<dyn Fn(TokenPair) -> Saving + Send + Sync>);
+/// The user's callback for each new pair, which gets the session's key too.
+pub(crate) struct OnRotated(Box<Callback>);
+
+type Callback = dyn Fn(&Key, TokenPair) -> Saving + Send + Sync;
 
 type Saving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl OnRotated {
-    pub(crate) fn new<F>(callback: impl Fn(TokenPair) -> F + Send + Sync + 'static) -> Self
+    pub(crate) fn new<F>(callback: impl Fn(&Key, TokenPair) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Self(Box::new(move |pair| Box::pin(callback(pair))))
+        Self(Box::new(move |key, pair| Box::pin(callback(key, pair))))
     }
 
-    pub(crate) async fn call(&self, pair: TokenPair, limit: Duration) -> Result<(), UserCodeError> {
-        guarded(limit, async { (self.0)(pair).await }).await
+    pub(crate) async fn call(
+        &self,
+        key: &Key,
+        pair: TokenPair,
+        limit: Duration,
+    ) -> Result<(), UserCodeError> {
+        guarded(limit, async { (self.0)(key, pair).await }).await
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod configured;
 mod draining;
+mod keyed_callback;
 mod leaving;
 mod many;
 mod searchless;
