@@ -181,8 +181,10 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`]; also without `[endpoint]`, see [`builder_for`](Self::builder_for).
+    /// [`ConfigError`]; also without `[endpoint]`, see [`builder_for`](Self::builder_for), and with a `[sessions]`, which is
+    /// about [many sessions](Self::sessions).
     pub async fn builder(&self, registry: &Registry) -> Result<Builder, ConfigError> {
+        self.refuse_sessions()?;
         self.builder_of(registry).await
     }
 
@@ -204,12 +206,13 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`]; also if the configuration has an `[endpoint]`.
+    /// [`ConfigError`]; also if the configuration has an `[endpoint]` or a `[sessions]`.
     pub async fn builder_for(
         &self,
         endpoint: impl TokenEndpoint,
         registry: &Registry,
     ) -> Result<Builder, ConfigError> {
+        self.refuse_sessions()?;
         let built = async {
             let content = self.content.as_ref().map_err(Clone::clone)?;
             if content.endpoint.is_some() {
@@ -220,6 +223,16 @@ impl Config {
             content.apply(Arc::new(endpoint), registry, base).await
         };
         built.await.map_err(|error| self.source.locate(error))
+    }
+
+    /// What holds for many sessions together would have no effect in a manager of one.
+    fn refuse_sessions(&self) -> Result<(), ConfigError> {
+        if !self.content.as_ref().is_ok_and(Content::has_sessions) {
+            return Ok(());
+        }
+        let problem = "must be removed, because it is about many sessions, and there is one; many are built by \
+                       `Config::sessions`";
+        Err(self.source.locate(ConfigError::new("sessions", problem)))
     }
 
     /// Builds a manager on the current tokio runtime.
@@ -233,7 +246,8 @@ impl Config {
         built.map_err(|error| self.source.locate(refused(error)))
     }
 
-    /// Builds [`Sessions`] on the current tokio runtime. `[session]` has the parts of [`Sessions::key`].
+    /// Builds [`Sessions`] on the current tokio runtime. `[session]` has the parts of [`Sessions::key`], and `[sessions]` what
+    /// holds for all sessions together.
     ///
     /// # Errors
     ///

@@ -41,6 +41,7 @@
 //! # Modules
 //!
 //! - [`reconcile`]: compares the record with the held pair and decides the next step
+//! - [`place`]: takes a place at the token endpoint before the lease, where many sessions share the endpoint
 //! - [`lease`]: writes a lease, or decides what may be done about the lease of another instance
 //! - [`spend`]: sends the token, and handles answers that bring no pair
 //! - [`unclear`]: handles an answer that does not say whether the token is spent
@@ -56,6 +57,7 @@ mod failure;
 mod lease;
 mod logout;
 mod persist;
+mod place;
 mod present;
 mod reconcile;
 mod spend;
@@ -80,7 +82,7 @@ pub(crate) use self::upstream::{LoggedOut, log_out_if_meant};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::record::Record;
-use crate::session::{Flight, Seen, Session, StoreClock};
+use crate::session::{Flight, Place, Seen, Session, StoreClock};
 use crate::settings::Coordination;
 use crate::snapshot::Token;
 use crate::state::{ClockReading, Progress};
@@ -118,6 +120,7 @@ pub(crate) fn start(flight: Flight) {
             is_counted: false,
             has_paused: false,
             answered: None,
+            place: None,
         };
         let run = AssertUnwindSafe(rotation.run()).catch_unwind().await;
         let outcome = run.unwrap_or_else(|_| {
@@ -126,6 +129,7 @@ pub(crate) fn start(flight: Flight) {
             let died = Error::TaskDied { retry_after };
             Err(rotation.fail(died, 0).error)
         });
+        rotation.leave();
         rotation.release_unclear().await;
         rotation.flight.finish(outcome);
     });
@@ -155,10 +159,12 @@ struct Rotation {
     has_worked: bool,
     /// Whether the failure that ends this rotation is already counted.
     is_counted: bool,
-    /// Whether this rotation has waited for the end of a pause since it last loaded the record.
+    /// Whether this rotation has waited for the end of a pause, or for a place, since it last loaded the record.
     has_paused: bool,
     /// What the store holds according to the answer to a swap. It saves the next load.
     answered: Option<Seen>,
+    /// The place at the token endpoint, from just before the lease until the endpoint has answered.
+    place: Option<Place>,
 }
 
 /// The grant that is leased and exchanged.
@@ -178,7 +184,9 @@ impl Rotation {
     /// signed in: each waiter then decides again.
     async fn run(&mut self) -> Result<Token, Error> {
         loop {
-            let error = match self.attempt().await {
+            let attempted = self.attempt().await;
+            self.leave();
+            let error = match attempted {
                 Err(error) => error,
                 done => return done,
             };
@@ -212,7 +220,7 @@ impl Rotation {
             before = Some(seen.revision());
             match self.reconcile(&seen).await? {
                 Next::Done(token) => return Ok(token),
-                Next::Reload => {}
+                Next::Reload => self.leave(),
                 Next::Lease(kind, record) => {
                     let Some(leased) = self.lease(&record, &seen, kind).await? else {
                         continue;
@@ -228,10 +236,11 @@ impl Rotation {
     /// Waits until the record may have changed, for `limit` at most. Waiters whose callers hold a valid token are
     /// released meanwhile.
     async fn wait_for_change(
-        &self,
+        &mut self,
         revision: Option<Revision>,
         limit: Duration,
     ) -> Result<(), Error> {
+        self.leave();
         let session = self.session();
         self.flight.report(Progress::Waiting);
         let (began, poll_interval) = (session.now(), session.settings().poll_interval);

@@ -6,11 +6,13 @@
 //! - [`flight`]: a rotation in flight, and the answer for its waiters
 //! - [`presented`]: a pair that a browser presents, compared with the one that is held
 //! - [`policy`]: what holds for the sessions of one kind of client
+//! - [`gate`]: the places at the token endpoint, and which rotation gets the next one
 //! - [`outbox`]: a record as this process saw it last, and a pair that callers have before it is stored
 //! - [`group`]: the sessions of many keys that are in memory, and when one of them leaves it
 
 mod ending;
 mod flight;
+mod gate;
 mod group;
 mod outbox;
 mod pairs;
@@ -27,6 +29,7 @@ use tokio::sync::broadcast;
 pub(crate) use self::ending::Chore;
 use self::ending::Closing;
 pub(crate) use self::flight::Flight;
+pub(crate) use self::gate::{Gate, Place, Urgency};
 use self::group::Use;
 pub(crate) use self::group::{Group, Live};
 use self::outbox::{LastWritten, Outbox};
@@ -72,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) owner: Owner,
     /// The sessions in memory, where there may be many; `None` for the session of a manager that was built alone.
     pub(crate) live: Option<Arc<Live>>,
+    /// The places at the token endpoint, where there may be many sessions. A manager that was built alone has one rotation.
+    pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) timer: OnceLock<Arc<Timer>>,
 }
 
@@ -378,6 +383,8 @@ impl Session {
             && !state.is_closed;
         let flight = begins.then(|| self.begin_flight(&mut state, moment).0);
         self.republish(&state, moment);
+        drop(state);
+        self.became_unusable();
         (rejection, flight)
     }
 

@@ -183,6 +183,25 @@ impl fmt::Debug for Sessions {
 
 /// What only many sessions have.
 impl Builder<Sessions> {
+    /// Sets how many sessions may exchange a token at the endpoint at the same time. At least 1. Default: 64.
+    ///
+    /// A server that throttles its clients refuses some of the rotations if a hundred thousand sessions fall due within seconds.
+    /// With 64 places and 300 ms for an exchange, 200 sessions are rotated in a second: enough for 100,000 sessions whose tokens
+    /// live for ten minutes.
+    ///
+    /// While all places are taken, the next free one goes to the session whose access token expires soonest; the sessions whose
+    /// token has expired are before those, the one that expired first at their head. A session without a token, or whose token
+    /// does not say when it expires, counts as one that expired when its rotation came. A rotation that waits has sent nothing and
+    /// leased nothing: callers with a valid token are served, and the others wait until their own [deadline](Builder::wait).
+    ///
+    /// An exchange counts, with its lease, whichever grant it sends; the storing of its pair, a pause, a wait for another instance
+    /// and a revocation do not. A token that is sent a second time after an unclear answer gets the next free place. The limit is
+    /// that of one `Sessions`: instances that share a store have one each. An endpoint whose exchange waits for another session
+    /// of the same `Sessions` may take all places, so that none is left for that one.
+    pub fn exchanges_at_once(self, limit: usize) -> Self {
+        self.with_exchanges_at_once(limit)
+    }
+
     /// Sets a callback for each pair that the server issues to one of the sessions, with the session's key, for programs that
     /// keep pairs elsewhere too. It is called as that of a [manager](Builder::<TokenManager>::on_rotated): after the pair is
     /// stored and before a caller gets the token. Callers of that session wait for it, up to the

@@ -27,6 +27,11 @@ pub(crate) const PENDING_PAUSE: Duration = Duration::from_millis(20);
 /// The default limit of one call of the store.
 pub(crate) const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The default number of sessions that exchange a token at the same time. With 300 ms for an exchange, 64 of them rotate 200
+/// sessions in a second. That is enough for 100,000 sessions whose tokens live for ten minutes, and few enough connections for a
+/// strict server.
+const EXCHANGES_AT_ONCE: usize = 64;
+
 /// The shortest allowed interval of repeated work. A hundred calls a second are a storm already.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
 
@@ -153,6 +158,8 @@ macro_rules! fields {
             $(pub(crate) $name: $kind,)*
             pub(crate) store_timeout: Duration,
             pub(crate) on_seed_conflict: OnSeedConflict,
+            /// How many sessions of one builder exchange a token at the same time.
+            pub(crate) exchanges_at_once: usize,
             /// The longest wait, from the start of a rotation, of callers whose token is still valid. It is as long as
             /// the first pause after a failure, because a server that has not answered by then is likely to fail.
             pub(crate) join_limit: Duration,
@@ -167,6 +174,7 @@ macro_rules! fields {
                     $($name: $default,)*
                     store_timeout: STORE_TIMEOUT,
                     on_seed_conflict: OnSeedConflict::default(),
+                    exchanges_at_once: EXCHANGES_AT_ONCE,
                     join_limit: Duration::from_secs(2),
                     server,
                     endpoint_timeout,
@@ -232,6 +240,8 @@ impl Settings {
         let problem =
             "must be `serve` with write-behind, which serves a pair before the pair is stored";
         rule("on_store_failure", serves || can_fail, problem)?;
+        let problem = "must be at least 1";
+        rule("exchanges_at_once", self.exchanges_at_once > 0, problem)?;
         let is_share = (0.0..=0.5).contains(&self.jitter);
         rule("jitter", is_share, "must be between 0 and 0.5")?;
         let pauses = self.cool_down;

@@ -58,6 +58,10 @@ impl Content {
         self.document.seed.is_some()
     }
 
+    pub(super) fn has_sessions(&self) -> bool {
+        self.document.sessions.is_some()
+    }
+
     /// A builder for `endpoint` with everything applied.
     pub(super) async fn apply<T>(
         &self,
@@ -71,7 +75,10 @@ impl Content {
         let builder = Builder::new(endpoint).with_key(key).strategy(strategy);
         let builder = document.http.apply(document.refresh.apply(builder))?;
         let timeout = self.store_timeout.map(|span| span.0);
-        let mut builder = set(builder, timeout, Builder::store_timeout);
+        let builder = set(builder, timeout, Builder::store_timeout);
+        let together = document.sessions.as_ref();
+        let exchanges = together.and_then(|together| together.exchanges_at_once);
+        let mut builder = set(builder, exchanges, Builder::with_exchanges_at_once);
         if let Some((name, problem)) = builder.problem() {
             return Err(refused(BuildError::invalid(name, problem)));
         }
@@ -132,6 +139,7 @@ pub(super) fn refused(error: BuildError) -> ConfigError {
         "store_timeout" => "store.timeout".to_owned(),
         "origin" => "http.origins".to_owned(),
         "cookie" => "http.cookie".to_owned(),
+        "exchanges_at_once" => "sessions.exchanges_at_once".to_owned(),
         _ => format!("refresh.{name}"),
     };
     ConfigError::new(path, problem)

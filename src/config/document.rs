@@ -18,6 +18,7 @@ pub(super) struct Document {
     pub(super) store: Option<Value>,
     pub(super) endpoint: Option<Value>,
     pub(super) session: KeyParts,
+    pub(super) sessions: Option<Together>,
     pub(super) seed: Option<Value>,
 }
 
@@ -103,6 +104,13 @@ impl Profile {
     fn api(self) -> Result<ApiProfile, ConfigError> {
         Err(ConfigError::without_feature("http.profile", "", "folio"))
     }
+}
+
+/// `[sessions]`: what holds for many sessions together.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Together {
+    pub(super) exchanges_at_once: Option<usize>,
 }
 
 /// `[session]`: the parts of the session's key that the configuration names. The endpoint supplies the others.

@@ -12,7 +12,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::endpoint::TokenEndpoint;
 use crate::origin::Origins;
 use crate::record::lease::Owner;
-use crate::session::{Group, Live, OnRotated, Policies, Session, Shared};
+use crate::session::{Gate, Group, Live, OnRotated, Policies, Session, Shared};
 use crate::settings::{
     CoolDown, Coordination, OnSeedConflict, OnStoreFailure, Persistence, Settings, settings,
 };
@@ -162,6 +162,11 @@ impl<T> Builder<T> {
         self
     }
 
+    pub(crate) fn with_exchanges_at_once(mut self, limit: usize) -> Self {
+        self.settings.exchanges_at_once = limit;
+        self
+    }
+
     /// Checks the settings, and makes what sessions share, the key and the first pair. `live` has the sessions in memory where
     /// there may be many.
     fn parts(self, live: Option<Arc<Live>>) -> Result<Parts, BuildError> {
@@ -205,6 +210,9 @@ impl<T> Builder<T> {
             Some(key) => key,
             None => self.endpoint.key().ok_or(panicked("TokenEndpoint::key"))?,
         };
+        let gate = live
+            .as_ref()
+            .map(|_| Gate::new(self.settings.exchanges_at_once));
         let shared = Shared {
             endpoint: self.endpoint,
             store: UserStore::new(store, self.settings.store_timeout),
@@ -217,6 +225,7 @@ impl<T> Builder<T> {
             runtime,
             owner,
             live,
+            gate,
             timer: OnceLock::new(),
         };
         let shared = Arc::new(shared);

@@ -227,6 +227,7 @@ impl Rotation {
             self.is_counted = true;
             return Err(failure.error);
         }
+        self.leave();
         self.check_epoch()?;
         let progress = Progress::Pausing(failure.error.clone(), failure.until);
         self.flight.report(progress);
@@ -265,6 +266,7 @@ impl Rotation {
     /// Waits for the end of the pause after a failure of the store, even if no caller needs the token: the rotation
     /// still has something to store.
     pub(super) async fn wait_for_store(&mut self, error: StoreError) -> Result<(), Error> {
+        self.leave();
         self.check_epoch()?;
         let failure = self.fail(error.into(), 0);
         self.flight

@@ -132,6 +132,10 @@ impl Rotation {
         }
         // Without coordination, instances do not lease a token before they send it.
         if !self.uses_leases() && record.lease.is_none() {
+            if !self.enter(seen).await? {
+                return Ok(None);
+            }
+            let session = self.session();
             let holder = by.holder(record.next_number);
             let (record, seen) = (record.clone(), seen.clone());
             return Leased::new(record, seen, holder, kind, session.now()).map(Some);
@@ -314,6 +318,10 @@ impl Rotation {
         let Some(holder) = next.lease.as_ref().map(Lease::holder) else {
             return Ok(None);
         };
+        // The store's time in the lease would be too old after a wait, so all is decided anew.
+        if !self.enter(seen).await? {
+            return Ok(None);
+        }
         let number = holder.number;
         let session = &self.flight.session;
         // The other instances measure the age of the lease by the store's clock, which may be ahead by this lag.
@@ -350,6 +358,7 @@ impl Rotation {
             }
             Ok((Swap::Lost(entry), clock)) => {
                 session.lock().forget_lease(holder);
+                self.leave();
                 self.answered = clock.map(|clock| Seen { entry, clock });
                 Ok(None)
             }

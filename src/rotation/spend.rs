@@ -41,7 +41,10 @@ pub(super) struct Answer {
 impl Rotation {
     /// Sends the leased grant and acts on the answer. Returns `None` if the record has to be loaded again.
     pub(super) async fn exchange(&mut self, leased: Leased) -> Result<Option<Token>, Error> {
-        let error = match self.send(&leased).await {
+        let sent = self.send(&leased).await;
+        // The place is another session's from here on: to store a pair or a failure is not the endpoint's work.
+        self.leave();
+        let error = match sent {
             None => {
                 self.release(&leased, None).await;
                 return self.window_missed();

@@ -144,6 +144,16 @@ impl Session {
             .await;
     }
 
+    /// An API rejected the token that is held.
+    pub(super) fn became_unusable(&self) {
+        self.closing.changed.notify_waiters();
+    }
+
+    /// Returns when an API has rejected the token that is held. The end of the token's lifetime is not waited for.
+    pub(crate) async fn unusable(&self) {
+        self.closing.until(|| self.usable().is_none()).await;
+    }
+
     /// Ends the wait of a rotation that no caller needs any more. A manager that takes the session later decides again.
     pub(crate) fn refuse_unused(&self) -> Result<(), Error> {
         match (self.is_closing(), self.is_used()) {
@@ -200,7 +210,8 @@ impl Drop for Chore {
     }
 }
 
-/// Whether the session is closing, and what a shutdown waits for: one place to wait for both, because each session has one.
+/// Whether the session is closing, what a shutdown waits for, and whether the token is rejected: one place to wait for all,
+/// because each session has one.
 #[derive(Debug, Default)]
 pub(super) struct Closing {
     /// Set at shutdown, or when the last handle is gone.

@@ -1,6 +1,13 @@
 //! `Sessions` from a configuration.
 
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
 use evertoken::{Config, Registry};
+use futures_util::future::join_all;
+
+use crate::desk::{Desk, begun};
+use crate::support::{TTL, rotate, served, settle};
 
 #[tokio::test]
 async fn a_configuration_builds_sessions_whose_keys_have_the_parts_that_it_names() {
@@ -35,5 +42,38 @@ async fn a_seed_in_the_configuration_of_sessions_is_refused_with_the_reason() {
     let error = config.sessions(&Registry::builtin()).await.unwrap_err();
     let said = "line 5, column 2: seed: must be removed, because it is the pair of one session, and there are many; \
                 give a user's pair to `Sessions::sign_in`";
+    assert_eq!(error.to_string(), said);
+}
+
+/// Each rotation is under way before the endpoint answers the first one.
+#[tokio::test]
+async fn a_configuration_sets_how_many_sessions_exchange_at_once() {
+    for (keys, most) in [("[sessions]\nexchanges_at_once = 3", 3), ("", 64)] {
+        let desk = Desk::closed();
+        let ours = desk.clone();
+        let make = move |_: BTreeMap<String, String>| Ok::<_, Infallible>(ours.clone());
+        let registry = Registry::builtin().endpoint("desk", make);
+        let text = format!("endpoint = \"desk\"\n{keys}");
+        let config = Config::from_toml(&text).unwrap();
+        let sessions = config.sessions(&registry).await.unwrap();
+        let names: Vec<_> = (0..70).map(|number| number.to_string()).collect();
+        let managers = join_all(names.iter().map(|name| begun(&sessions, name, TTL))).await;
+        let callers: Vec<_> = managers.iter().map(rotate).collect();
+        while desk.inside() < most {
+            tokio::task::yield_now().await;
+        }
+        settle().await;
+        desk.answer(managers.len());
+        served(callers).await;
+        assert_eq!(desk.most(), most);
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_without_a_place_is_refused() {
+    let text = "[endpoint]\ntoken_url = \"https://id.example.org/token\"\nclient_id = \"service\"\n\n[sessions]\nexchanges_at_once = 0";
+    let config = Config::from_toml(text).unwrap();
+    let error = config.sessions(&Registry::builtin()).await.unwrap_err();
+    let said = "line 6, column 1: sessions.exchanges_at_once: must be at least 1";
     assert_eq!(error.to_string(), said);
 }

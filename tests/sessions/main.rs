@@ -3,7 +3,11 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
+mod capacity;
+mod capacity_faults;
+mod capacity_many;
 mod configured;
+mod desk;
 mod draining;
 mod keyed_callback;
 mod leaving;
