@@ -184,9 +184,7 @@ impl Rotation {
     /// signed in: each waiter then decides again.
     async fn run(&mut self) -> Result<Token, Error> {
         loop {
-            let attempted = self.attempt().await;
-            self.leave();
-            let error = match attempted {
+            let error = match self.attempt().await {
                 Err(error) => error,
                 done => return done,
             };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evertoken::testing::TestClock;
+use evertoken::testing::{FaultyStore, TestClock};
 use evertoken::{
     Builder, Error, MemoryStore, OptimisticEarly, Rejection, Sessions, TokenManager, TokenStore,
 };
@@ -158,11 +158,13 @@ async fn a_caller_without_a_valid_token_waits_for_a_place_until_its_own_deadline
     assert_eq!(desk.order(), ["1", "2", "3", "4"]);
 }
 
-/// The send window of a lease, 35 s here, would otherwise be used up in the queue.
+/// The send window of a lease, 35 s here, would otherwise be used up in the queue. The store's clock is read again after the
+/// wait.
 #[tokio::test(start_paused = true)]
 async fn a_rotation_leases_its_token_after_the_wait_for_a_place() {
     let (clock, desk) = (TestClock::new(), Desk::slow(15 * SECOND));
-    let store = MemoryStore::with_clock(clock.clone());
+    let store = FaultyStore::new(MemoryStore::with_clock(clock.clone()));
+    store.set_swaps_timed(false);
     let shared = store.clone();
     let patient = |builder: Builder<Sessions>| builder.wait(10 * MINUTE);
     let sessions = desk.sessions(&clock, 1, |builder| patient(builder).store(shared));
@@ -183,6 +185,7 @@ async fn a_rotation_leases_its_token_after_the_wait_for_a_place() {
         assert!(lease().await.0.is_null());
         clock.advance(SECOND).await;
     }
+    store.step_time(10 * MINUTE);
     clock.advance(SECOND).await;
     let (lease, now) = lease().await;
     assert_eq!(lease["since"], now);

@@ -127,6 +127,9 @@ async fn a_user_who_logs_out_does_not_wait_for_a_place_and_leaves_the_queue() {
     leaves.logout().await.stored.unwrap();
     assert_eq!(asked.elapsed(), Duration::ZERO);
     assert!(waits.await.unwrap().unwrap_err().needs_sign_in());
+    drop(leaves);
+    settle().await;
+    assert_eq!(it.sessions.in_memory(), 2);
     // The exchange that is under way, and its own.
     it.assert_free_after(20 * SECOND).await;
     served([under_way]).await;
@@ -208,6 +211,37 @@ async fn a_session_that_another_instance_has_rotated_meanwhile_needs_no_exchange
         assert_eq!(asked.elapsed(), wait);
         served([busy]).await;
         assert_eq!((ours.order().len(), theirs.order().len()), (1, 1));
+    }
+}
+
+/// What another instance did meanwhile is waited for without the place that was waited for.
+#[tokio::test(start_paused = true)]
+async fn a_rotation_that_finds_a_pause_or_a_lease_after_its_wait_gives_its_place_on() {
+    for fails in [true, false] {
+        let (clock, ours, theirs) = (TestClock::new(), Desk::slow(10 * SECOND), Desk::closed());
+        let store = MemoryStore::with_clock(clock.clone());
+        let their_store = store.clone();
+        let other = theirs.sessions(&clock, 1, |builder| builder.store(their_store));
+        let sessions = ours.sessions(&clock, 1, |builder| builder.store(store));
+        let busy = begun(&sessions, "busy", TTL).await;
+        let both = begun(&sessions, "both", MINUTE).await;
+        let next = begun(&sessions, "next", TTL).await;
+        clock.advance(MINUTE).await;
+        let busy = rotate(&busy);
+        settle().await;
+        let waits = [call(&both), rotate(&next)];
+        settle().await;
+        if fails {
+            let later = EndpointError::later(Some(20 * SECOND));
+            theirs.befall("both", Misfortune::Fails(later));
+        }
+        let elsewhere = call(&other.manager(both.key().clone()));
+        clock.advance(10 * SECOND).await;
+        assert_eq!(ours.order(), ["busy", "next"]);
+        theirs.befall("both", None);
+        theirs.answer(2);
+        served([busy, elsewhere].into_iter().chain(waits)).await;
+        theirs.assert_unharmed();
     }
 }
 

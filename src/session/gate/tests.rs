@@ -72,6 +72,7 @@ fn a_rotation_that_leaves_takes_no_place_along() {
             drop(leaves);
         } else {
             drop(leaves);
+            assert_eq!(gate.0.lock().waiting.len(), 1);
             drop(place);
         }
         drop(called(&mut stays).expect("the place"));
