@@ -52,6 +52,7 @@ mod http;
 mod reader;
 mod registry;
 mod seed;
+mod sessions;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -246,20 +247,31 @@ impl Config {
         built.map_err(|error| self.source.locate(refused(error)))
     }
 
-    /// Builds [`Sessions`] on the current tokio runtime. `[session]` has the parts of [`Sessions::key`], and `[sessions]` what
-    /// holds for all sessions together.
+    /// Returns a builder of [`Sessions`] with the whole configuration applied. `[session]` has the parts of [`Sessions::key`],
+    /// and `[sessions]` what holds for all sessions together.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect); also with a `[seed]`, which is the pair of one session.
-    pub async fn sessions(&self, registry: &Registry) -> Result<Sessions, ConfigError> {
+    /// As [`builder`](Self::builder); also with a `[seed]`, which is the pair of one session.
+    pub async fn sessions_builder(
+        &self,
+        registry: &Registry,
+    ) -> Result<Builder<Sessions>, ConfigError> {
         if self.content.as_ref().is_ok_and(Content::has_seed) {
             let problem = "must be removed, because it is the pair of one session, and there are many; \
                            give a user's pair to `Sessions::sign_in`";
             return Err(self.source.locate(ConfigError::new("seed", problem)));
         }
-        let builder = self.builder_of::<Sessions>(registry).await?;
-        let built = builder.build();
+        self.builder_of(registry).await
+    }
+
+    /// Builds [`Sessions`] on the current tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`sessions_builder`](Self::sessions_builder) and of `Builder::build`.
+    pub async fn sessions(&self, registry: &Registry) -> Result<Sessions, ConfigError> {
+        let built = self.sessions_builder(registry).await?.build();
         built.map_err(|error| self.source.locate(refused(error)))
     }
 }

@@ -27,6 +27,7 @@ use crate::event::SessionsEvents;
 use crate::manager::{Builder, TokenManager, shut_down};
 use crate::rotation::no_random;
 use crate::session::{Group, OnRotated, SessionPolicy};
+use crate::token::{AccessToken, Digest, Key, TokenPair};
 
 /// Many sessions over one endpoint, store, strategy and configuration: one for each tenant or user of a service.
 ///

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::document::Document;
 use super::registry::{Component, Registry};
 use super::seed::Seed;
+use super::sessions::{NamedPolicy, SessionsTable};
 use crate::build_error::BuildError;
 use crate::endpoint::TokenEndpoint;
 use crate::manager::Builder;
@@ -17,6 +18,7 @@ use crate::parameters::{ConfigError, Problem, Span, Table, Value, read, read_wit
 pub(super) struct Content {
     document: Document,
     strategy: Component,
+    policies: Vec<NamedPolicy>,
     store: Component,
     store_timeout: Option<Span>,
     pub(super) endpoint: Option<Component>,
@@ -30,6 +32,8 @@ impl Content {
         let strategy = document.refresh.strategy.as_ref().unwrap_or(&empty);
         let (strategy, _) =
             Component::parse("refresh.strategy", strategy, "on-request", &["kind"])?;
+        let sessions = document.sessions.as_ref();
+        let policies = sessions.map(SessionsTable::policies).transpose()?;
         let store = document.store.as_ref().unwrap_or(&empty);
         let (store, common) = Component::parse("store", store, "memory", &["kind", "timeout"])?;
         let timeout = common.get("timeout");
@@ -48,6 +52,7 @@ impl Content {
         Ok(Self {
             document,
             strategy,
+            policies: policies.unwrap_or_default(),
             store,
             store_timeout,
             endpoint,
@@ -75,10 +80,13 @@ impl Content {
         let builder = Builder::new(endpoint).with_key(key).strategy(strategy);
         let builder = document.http.apply(document.refresh.apply(builder))?;
         let timeout = self.store_timeout.map(|span| span.0);
-        let builder = set(builder, timeout, Builder::store_timeout);
-        let together = document.sessions.as_ref();
-        let exchanges = together.and_then(|together| together.exchanges_at_once);
-        let mut builder = set(builder, exchanges, Builder::with_exchanges_at_once);
+        let mut builder = set(builder, timeout, Builder::store_timeout);
+        if let Some(sessions) = &document.sessions {
+            builder = sessions.apply(builder);
+        }
+        for policy in &self.policies {
+            builder = policy.apply(builder, registry, base)?;
+        }
         if let Some((name, problem)) = builder.problem() {
             return Err(refused(BuildError::invalid(name, problem)));
         }
@@ -139,7 +147,9 @@ pub(super) fn refused(error: BuildError) -> ConfigError {
         "store_timeout" => "store.timeout".to_owned(),
         "origin" => "http.origins".to_owned(),
         "cookie" => "http.cookie".to_owned(),
-        "exchanges_at_once" => "sessions.exchanges_at_once".to_owned(),
+        "exchanges_at_once" | "kept_for" => format!("sessions.{name}"),
+        "policy" => "sessions.policies".to_owned(),
+        "default_policy" => "sessions.policy".to_owned(),
         _ => format!("refresh.{name}"),
     };
     ConfigError::new(path, problem)

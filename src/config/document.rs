@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde::Deserialize;
 
+use super::sessions::SessionsTable;
 use crate::api::ApiProfile;
 use crate::manager::Builder;
 use crate::parameters::{ConfigError, ErrorStatus, Header, Scopes, Span, Value, set};
@@ -18,7 +19,7 @@ pub(super) struct Document {
     pub(super) store: Option<Value>,
     pub(super) endpoint: Option<Value>,
     pub(super) session: KeyParts,
-    pub(super) sessions: Option<Together>,
+    pub(super) sessions: Option<SessionsTable>,
     pub(super) seed: Option<Value>,
 }
 
@@ -104,13 +105,6 @@ impl Profile {
     fn api(self) -> Result<ApiProfile, ConfigError> {
         Err(ConfigError::without_feature("http.profile", "", "folio"))
     }
-}
-
-/// `[sessions]`: what holds for many sessions together.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Together {
-    pub(super) exchanges_at_once: Option<usize>,
 }
 
 /// `[session]`: the parts of the session's key that the configuration names. The endpoint supplies the others.

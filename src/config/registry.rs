@@ -139,11 +139,11 @@ impl Registry {
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         let make: MakeStore = Arc::new(move |component, base| {
-            let path = component.path;
+            let path = component.path.clone();
             let making = component.read(base).map(&make);
             Box::pin(async move {
                 let made = making?.await;
-                let store = made.map_err(|error| ConfigError::not_made(path, error.into()))?;
+                let store = made.map_err(|error| ConfigError::not_made(&path, error.into()))?;
                 Ok(Some(Arc::new(store) as Arc<dyn TokenStore>))
             })
         });
@@ -228,7 +228,7 @@ fn named<'a, M>(
 /// A strategy, endpoint or store as the configuration names it, with its parameters.
 #[derive(Debug, Clone)]
 pub(super) struct Component {
-    path: &'static str,
+    path: String,
     kind: String,
     kind_path: String,
     /// The table of the component, without the common keys.
@@ -240,14 +240,15 @@ pub(super) struct Component {
 impl Component {
     /// Reads a component from a table, or from a name alone. Returns the common keys separately.
     pub(super) fn parse(
-        path: &'static str,
+        path: impl Into<String>,
         value: &Value,
         default: &str,
         common: &'static [&'static str],
     ) -> Result<(Self, Table), ConfigError> {
+        let path = path.into();
         let mut taken = Table::new();
         let (kind, kind_path, own) = match value {
-            Value::Text(name) => (name.to_string(), path.to_owned(), Value::default()),
+            Value::Text(name) => (name.to_string(), path.clone(), Value::default()),
             Value::Table(table) => {
                 let mut own = table.clone();
                 taken.extend(common.iter().filter_map(|key| own.remove_entry(*key)));
@@ -273,7 +274,7 @@ impl Component {
     }
 
     fn read<P: DeserializeOwned>(&self, base: &Path) -> Result<P, ConfigError> {
-        read_with(self.path, &self.own, base, |problem| {
+        read_with(&self.path, &self.own, base, |problem| {
             if let Problem::UnknownKey { of, allowed } = problem {
                 *of = Some(self.kind.clone());
                 allowed.extend(self.common.iter().map(|&key| key.to_owned()));
@@ -282,6 +283,6 @@ impl Component {
     }
 
     fn refused(&self, error: impl Into<Box<dyn StdError + Send + Sync>>) -> ConfigError {
-        ConfigError::not_made(self.path, error.into())
+        ConfigError::not_made(&self.path, error.into())
     }
 }

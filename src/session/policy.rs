@@ -154,9 +154,12 @@ impl Policies {
 
     /// A policy that makes no sense, with the problem.
     pub(crate) fn problem(&self) -> Option<(&'static str, String)> {
-        let of = |name: &str, policy: &SessionPolicy| {
+        let of = |name: Option<&str>, policy: &SessionPolicy| {
             let (setting, problem) = policy.problem()?;
-            Some(("policy", format!("{name}: `{setting}` {problem}")))
+            Some(match name {
+                Some(name) => ("policy", format!("{name}: `{setting}` {problem}")),
+                None => ("default_policy", format!("`{setting}` {problem}")),
+            })
         };
         let misnamed = self.named.keys().find(|name| !is_name(name));
         let misnamed = misnamed.map(|name| {
@@ -167,11 +170,11 @@ impl Policies {
         });
         let kept = self.kept_for.is_zero();
         misnamed
-            .or_else(|| of("the default policy", &self.default))
+            .or_else(|| of(None, &self.default))
             .or_else(|| {
                 self.named
                     .iter()
-                    .find_map(|(name, policy)| of(name, policy))
+                    .find_map(|(name, policy)| of(Some(name), policy))
             })
             .or_else(|| kept.then(|| ("kept_for", "must not be zero".to_owned())))
     }

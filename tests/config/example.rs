@@ -32,19 +32,25 @@ async fn each_setting_that_the_example_has_commented_out_can_be_switched_on() {
             continue;
         };
         let (key, _) = setting.split_once(" = ").unwrap();
+        let of = |is_on: bool, table: &'static str| if is_on { table } else { "" };
+        let is_of_a_policy = ["retired_for", "idle", "absolute", "pinned"].contains(&key)
+            || setting == "strategy = \"on-request\"";
         let text = EXAMPLE
             .replacen(line, setting, 1)
             .replace("# [seed]", "[seed]")
             .replace(
                 "# [sessions]",
-                if key == "exchanges_at_once" {
-                    "[sessions]"
-                } else {
-                    ""
-                },
+                of(
+                    ["exchanges_at_once", "kept_for", "unknown_pairs"].contains(&key),
+                    "[sessions]",
+                ),
+            )
+            .replace(
+                "# [sessions.policies.page]",
+                of(is_of_a_policy, "[sessions.policies.page]"),
             );
         let text = match key {
-            "strategy" => text.replacen("strategy = \"on-request\"\n", "", 1),
+            "strategy" if !is_of_a_policy => text.replacen("strategy = \"on-request\"\n", "", 1),
             "url" => text.replacen("kind = \"memory\"", "kind = \"redis\"", 1),
             "path" | "group" | "seal" => {
                 let own = directory("the_example").join("session");
@@ -139,6 +145,7 @@ async fn the_example_has_every_key() {
         ("endpoint.server", ""),
         ("session", ""),
         ("sessions", ""),
+        ("sessions.policies.page", ""),
         ("seed", ""),
     ] {
         let is_off = |name: &str, is_on: bool| kind.contains(name) && !is_on;
@@ -165,8 +172,10 @@ async fn the_example_has_every_key() {
             let is_there = own
                 .iter()
                 .any(|line| line.starts_with(&format!("{key} = ")));
-            let is_table = EXAMPLE.contains(&format!("[{table}.{key}]"));
-            assert!(is_there || is_table, "{table}.{key}");
+            let table = format!("[{table}.{key}");
+            let is_table =
+                EXAMPLE.contains(&format!("{table}]")) || EXAMPLE.contains(&format!("{table}."));
+            assert!(is_there || is_table, "{table}");
             keys += 1;
         }
     }

@@ -86,7 +86,7 @@ async fn a_policy_that_makes_no_sense_is_refused() {
         ),
         (
             with().default_policy(strictest),
-            "the default policy: `absolute` must not be zero",
+            "`default_policy`: `absolute` must not be zero",
         ),
         (
             with().policy("Pa.ge", page()),

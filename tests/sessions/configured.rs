@@ -77,3 +77,70 @@ async fn a_configuration_without_a_place_is_refused() {
     let said = "line 6, column 1: sessions.exchanges_at_once: must be at least 1";
     assert_eq!(error.to_string(), said);
 }
+
+#[tokio::test]
+async fn g4_a_configuration_has_a_policy_for_each_kind_of_client() {
+    let text = r#"
+        endpoint = { token_url = "https://id.example.org/token", client_id = "service" }
+        [sessions]
+        kept_for = "1h"
+        unknown_pairs = 3
+        [sessions.policy]
+        idle = "30m"
+        [sessions.policies.page]
+        strategy = { kind = "optimistic-early", window = "60s" }
+        retired_for = "30s"
+        absolute = "12h"
+        pinned = "4h"
+    "#;
+    let config = Config::from_toml(text).unwrap();
+    let builder = config.sessions_builder(&Registry::builtin()).await.unwrap();
+    let shown = format!("{builder:?}");
+    for part in [
+        "kept_for: 3600s",
+        "unknown_pairs: 3",
+        "default: SessionPolicy { strategy: None, retired_for: 0ns, idle: Some(1800s), absolute: None, pinned: None }",
+        "\"page\": SessionPolicy { strategy: Some(UserStrategy(OptimisticEarly",
+        "retired_for: 30s, idle: None, absolute: Some(43200s), pinned: Some(14400s)",
+    ] {
+        assert!(shown.contains(part), "{part} is not in {shown}");
+    }
+    for (wrong, said) in [
+        (
+            "sessions.policies.page.idle = 5",
+            "sessions.policies.page.idle: ",
+        ),
+        (
+            "sessions.policies.page.idel = \"5s\"",
+            "sessions.policies.page.idel: ",
+        ),
+        (
+            "sessions.policies.page.strategy = \"late\"",
+            "sessions.policies.page.strategy: `late` is not a known strategy",
+        ),
+        (
+            "sessions.policies.page.strategy.window = \"5s\"",
+            "sessions.policies.page.strategy.window: ",
+        ),
+        (
+            "sessions.policies.Page.idle = \"5s\"",
+            "sessions.policies: must be named by 1 to 32 letters",
+        ),
+        (
+            "sessions.policy.idle = \"0s\"",
+            "sessions.policy: `idle` must not be zero",
+        ),
+        ("sessions.kept_for = \"0s\"", "sessions.kept_for: "),
+    ] {
+        let text = format!(
+            "endpoint = {{ token_url = \"https://id.example.org/token\", client_id = \"service\" }}\n{wrong}"
+        );
+        let config = Config::from_toml(&text);
+        let error = match config {
+            Ok(config) => config.sessions(&Registry::builtin()).await.unwrap_err(),
+            Err(error) => error,
+        };
+        let error = error.to_string();
+        assert!(error.contains(said), "{wrong}: {error}");
+    }
+}
