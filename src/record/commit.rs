@@ -31,6 +31,8 @@ pub(crate) struct Commit {
     pub(crate) pair: StoredPair,
     /// When a browser presented the predecessor, as far as this instance knows.
     pub(crate) presented: Option<StoreTime>,
+    /// When a browser presented the session last, with whichever pair, as far as this instance knows.
+    pub(crate) seen_at: Option<StoreTime>,
 }
 
 /// What becomes of a pair if the record has come to hold the pair of another sign-in.
@@ -152,11 +154,15 @@ impl Commit {
 
     fn onto(&self, record: &Record, ours: Digest) -> Record {
         let mut next = record.clone();
-        // The note of it may not be stored yet.
-        if let (Some(browser), Some(at)) = (&mut next.browser, self.presented)
-            && record.digest() == self.predecessor
-        {
-            browser.seen(true, at);
+        // The notes of it may not be stored yet.
+        if let Some(browser) = &mut next.browser {
+            let presented = self.presented;
+            let presented = presented.filter(|_| record.digest() == self.predecessor);
+            for (at, is_current) in [(self.seen_at, false), (presented, true)] {
+                if let Some(at) = at {
+                    browser.seen(is_current, at);
+                }
+            }
         }
         if record.digest() != ours {
             next.retire_current();

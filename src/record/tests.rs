@@ -67,6 +67,7 @@ impl World {
             upstream: record.upstream,
             pair: pair(&format!("issued {}", self.issued)),
             presented: None,
+            seen_at: None,
         }
     }
 
@@ -273,6 +274,7 @@ fn the_seed_of_a_family_is_remembered_after_a_thousand_rotations() {
             upstream: record.upstream,
             pair: pair(&format!("r{round}")),
             presented: None,
+            seen_at: None,
         };
         let CommitDecision::Write(next) = commit.judge(Some(&leased), &key, NOW) else {
             panic!("not written");
@@ -346,6 +348,7 @@ fn numbers_at_their_maximum_do_not_overflow() {
         rival: Rival::Loses,
         pair: pair("r3"),
         presented: None,
+        seen_at: None,
     };
     for found in [None, Some(&active()), Some(&record), Some(&replaced)] {
         let _ = commit.judge(found, &key, NOW);

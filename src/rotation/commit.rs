@@ -193,7 +193,12 @@ impl Rotation {
         let session = self.session();
         let is_rivalry = leased.kind == Kind::SignIn && !self.uses_leases();
         let now = session.store_now(leased.seen.clock);
-        let presented = session.lock().presented_at(leased.record.pair_id());
+        let at = |at: Timestamp| now.before(session.now().since(at));
+        let (presented, seen_at) = {
+            let state = session.lock();
+            let seen_at = state.presence().map(|presence| presence.at);
+            (state.presented_at(leased.record.pair_id()), seen_at)
+        };
         let commit = Commit {
             holder: leased.holder,
             base: leased.record.pair_id(),
@@ -208,7 +213,8 @@ impl Rotation {
                 Rival::Wins
             },
             pair: session.stored(&held, now),
-            presented: presented.map(|at| now.before(session.now().since(at))),
+            presented: presented.map(at),
+            seen_at: seen_at.map(at),
         };
         Unstored {
             held,

@@ -20,6 +20,7 @@ fn leased(token: &str) -> (Record, Commit) {
         rival: Rival::Wins,
         pair: pair(token),
         presented: None,
+        seen_at: None,
     };
     (leased, commit)
 }

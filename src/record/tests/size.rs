@@ -49,6 +49,7 @@ fn rotated(record: &Record, round: u64) -> Record {
         upstream: record.upstream,
         pair: stored(&format!("refresh {round:032}"), Origin::Endpoint),
         presented: None,
+        seen_at: None,
     };
     match commit.judge(Some(&leased), &record.key, NOW) {
         CommitDecision::Write(next) => *next,
