@@ -79,11 +79,21 @@ impl Session {
     }
 
     /// Counts a presentation, and returns whether the record has to know of it. `began` is when the user signed in.
-    pub(crate) fn presented(&self, is_current: bool, began: Timestamp, now: Timestamp) -> bool {
+    ///
+    /// What the browser has is the brought pair, which is compared with the held one here: a rotation may have replaced it since
+    /// the record was read. An id shows of no pair that the browser has it.
+    pub(crate) fn presented(
+        &self,
+        brought: Option<&Brought>,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> bool {
         let idle = self.policy().and_then(|policy| policy.idle);
         let interval = idle.map(|idle| idle / NOTES_IN_IDLE);
         let mut state = self.lock();
         let was_unattended = state.is_unattended();
+        let held = state.held();
+        let is_current = held.is_some_and(|held| brought.is_some_and(|it| it.is(held)));
         let needs_note = state.presented(is_current, began, interval, now);
         if was_unattended {
             drop(state);

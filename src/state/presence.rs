@@ -20,7 +20,7 @@ pub(crate) struct Presence {
 }
 
 impl State {
-    /// A browser presents the session. `is_current` is whether it presents the pair that is held.
+    /// A browser presents the session. `is_current` is whether it brings the pair that is held.
     ///
     /// Returns whether the record has to know of it: the first presentation of a pair, and one in each `interval`.
     pub(crate) fn presented(
