@@ -15,7 +15,8 @@ use super::past::Names;
 use crate::clock::StoreTime;
 use crate::token::Digest;
 
-/// How many replaced tokens are kept. Of more, the first one stays, which the browser presented last, and the newest ones.
+/// How many replaced tokens are kept. Of more, the first one stays, which the browser presented last, and those that were
+/// replaced last.
 const REPLACED_LIMIT: usize = 8;
 
 /// How many pinned tokens are kept. The permission that ends first makes room.
@@ -31,7 +32,8 @@ pub(crate) struct Browser {
     /// When a browser presented the current pair for the first time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) current_at: Option<StoreTime>,
-    /// The tokens that a browser may hold in place of the current one, the oldest first.
+    /// The tokens that a browser may hold in place of the current one: first the one that it presented last, then the others in
+    /// the order in which they were replaced.
     #[serde(default, skip_serializing_if = "Names::is_empty")]
     pub(crate) replaced: Names,
     /// The tokens with a permission to be presented on.
@@ -91,6 +93,23 @@ impl Browser {
         if is_current {
             self.current_at.get_or_insert(now);
         }
+    }
+
+    /// The browser presented this replaced token, and so holds it.
+    pub(crate) fn holds(&mut self, digest: &Digest) {
+        if let Some(at) = self.position(digest) {
+            self.replaced.0[..=at].rotate_right(1);
+        }
+    }
+
+    /// Whether the record knows that the browser holds this token, if it is a replaced one.
+    pub(crate) fn is_known_to_hold(&self, digest: &Digest) -> bool {
+        self.position(digest).is_none_or(|at| at == 0)
+    }
+
+    fn position(&self, digest: &Digest) -> Option<usize> {
+        let replaced = &self.replaced.0;
+        replaced.iter().position(|known| known == digest)
     }
 
     /// Permits to present this token until then.
@@ -212,6 +231,26 @@ mod tests {
         rotate(&mut record, "r40");
         assert_ne!(record.place(&name("r1"), GRACE, NOW), Place::Replaced);
         assert_eq!(record.place(&name("r39"), GRACE, NOW), Place::Replaced);
+    }
+
+    /// The browser got its token after that was replaced, and loses all answers from then on.
+    #[test]
+    fn a_replaced_token_that_a_browser_presented_last_is_accepted_after_any_number_of_lost_answers()
+    {
+        let mut record = record();
+        for number in 2..5 {
+            rotate(&mut record, &format!("r{number}"));
+        }
+        for number in 5..40 {
+            let browser = record.browser.as_mut().unwrap();
+            browser.holds(&name("r2"));
+            assert!(browser.is_known_to_hold(&name("r2")));
+            assert!(!browser.is_known_to_hold(&name("r3")) || number > 11);
+            rotate(&mut record, &format!("r{number}"));
+            assert_eq!(record.place(&name("r2"), GRACE, NOW), Place::Replaced);
+        }
+        assert_eq!(record.browser.as_ref().unwrap().replaced.0.len(), 8);
+        assert_eq!(record.place(&name("r38"), GRACE, NOW), Place::Replaced);
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub(crate) struct Commit {
     pub(crate) presented: Option<StoreTime>,
     /// When a browser presented the session last, with whichever pair, as far as this instance knows.
     pub(crate) seen_at: Option<StoreTime>,
+    /// The replaced token that a browser presented last, as far as this instance knows.
+    pub(crate) browser_holds: Option<Digest>,
 }
 
 /// What becomes of a pair if the record has come to hold the pair of another sign-in.
@@ -156,6 +158,9 @@ impl Commit {
         let mut next = record.clone();
         // The notes of it may not be stored yet.
         if let Some(browser) = &mut next.browser {
+            if let Some(digest) = &self.browser_holds {
+                browser.holds(digest);
+            }
             let presented = self.presented;
             let presented = presented.filter(|_| record.digest() == self.predecessor);
             for (at, is_current) in [(self.seen_at, false), (presented, true)] {

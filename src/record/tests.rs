@@ -68,6 +68,7 @@ impl World {
             pair: pair(&format!("issued {}", self.issued)),
             presented: None,
             seen_at: None,
+            browser_holds: None,
         }
     }
 
@@ -275,6 +276,7 @@ fn the_seed_of_a_family_is_remembered_after_a_thousand_rotations() {
             pair: pair(&format!("r{round}")),
             presented: None,
             seen_at: None,
+            browser_holds: None,
         };
         let CommitDecision::Write(next) = commit.judge(Some(&leased), &key, NOW) else {
             panic!("not written");
@@ -349,6 +351,7 @@ fn numbers_at_their_maximum_do_not_overflow() {
         pair: pair("r3"),
         presented: None,
         seen_at: None,
+        browser_holds: None,
     };
     for found in [None, Some(&active()), Some(&record), Some(&replaced)] {
         let _ = commit.judge(found, &key, NOW);

@@ -194,10 +194,10 @@ impl Rotation {
         let is_rivalry = leased.kind == Kind::SignIn && !self.uses_leases();
         let now = session.store_now(leased.seen.clock);
         let at = |at: Timestamp| now.before(session.now().since(at));
-        let (presented, seen_at) = {
+        let (presented, presence) = {
             let state = session.lock();
-            let seen_at = state.presence().map(|presence| presence.at);
-            (state.presented_at(leased.record.pair_id()), seen_at)
+            let presented = state.presented_at(leased.record.pair_id());
+            (presented, state.presence().cloned())
         };
         let commit = Commit {
             holder: leased.holder,
@@ -214,7 +214,8 @@ impl Rotation {
             },
             pair: session.stored(&held, now),
             presented: presented.map(at),
-            seen_at: seen_at.map(at),
+            seen_at: presence.as_ref().map(|presence| at(presence.at)),
+            browser_holds: presence.and_then(|presence| presence.replaced),
         };
         Unstored {
             held,

@@ -22,6 +22,8 @@ const TRIES: u32 = 3;
 pub(crate) struct Known {
     /// Whether the current pair was presented.
     pub(crate) is_current: bool,
+    /// Whether the record knows that the browser holds the pair that it brought.
+    pub(crate) is_noted: bool,
     /// When the user signed in.
     pub(crate) began: Timestamp,
     /// When a browser presented the session last; `None` if the record does not say.
@@ -57,7 +59,14 @@ pub(crate) async fn look_up(
         .map(|record| (record, place(session, record, brought, now)));
     match place {
         Some((record, Place::Current)) => Ok(adopted(session, record, &seen, epoch, true)),
-        Some((record, Place::Replaced)) => Ok(adopted(session, record, &seen, epoch, false)),
+        Some((record, Place::Replaced)) => {
+            let digest = session.digest_of(brought);
+            let browser = record.browser.as_ref();
+            Ok(Known {
+                is_noted: browser.is_none_or(|browser| browser.is_known_to_hold(&digest)),
+                ..adopted(session, record, &seen, epoch, false)
+            })
+        }
         Some((_, Place::Retired)) => Err(Error::refused(PairRefusal::Retired)),
         Some((record, Place::Unknown)) if !is_newer(brought, record) => Err(Error::refused(
             match is_elsewhere(session, brought).await? {
@@ -73,6 +82,7 @@ pub(crate) async fn look_up(
             session.take_up(brought, epoch);
             Ok(Known {
                 is_current: true,
+                is_noted: true,
                 began: brought.began,
                 seen_at: None,
             })
@@ -134,6 +144,7 @@ fn adopted(session: &Session, record: &Record, seen: &Seen, epoch: u64, is_curre
     let issued_at = record.issued_at().map_or(session.now(), ours);
     Known {
         is_current,
+        is_noted: true,
         began: browser.map_or(issued_at, |browser| ours(browser.began)),
         seen_at: browser.map(|browser| ours(browser.seen_at)),
     }
@@ -152,6 +163,9 @@ pub(crate) fn note(session: &Arc<Session>) {
             let at = |at: Timestamp| now.before(session.now().since(at));
             let first = state.presented_at(record.pair_id());
             browser.seen(false, at(presence.at));
+            if let Some(digest) = &presence.replaced {
+                browser.holds(digest);
+            }
             if let Some(first) = first {
                 browser.seen(true, at(first));
             }

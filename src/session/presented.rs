@@ -94,7 +94,9 @@ impl Session {
         let was_unattended = state.is_unattended();
         let held = state.held();
         let is_current = held.is_some_and(|held| brought.is_some_and(|it| it.is(held)));
-        let needs_note = state.presented(is_current, began, interval, now);
+        let replaced = brought.filter(|_| !is_current);
+        let replaced = replaced.map(|brought| self.digest_of(brought));
+        let needs_note = state.presented(is_current, replaced, began, interval, now);
         if was_unattended {
             drop(state);
             // The timer had left the session alone.

@@ -191,7 +191,8 @@ impl Visit<'_> {
         };
         let is_current = known.is_none_or(|known| known.is_current);
         let began = known.map_or(self.now, |known| known.began);
-        let needs_note = session.presented(self.brought, began, self.now);
+        let needs_note = session.presented(self.brought, began, self.now)
+            || known.is_some_and(|known| !known.is_noted);
         if let Some(token) = self.tokens.quiet_token() {
             // A rotation that begins now would tell the record by itself.
             if needs_note {

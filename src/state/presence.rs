@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::State;
 use crate::clock::Timestamp;
-use crate::token::PairId;
+use crate::token::{Digest, PairId};
 
 /// The presentations of a session in this process.
 #[derive(Debug, Clone)]
@@ -13,6 +13,8 @@ pub(crate) struct Presence {
     pub(crate) began: Timestamp,
     /// When a browser presented the session last.
     pub(crate) at: Timestamp,
+    /// The token that was brought last, if it is not the one that is held.
+    pub(crate) replaced: Option<Digest>,
     /// The pair that was held, and presented, and when that happened first.
     current: Option<(PairId, Timestamp)>,
     /// The pair and the moment that the record knows of, or is about to.
@@ -20,12 +22,14 @@ pub(crate) struct Presence {
 }
 
 impl State {
-    /// A browser presents the session. `is_current` is whether it brings the pair that is held.
+    /// A browser presents the session. `is_current` is whether it brings the pair that is held, and `replaced` is the token that it
+    /// brings in place of that.
     ///
     /// Returns whether the record has to know of it: the first presentation of a pair, and one in each `interval`.
     pub(crate) fn presented(
         &mut self,
         is_current: bool,
+        replaced: Option<Digest>,
         began: Timestamp,
         interval: Option<Duration>,
         now: Timestamp,
@@ -34,11 +38,15 @@ impl State {
         let new = || Presence {
             began,
             at: now,
+            replaced: None,
             current: None,
             noted: None,
         };
         let presence = self.presence.get_or_insert_with(|| Box::new(new()));
         presence.at = presence.at.max(now);
+        if is_current || replaced.is_some() {
+            presence.replaced = replaced;
+        }
         presence.began = presence.began.min(began);
         let Some(held) = held else { return false };
         let is_first = is_current && presence.current.is_none_or(|(of, _)| of != held);

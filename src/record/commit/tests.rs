@@ -21,6 +21,7 @@ fn leased(token: &str) -> (Record, Commit) {
         pair: pair(token),
         presented: None,
         seen_at: None,
+        browser_holds: None,
     };
     (leased, commit)
 }

@@ -50,6 +50,7 @@ fn rotated(record: &Record, round: u64) -> Record {
         pair: stored(&format!("refresh {round:032}"), Origin::Endpoint),
         presented: None,
         seen_at: None,
+        browser_holds: None,
     };
     match commit.judge(Some(&leased), &record.key, NOW) {
         CommitDecision::Write(next) => *next,
