@@ -194,21 +194,27 @@ impl Visit<'_> {
         let needs_note = session.presented(self.brought, began, self.now)
             || known.is_some_and(|known| !known.is_noted);
         if let Some(token) = self.tokens.quiet_token() {
-            // A rotation that begins now would tell the record by itself.
             if needs_note {
                 rotation::note(session);
             }
             return Ok(token);
         }
-        let token = self.tokens.token().await?;
-        if let Some(brought) = self.brought.filter(|_| is_current)
+        let before = session.lock().pair_id();
+        let token = self.tokens.token().await;
+        let issued = |token: &Token| session.lock().was_issued(token.pair_id());
+        if let (Ok(token), Some(brought)) = (&token, self.brought.filter(|_| is_current))
             && !session.holds(&brought.pair)
-            && !session.lock().was_issued(token.pair_id())
+            && !issued(token)
         {
             // This process held the pair, and another one may have replaced it long ago.
             rotation::place_now(session, brought, self.now).await?;
         }
-        Ok(token)
+        // A rotation that failed, that is still under way, or that found the pair of another instance has told the record nothing.
+        let is_new = |token: &Token| Some(token.pair_id()) != before && issued(token);
+        if needs_note && !token.as_ref().is_ok_and(is_new) {
+            rotation::note(session);
+        }
+        token
     }
 
     /// Reads the store, and refuses what it does not accept.
