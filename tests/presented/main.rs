@@ -3,12 +3,26 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
+mod crowd;
 mod current;
+mod early;
+mod every_strategy;
+mod holders;
+mod ledger;
 mod limits;
+mod long_sessions;
+mod lost_answers;
+mod one_call;
 mod opaque;
+mod random;
 mod refused;
 mod replaced;
+mod rival_servers;
+mod secrets;
 #[path = "../support/mod.rs"]
 mod support;
 mod unknown;
+mod users;
+mod verdicts;
+mod waiting;
 mod world;
