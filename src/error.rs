@@ -143,6 +143,11 @@ pub enum Error {
         /// The time until another one is accepted.
         retry_after: Duration,
     },
+    /// A sign-in or a presented pair names a [policy](crate::SessionPolicy) that the builder of the sessions does not have.
+    #[error(
+        "there is no policy of this name: add it to the builder of the sessions, or correct the name"
+    )]
+    UnknownPolicy,
     /// The policy of the session does not permit to [pin](crate::Presentation::pin) a pair.
     #[error("the policy of this session does not permit pinned pairs: set `pinned` on its policy")]
     PinNotPermitted,
@@ -198,7 +203,7 @@ pub enum Error {
     NoTls,
 }
 
-/// Why a presented pair is refused. In each case, the user has to sign in again with this pair's browser.
+/// Why a presented pair is refused. The session itself may go on with another pair, also in the same browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PairRefusal {
@@ -246,7 +251,8 @@ impl Error {
             | Self::InvalidHeader
             | Self::ForeignClient
             | Self::NoTls
-            | Self::PinNotPermitted => true,
+            | Self::PinNotPermitted
+            | Self::UnknownPolicy => true,
             _ => false,
         }
     }

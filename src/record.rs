@@ -8,7 +8,7 @@
 //! - [`reconcile`]: what a record means to an instance that holds a pair
 //! - [`commit`]: how a new pair gets into the record, and how a session ends
 //! - [`past`]: the digests of the tokens that were used
-//! - [`browser`]: which of them a browser may still present
+//! - [`browser`]: which pairs a browser may still present
 //! - [`marks`]: the provider's session and user, by which a logout of the provider finds the record
 //! - [`format`]: how a record is serialized, how fields of later versions are kept, and which values are wiped
 //!
@@ -145,6 +145,10 @@ pub enum EndReason {
     LoggedOut,
     /// No request came within the lifetime of the access token, and the strategy ends such sessions.
     Idle,
+    /// No request came within the [limit](crate::SessionPolicy::idle) of the session's policy. It is logged out.
+    IdleLimit,
+    /// The session has lasted as long as its policy [permits](crate::SessionPolicy::absolute). It is logged out.
+    AgeLimit,
 }
 
 impl EndReason {
@@ -163,6 +167,8 @@ impl fmt::Display for EndReason {
             Self::OutcomeUnknown => f.write_str("the answer to the last refresh request was lost or unclear, so the refresh token may be spent"),
             Self::LoggedOut => f.write_str("the user logged out"),
             Self::Idle => f.write_str("no request came while the access token was valid"),
+            Self::IdleLimit => f.write_str("no request came for as long as its policy permits"),
+            Self::AgeLimit => f.write_str("it has lasted as long as its policy permits"),
         }
     }
 }
@@ -436,11 +442,7 @@ impl Record {
         let Some(stored) = &self.pair else { return };
         let until = stored.pair.lifetime.refresh.total();
         let until = until.map(|total| stored.issued_at.after(total));
-        let (digest, origin) = (self.digest(), stored.origin);
-        self.past.note(digest, origin, until);
-        if let Some(browser) = &mut self.browser {
-            browser.retired(digest);
-        }
+        self.past.note(self.digest(), stored.origin, until);
     }
 }
 

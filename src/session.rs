@@ -37,7 +37,7 @@ pub(crate) use self::outbox::{Seen, StoreClock, Unstored};
 pub(crate) use self::pairs::{OnRotated, draw};
 pub use self::policy::SessionPolicy;
 pub(crate) use self::policy::{Policies, is_name};
-pub(crate) use self::presented::{Brought, Copy};
+pub(crate) use self::presented::{Brought, Copy, NOTES_IN_IDLE};
 use crate::api::Api;
 use crate::clock::{Clock, Coarse, SystemClock, Timestamp};
 use crate::error::Error;

@@ -95,6 +95,11 @@ impl Sessions {
         let signs_in = of_a_sign_in.is_none();
         let policy = self.group.policies.of(of_a_sign_in.flatten());
         let policy = Arc::clone(policy);
+        self.manager_of(key, signs_in, policy)
+    }
+
+    /// A session that a user's sign-in began is never begun by the endpoint's own sign-in, whatever its key looks like.
+    fn manager_of(&self, key: Key, signs_in: bool, policy: Arc<SessionPolicy>) -> TokenManager {
         let session = self.group.session(key, signs_in, Some(&policy));
         TokenManager::new(session, Some(Arc::clone(&self.group)))
     }
@@ -122,14 +127,15 @@ impl Sessions {
     /// [needs a sign-in](Error::needs_sign_in), and the endpoint is not called: its own sign-in never begins such a session.
     #[must_use]
     pub fn open(&self, id: &SessionId) -> TokenManager {
-        self.manager(id.key(&self.group.key))
+        let policy = Arc::clone(self.group.policies.of(id.policy()));
+        self.manager_of(id.key(&self.group.key), false, policy)
     }
 
     /// Returns a manager of the session whose current access token this is; `None` if the store knows no such session, or has no
     /// index of access tokens. The access token may have expired: a service that its users call with an access token alone finds
     /// the session with it, and goes on with [`token`](TokenManager::token).
     ///
-    /// **The access token opens the session**, and with it every later one. So use this for tokens that come out of a
+    /// The limits of the session's policy are not checked. **The access token opens the session**, and with it every later one. So use this for tokens that come out of a
     /// place that the service itself has sealed.
     ///
     /// # Errors
@@ -141,7 +147,17 @@ impl Sessions {
     ) -> Result<Option<TokenManager>, Error> {
         let digest = Digest::of(access.expose());
         let found = self.group.shared.store.find_by_access(&digest).await?;
+        let own = &self.group.key;
+        // Another service may share the store.
+        let is_own = |key: &Key| key.issuer == own.issuer && key.client_id == own.client_id;
+        let found = found.filter(is_own);
         Ok(found.map(|key| self.manager(key)))
+    }
+
+    /// Refuses a policy that the builder does not have: a misspelt one would have no limits.
+    fn check_policy(&self, name: Option<&str>) -> Result<(), Error> {
+        let is_known = name.is_none_or(|name| self.group.policies.has(name));
+        is_known.then_some(()).ok_or(Error::UnknownPolicy)
     }
 
     /// Subscribes to the events of every session from now on, each with its key. A session has events while it is in memory; the
@@ -316,6 +332,7 @@ impl IntoFuture for SignIn {
             upstream,
         } = self;
         Box::pin(async move {
+            sessions.check_policy(policy.as_deref())?;
             let id = SessionId::random(policy).map_err(no_random)?;
             let upstream = upstream.and_then(|upstream| upstream.marks(&sessions.key()));
             sessions.open(&id).replace_with(pair, upstream).await?;

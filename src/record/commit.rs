@@ -3,6 +3,7 @@
 //! A decision here never replaces a pair that may be newer, and never makes a token current that the record knows as
 //! used: such a token would be sent although it is spent.
 
+use super::browser::Seen;
 use super::lease::Holder;
 use super::marks::Marks;
 use super::past::REFRESHED_LIMIT;
@@ -29,12 +30,8 @@ pub(crate) struct Commit {
     pub(crate) upstream: Option<Marks>,
     pub(crate) rival: Rival,
     pub(crate) pair: StoredPair,
-    /// When a browser presented the predecessor, as far as this instance knows.
-    pub(crate) presented: Option<StoreTime>,
-    /// When a browser presented the session last, with whichever pair, as far as this instance knows.
-    pub(crate) seen_at: Option<StoreTime>,
-    /// The replaced token that a browser presented last, as far as this instance knows.
-    pub(crate) browser_holds: Option<Digest>,
+    /// What this instance knows of the browser.
+    pub(crate) seen: Option<Seen>,
 }
 
 /// What becomes of a pair if the record has come to hold the pair of another sign-in.
@@ -156,18 +153,11 @@ impl Commit {
 
     fn onto(&self, record: &Record, ours: Digest) -> Record {
         let mut next = record.clone();
-        // The notes of it may not be stored yet.
-        if let Some(browser) = &mut next.browser {
-            if let Some(digest) = &self.browser_holds {
-                browser.holds(digest);
-            }
-            let presented = self.presented;
-            let presented = presented.filter(|_| record.digest() == self.predecessor);
-            for (at, is_current) in [(self.seen_at, false), (presented, true)] {
-                if let Some(at) = at {
-                    browser.seen(is_current, at);
-                }
-            }
+        // The note of it may not be stored yet.
+        if let (Some(browser), Some(seen)) = (&mut next.browser, self.seen)
+            && record.family == self.family
+        {
+            browser.learn(seen);
         }
         if record.digest() != ours {
             next.retire_current();
@@ -302,10 +292,6 @@ impl Record {
     fn forbid(&mut self, digest: Digest, current: Digest) {
         if digest != current && digest != self.key.digest() && !self.past.knows(&digest) {
             self.past.note(digest, Origin::Endpoint, None);
-            // Callers may have had the pair of this token before it was stored, and a browser with them.
-            if let Some(browser) = &mut self.browser {
-                browser.retired(digest);
-            }
         }
     }
 }

@@ -318,13 +318,11 @@ static KNOWN: LazyLock<Value> = LazyLock::new(|| {
             until: Some(time),
         },
         browser: Some(Box::new(Browser {
-            current_at: Some(time),
-            replaced: Names(vec![digest]),
             pins: vec![Pin {
                 digest,
                 until: time,
             }],
-            ..Browser::new(time, time)
+            ..Browser::new(0, time, time)
         })),
         upstream: Some(Marks {
             session: Some(digest),

@@ -66,9 +66,7 @@ impl World {
             sign_ins: record.sign_ins,
             upstream: record.upstream,
             pair: pair(&format!("issued {}", self.issued)),
-            presented: None,
-            seen_at: None,
-            browser_holds: None,
+            seen: None,
         }
     }
 
@@ -274,9 +272,7 @@ fn the_seed_of_a_family_is_remembered_after_a_thousand_rotations() {
             sign_ins: record.sign_ins,
             upstream: record.upstream,
             pair: pair(&format!("r{round}")),
-            presented: None,
-            seen_at: None,
-            browser_holds: None,
+            seen: None,
         };
         let CommitDecision::Write(next) = commit.judge(Some(&leased), &key, NOW) else {
             panic!("not written");
@@ -349,9 +345,7 @@ fn numbers_at_their_maximum_do_not_overflow() {
         upstream: None,
         rival: Rival::Loses,
         pair: pair("r3"),
-        presented: None,
-        seen_at: None,
-        browser_holds: None,
+        seen: None,
     };
     for found in [None, Some(&active()), Some(&record), Some(&replaced)] {
         let _ = commit.judge(found, &key, NOW);

@@ -193,12 +193,6 @@ impl Rotation {
         let session = self.session();
         let is_rivalry = leased.kind == Kind::SignIn && !self.uses_leases();
         let now = session.store_now(leased.seen.clock);
-        let at = |at: Timestamp| now.before(session.now().since(at));
-        let (presented, presence) = {
-            let state = session.lock();
-            let presented = state.presented_at(leased.record.pair_id());
-            (presented, state.presence().cloned())
-        };
         let commit = Commit {
             holder: leased.holder,
             base: leased.record.pair_id(),
@@ -213,9 +207,7 @@ impl Rotation {
                 Rival::Wins
             },
             pair: session.stored(&held, now),
-            presented: presented.map(at),
-            seen_at: presence.as_ref().map(|presence| at(presence.at)),
-            browser_holds: presence.and_then(|presence| presence.replaced),
+            seen: session.seen_browser(now),
         };
         Unstored {
             held,

@@ -80,7 +80,9 @@ impl Rotation {
                 let key = &session.key;
                 let mut next = Record::forwarded(record, key, held.summary(), pair, next_number);
                 if session.keeps_browser() {
-                    next.browser.get_or_insert_with(|| session.browser(now));
+                    let number = next.committed_number;
+                    next.browser
+                        .get_or_insert_with(|| session.browser(number, now));
                 }
                 // The held pair is already waiting to be stored.
                 if session.outbox.has_unstored() {

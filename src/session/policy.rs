@@ -145,6 +145,10 @@ impl Policies {
         }
     }
 
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.named.contains_key(name)
+    }
+
     /// The policy of this name. A name that the builder does not have, such as one of an earlier configuration, has the policy of
     /// sessions without a name.
     pub(crate) fn of(&self, name: Option<&str>) -> &Arc<SessionPolicy> {

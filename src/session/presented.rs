@@ -5,14 +5,14 @@ use std::time::Duration;
 use super::{Session, SessionPolicy};
 use crate::clock::{StoreTime, Timestamp};
 use crate::record::Origin;
-use crate::record::browser::Browser;
+use crate::record::browser::{Browser, Seen};
 use crate::record::marks::Marks;
 use crate::state::{Committed, HeldPair};
 use crate::token::{Digest, PairId, TokenPair};
 use crate::user_code::UserStrategy;
 
 /// How many times the record is told of a session's use within the time that the session may be idle.
-const NOTES_IN_IDLE: u32 = 8;
+pub(crate) const NOTES_IN_IDLE: u32 = 8;
 
 /// A pair that a browser presents.
 #[derive(Debug, Clone)]
@@ -78,10 +78,8 @@ impl Session {
         !state.has_ended() && state.held().is_some_and(is_held)
     }
 
-    /// Counts a presentation, and returns whether the record has to know of it. `began` is when the user signed in.
-    ///
-    /// What the browser has is the brought pair, which is compared with the held one here: a rotation may have replaced it since
-    /// the record was read. An id shows of no pair that the browser has it.
+    /// Counts a presentation, and returns whether the record has to know of it. `began` is when the user signed in. An id shows of
+    /// no pair that the browser has it.
     pub(crate) fn presented(
         &self,
         brought: Option<&Brought>,
@@ -92,11 +90,16 @@ impl Session {
         let interval = idle.map(|idle| idle / NOTES_IN_IDLE);
         let mut state = self.lock();
         let was_unattended = state.is_unattended();
-        let held = state.held();
-        let is_current = held.is_some_and(|held| brought.is_some_and(|it| it.is(held)));
-        let replaced = brought.filter(|_| !is_current);
-        let replaced = replaced.map(|brought| self.digest_of(brought));
-        let needs_note = state.presented(is_current, replaced, began, interval, now);
+        // A token that the server issued again is that of the pair that is held.
+        let number = brought.and_then(|brought| {
+            let held = state.held()?;
+            let is_of_it = brought.is_ours && brought.pair_id.family == held.pair_id.family;
+            match brought.is(held) {
+                true => Some(held.committed.number),
+                false => is_of_it.then_some(brought.number),
+            }
+        });
+        let needs_note = state.presented(number, began, interval, now);
         if was_unattended {
             drop(state);
             // The timer had left the session alone.
@@ -104,6 +107,16 @@ impl Session {
             self.plan(&self.lock(), moment);
         }
         needs_note && self.keeps_browser()
+    }
+
+    /// Whether the browser may still hold this pair, as far as this process knows.
+    pub(crate) fn accepts_replaced(&self, brought: &Brought, retired_for: Duration) -> bool {
+        let now = self.now();
+        let state = self.lock();
+        let is_of_it = |held: &HeldPair| brought.pair_id.family == held.pair_id.family;
+        brought.is_ours
+            && state.held().is_some_and(is_of_it)
+            && state.accepts_replaced(brought.number, retired_for, now)
     }
 
     /// How long ago a browser presented the session, before the presentation at `now`, and how long ago the user signed in.
@@ -133,9 +146,9 @@ impl Session {
         let Some(mut current) = state.in_epoch(epoch) else {
             return false;
         };
-        let is_newer = |older: &HeldPair| {
-            older.pair_id.family == brought.pair_id.family
-                && older.committed.number < brought.number
+        let is_newer = |older: &HeldPair| match older.pair_id.family == brought.pair_id.family {
+            true => older.committed.number < brought.number,
+            false => older.committed.sign_ins < brought.sign_ins,
         };
         if !current.held().is_none_or(is_newer) || !current.hold(held) {
             return false;
@@ -144,15 +157,32 @@ impl Session {
         true
     }
 
-    /// What a new record knows of the browser that brought its pair.
-    pub(crate) fn browser(&self, now: StoreTime) -> Box<Browser> {
+    /// What this instance knows of the browser, at `now` by the store's clock.
+    pub(crate) fn seen_browser(&self, now: StoreTime) -> Option<Seen> {
         let ours = self.now();
-        let state = self.lock();
-        let presence = state.presence();
         let at = |at: Timestamp| now.before(ours.since(at));
-        let began = presence.map_or(now, |presence| at(presence.began));
-        let seen_at = presence.map_or(now, |presence| at(presence.at));
-        Box::new(Browser::new(began, seen_at))
+        let state = self.lock();
+        let presence = state.presence()?;
+        Some(Seen {
+            at: at(presence.at),
+            shown: presence.shown.map(|shown| shown.map(at)),
+        })
+    }
+
+    /// What a new record of this pair knows of the browser.
+    pub(crate) fn browser(&self, number: u64, now: StoreTime) -> Box<Browser> {
+        let ours = self.now();
+        let began = self.lock().presence().map(|presence| presence.began);
+        let began = began.map_or(now, |began| now.before(ours.since(began)));
+        let seen = self.seen_browser(now);
+        // The browser may hold each pair that it has shown, and those after it.
+        let shown = seen.and_then(|seen| seen.shown);
+        let number = shown.map_or(number, |shown| shown.number.min(number));
+        let mut browser = Browser::new(number, began, now);
+        if let Some(seen) = seen {
+            browser.seen_at = seen.at;
+        }
+        Box::new(browser)
     }
 
     /// A copy of the pair that is held.

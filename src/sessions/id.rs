@@ -69,14 +69,19 @@ impl SessionId {
     /// The key of the session, beside the endpoint's own key. Another policy or another kind of id has another key.
     pub(super) fn key(&self, own: &Key) -> Key {
         let kind = if self.is_of_a_token { OF_A_TOKEN } else { "" };
-        let mut named = Zeroizing::new(self.bits.to_be_bytes().to_vec());
-        named.extend_from_slice(kind.as_bytes());
-        named.extend_from_slice(self.policy().unwrap_or_default().as_bytes());
-        let digest = Digest::of(&*named);
+        // One pair of unknown origin has one session, whatever it is presented under.
+        let policy = self.policy().filter(|_| !self.is_of_a_token);
+        let bits = Zeroizing::new(self.bits.to_be_bytes());
+        let parts = [
+            &bits[..],
+            kind.as_bytes(),
+            policy.unwrap_or_default().as_bytes(),
+        ];
+        let digest = Digest::of(&*Zeroizing::new(parts.concat()));
         let own_label = &own.label;
         let gap = if own_label.is_empty() { "" } else { " " };
         // The policy is readable, so that the key alone leads to it.
-        let (policy, space) = match self.policy() {
+        let (policy, space) = match policy {
             Some(policy) => (policy, " "),
             None => ("", ""),
         };

@@ -39,25 +39,32 @@ impl Lingering {
         })
     }
 
-    /// The manager of a session that is here. It stays for another while.
-    pub(super) fn get(&self, id: &SessionId, now: Timestamp) -> Option<TokenManager> {
-        let mut by_id = self.by_id.lock();
-        let kept = by_id.get_mut(id)?;
-        kept.presented_at = now;
-        Some(kept.tokens.clone())
+    /// The manager of a session that is here; `None` also for one that was shut down, which the next manager continues.
+    pub(super) fn get(&self, id: &SessionId) -> Option<TokenManager> {
+        let tokens = self.by_id.lock().get(id)?.tokens.clone();
+        if tokens.session.lock().is_closed {
+            self.remove(id);
+            return None;
+        }
+        Some(tokens)
     }
 
-    /// Keeps a session for a while.
+    /// Keeps a session for a while from now on.
     pub(super) fn keep(&self, id: &SessionId, tokens: &TokenManager, now: Timestamp) {
+        let mut by_id = self.by_id.lock();
+        if let Some(kept) = by_id.get_mut(id)
+            && Arc::ptr_eq(&kept.tokens.session, &tokens.session)
+        {
+            kept.presented_at = kept.presented_at.max(now);
+            return;
+        }
+        let is_first = by_id.is_empty();
         let kept = Kept {
             tokens: tokens.clone(),
             presented_at: now,
         };
-        let (before, is_first) = {
-            let mut by_id = self.by_id.lock();
-            let is_first = by_id.is_empty();
-            (by_id.insert(id.clone(), kept), is_first)
-        };
+        let before = by_id.insert(id.clone(), kept);
+        drop(by_id);
         // The manager before may be the last one of its session, whose end locks other things.
         drop(before);
         if is_first {
@@ -75,7 +82,15 @@ impl Lingering {
     pub(super) fn clear(&self) {
         let all = std::mem::take(&mut *self.by_id.lock());
         drop(all);
-        self.plan(None);
+        self.plan_next(None);
+    }
+
+    /// Plans the next pass; `None` if no session is here. A session that comes between that look and the plan counts as well.
+    fn plan_next(&self, next: Option<Timestamp>) {
+        self.plan(next);
+        if next.is_none() && !self.by_id.lock().is_empty() {
+            self.plan(Some(self.shared.clock.now() + self.kept_for));
+        }
     }
 
     fn plan(&self, at: Option<Timestamp>) {
@@ -100,10 +115,10 @@ impl Sleeper for Lingering {
             let next = by_id.values().map(|kept| kept.presented_at).min();
             (over, next)
         };
-        drop(over);
         // Not at the moment of each session: one pass lets many go.
         let soonest = now + self.kept_for / 4;
-        self.plan(next.map(|at| (at + self.kept_for).max(soonest)));
+        self.plan_next(next.map(|at| (at + self.kept_for).max(soonest)));
+        drop(over);
     }
 
     fn seat(&self) -> Option<&Seat> {

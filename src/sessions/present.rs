@@ -11,7 +11,7 @@ use crate::clock::{Clock as _, Timestamp};
 use crate::error::{EndReason, Error};
 use crate::manager::{TokenManager, taken_over};
 use crate::rotation::{self, Known};
-use crate::session::Brought;
+use crate::session::{Brought, NOTES_IN_IDLE};
 use crate::snapshot::Token;
 use crate::token::{PairId, TokenFamily, TokenPair};
 
@@ -78,9 +78,10 @@ from!(&BrowserPair, |pair: &BrowserPair| What::Copy(Box::new(
 from!(SessionId, What::Id);
 from!(&SessionId, |id: &SessionId| What::Id(id.clone()));
 from!(
-    /// A pair of unknown origin begins a session of its own, in which it proves itself by its first exchange. The session
-    /// displaces no other, and the pair counts only as long as it is the session's current one: give the browser a
-    /// [`renewal`](Presentation::renewal), which has the rights of a sign-in's pair.
+    /// A pair of unknown origin is exchanged before it is accepted, also where its access token is valid, and begins a session of
+    /// its own. The session displaces no other, and the pair counts only as long as it is the session's current one: give the
+    /// browser the [`renewal`](Presentation::renewal), which has the rights of a sign-in's pair. Under whichever policy it is
+    /// presented, one pair has one session.
     TokenPair, |pair| What::Bare(Box::new(pair))
 );
 
@@ -104,16 +105,16 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`Error::PairRefused`]; [`Error::Ended`], also for a session that was idle for too long or has lasted too long, which is
+    /// [`Error::PairRefused`], which says nothing about the session: a request that comes late with an old cookie is refused while
+    /// the browser goes on with a newer one, so no cookie is deleted for it; [`Error::Ended`], also for a session that was idle for too long or has lasted too long, which is
     /// logged out then; [`Error::NoSession`] for an id that the store does not know, and for a pair of unknown origin without a
-    /// refresh token; [`Error::TooManyUnknownPairs`]; and as [`TokenManager::token`]. Where
+    /// refresh token; [`Error::TooManyUnknownPairs`]; [`Error::UnknownPolicy`]; and as [`TokenManager::token`]. Where
     /// [`needs_sign_in`](Error::needs_sign_in) is `false`, the session may be alive, and the user is not signed out.
     pub async fn present(&self, presented: impl Into<Presented>) -> Result<Presentation, Error> {
         let presented = presented.into();
         let now = self.group.shared.clock.now();
         let (id, brought) = self.read(&presented, now)?;
-        let kept = self.lingering.get(&id, now);
-        let is_kept = kept.is_some();
+        let kept = self.lingering.get(&id);
         let tokens = kept.unwrap_or_else(|| self.open(&id));
         let visit = Visit {
             sessions: self,
@@ -124,11 +125,9 @@ impl Sessions {
         };
         let token = visit.token().await;
         match &token {
+            Ok(_) => self.lingering.keep(&id, &tokens, now),
             Err(Error::Ended { .. }) => self.lingering.remove(&id),
-            _ if !is_kept && tokens.session.lock().held().is_some() => {
-                self.lingering.keep(&id, &tokens, now);
-            }
-            _ => {}
+            Err(_) => {}
         }
         Ok(Presentation {
             token: token?,
@@ -155,6 +154,7 @@ impl Sessions {
             }
             What::Bare(pair) => {
                 let refresh = pair.refresh.as_ref().ok_or(Error::NoSession)?;
+                self.check_policy(presented.policy.as_deref())?;
                 let id = SessionId::of_token(refresh, presented.policy.clone());
                 let family = TokenFamily::random().map_err(rotation::no_random)?;
                 let brought = Brought {
@@ -185,14 +185,18 @@ struct Visit<'a> {
 impl Visit<'_> {
     async fn token(&self) -> Result<Token, Error> {
         let session = &self.tokens.session;
-        let known = match session.presents_held(self.brought) && self.is_within_limits() {
+        let is_bare = self.brought.is_some_and(|brought| !brought.is_ours);
+        let is_here = !is_bare && session.presents_held(self.brought) && self.is_within_limits();
+        let known = match is_here {
             true => None,
             false => Some(self.look_up().await?),
         };
-        let is_current = known.is_none_or(|known| known.is_current);
         let began = known.map_or(self.now, |known| known.began);
-        let needs_note = session.presented(self.brought, began, self.now)
-            || known.is_some_and(|known| !known.is_noted);
+        let needs_note = session.presented(self.brought, began, self.now);
+        if known.is_some_and(|known| known.needs_proof) {
+            // One exchange for all that present it. Its commit stores what is known of the browser.
+            return self.tokens.rotate().await;
+        }
         if let Some(token) = self.tokens.quiet_token() {
             if needs_note {
                 rotation::note(session);
@@ -201,20 +205,24 @@ impl Visit<'_> {
         }
         let before = session.lock().pair_id();
         let token = self.tokens.token().await;
-        let issued = |token: &Token| session.lock().was_issued(token.pair_id());
-        if let (Ok(token), Some(brought)) = (&token, self.brought.filter(|_| is_current))
-            && !session.holds(&brought.pair)
-            && !issued(token)
-        {
-            // This process held the pair, and another one may have replaced it long ago.
-            rotation::place_now(session, brought, self.now).await?;
-        }
+        let is_issued = |token: &Token| session.lock().was_issued(token.pair_id());
         // A rotation that failed, that is still under way, or that found the pair of another instance has told the record nothing.
-        let is_new = |token: &Token| Some(token.pair_id()) != before && issued(token);
+        let is_new = |token: &Token| Some(token.pair_id()) != before && is_issued(token);
         if needs_note && !token.as_ref().is_ok_and(is_new) {
             rotation::note(session);
         }
-        token
+        let token = token?;
+        if let Some(brought) = self.brought.filter(|_| is_here)
+            && !session.holds(&brought.pair)
+        {
+            // This process held the pair, and another one may have replaced it long ago.
+            match rotation::place_now(session, brought, self.now).await {
+                // The pair that this process got is good, also while the store is down.
+                Err(Error::Store { .. }) if is_issued(&token) => {}
+                placed => placed?,
+            }
+        }
+        Ok(token)
     }
 
     /// Reads the store, and refuses what it does not accept.
@@ -253,20 +261,26 @@ impl Visit<'_> {
 
     /// Whether the session was idle for too long, or has lasted too long, as far as this process and the record know.
     fn over_by(&self, known: Known) -> Option<EndReason> {
-        let idle = self.now.since(known.seen_at.unwrap_or(known.began));
         let age = self.now.since(known.began);
-        let here = self.tokens.session.idle_and_age(self.now);
-        let (idle_here, age_here) = here.unwrap_or((idle, age));
-        self.over((idle.min(idle_here), age.max(age_here)))
+        let idle = self.now.since(known.seen_at);
+        match self.tokens.session.idle_and_age(self.now) {
+            Some((idle_here, age_here)) => self.over((idle.min(idle_here), age.max(age_here))),
+            // Only the record speaks, which does not know of the last uses.
+            None => {
+                let limit = self.tokens.session.policy().and_then(|policy| policy.idle);
+                let unknown = limit.unwrap_or_default() / NOTES_IN_IDLE;
+                self.over((idle.saturating_sub(unknown), age))
+            }
+        }
     }
 
     fn over(&self, (idle, age): (Duration, Duration)) -> Option<EndReason> {
         let policy = self.tokens.session.policy()?;
         let is_over = |span: Duration, limit: Option<Duration>| limit.is_some_and(|it| span >= it);
         if is_over(age, policy.absolute) {
-            return Some(EndReason::Expired);
+            return Some(EndReason::AgeLimit);
         }
-        is_over(idle, policy.idle).then_some(EndReason::Idle)
+        is_over(idle, policy.idle).then_some(EndReason::IdleLimit)
     }
 }
 
@@ -319,11 +333,12 @@ impl Presentation {
 
     /// Permits a job that was started with the presented pair to present it on for `span`, whatever replaces the pair. The
     /// permission lasts as long as the [policy](crate::SessionPolicy::pinned) permits at most; returns how long that is. A session
-    /// that was presented by its id needs no permission, and the call does nothing.
+    /// that was presented by its id needs no permission, and the call does nothing. A session has eight pins at most; one more takes
+    /// the place of the one that ends first.
     ///
     /// # Errors
     ///
-    /// [`Error::PinNotPermitted`]; [`Error::NoSession`] if the session is not stored, or has ended; [`Error::Store`].
+    /// [`Error::PinNotPermitted`]; [`Error::NoSession`] if the session has ended; [`Error::Store`].
     pub async fn pin(&self, span: Duration) -> Result<Duration, Error> {
         let session = &self.tokens.session;
         let longest = session.policy().and_then(|policy| policy.pinned);

@@ -147,6 +147,7 @@ impl State {
             .take_if(|spare| spare.pair_id.family != held.pair_id.family);
         // The token that may be spent is not needed any more, or the server issued the same token again, which is good then.
         self.unclear = None;
+        self.forget_presence(&held);
         self.held = Some(Box::new(held));
         self.end = None;
         self.logout_stage = None;

@@ -1,10 +1,10 @@
-//! When a browser presented the session in this process.
+//! When a browser presented the session in this process, and which of its pairs.
 
 use std::time::Duration;
 
-use super::State;
+use super::{HeldPair, State};
 use crate::clock::Timestamp;
-use crate::token::{Digest, PairId};
+use crate::record::browser::Shown;
 
 /// The presentations of a session in this process.
 #[derive(Debug, Clone)]
@@ -13,54 +13,53 @@ pub(crate) struct Presence {
     pub(crate) began: Timestamp,
     /// When a browser presented the session last.
     pub(crate) at: Timestamp,
-    /// The token that was brought last, if it is not the one that is held.
-    pub(crate) replaced: Option<Digest>,
-    /// The pair that was held, and presented, and when that happened first.
-    current: Option<(PairId, Timestamp)>,
-    /// The pair and the moment that the record knows of, or is about to.
-    noted: Option<(PairId, Timestamp)>,
+    /// The newest pair that was brought; `None` if only the id was.
+    pub(crate) shown: Option<Shown<Timestamp>>,
+    /// The last moment that the record knows of, or is about to.
+    noted: Option<Timestamp>,
 }
 
 impl State {
-    /// A browser presents the session. `is_current` is whether it brings the pair that is held, and `replaced` is the token that it
-    /// brings in place of that.
+    /// A browser presents the session at `now`, with the pair of this number if it brings one.
     ///
     /// Returns whether the record has to know of it: the first presentation of a pair, and one in each `interval`.
     pub(crate) fn presented(
         &mut self,
-        is_current: bool,
-        replaced: Option<Digest>,
+        number: Option<u64>,
         began: Timestamp,
         interval: Option<Duration>,
         now: Timestamp,
     ) -> bool {
-        let held = self.pair_id();
+        let current = self.held().map_or(0, |held| held.committed.number);
         let new = || Presence {
             began,
             at: now,
-            replaced: None,
-            current: None,
+            shown: None,
             noted: None,
         };
         let presence = self.presence.get_or_insert_with(|| Box::new(new()));
         presence.at = presence.at.max(now);
-        if is_current || replaced.is_some() {
-            presence.replaced = replaced;
-        }
         presence.began = presence.began.min(began);
-        let Some(held) = held else { return false };
-        let is_first = is_current && presence.current.is_none_or(|(of, _)| of != held);
-        if is_first {
-            presence.current = Some((held, now));
-        }
-        let is_noted = presence.noted.is_some_and(|(of, at)| {
-            let is_long_ago = interval.is_some_and(|interval| now.since(at) >= interval);
-            (of == held || !is_first) && !is_long_ago
+        let brought = number.map(|number| Shown {
+            number,
+            before: 0,
+            current,
+            at: now,
         });
-        if !is_noted {
-            presence.noted = Some((held, now));
+        let is_first = match (&mut presence.shown, brought) {
+            (_, None) => false,
+            (Some(shown), Some(brought)) => shown.advance(brought),
+            (shown @ None, brought) => {
+                *shown = brought;
+                true
+            }
+        };
+        let is_long_ago = |at| interval.is_some_and(|interval| now.since(at) >= interval);
+        let needs_note = is_first || presence.noted.is_none_or(is_long_ago);
+        if needs_note {
+            presence.noted = Some(now);
         }
-        !is_noted
+        needs_note
     }
 
     /// The record could not be told of this presentation, so the next one has to be noted.
@@ -74,10 +73,31 @@ impl State {
         self.presence.as_deref()
     }
 
-    /// When a browser presented this pair first, as far as this process knows.
-    pub(crate) fn presented_at(&self, pair_id: PairId) -> Option<Timestamp> {
-        let (of, at) = self.presence.as_ref()?.current?;
-        (of == pair_id).then_some(at)
+    /// Whether the browser may still hold the pair of this number, as far as this process knows.
+    pub(crate) fn accepts_replaced(
+        &self,
+        number: u64,
+        retired_for: Duration,
+        now: Timestamp,
+    ) -> bool {
+        let Some(held) = self.held() else {
+            return false;
+        };
+        let shown = self.presence().and_then(|presence| presence.shown);
+        let accepts = |shown: Shown<Timestamp>| {
+            let age = now.since(shown.at);
+            shown.accepts(number, held.committed.number, age, retired_for)
+        };
+        // No browser has shown a newer pair here.
+        shown.map_or(!retired_for.is_zero(), accepts)
+    }
+
+    /// Another sign-in takes the place of the one that was presented.
+    pub(super) fn forget_presence(&mut self, next: &HeldPair) {
+        let is_other = |held: &HeldPair| held.pair_id.family != next.pair_id.family;
+        if self.held().is_some_and(is_other) {
+            self.presence = None;
+        }
     }
 
     /// Whether no browser has presented the session since the pair that is held was requested. The timer leaves such a session

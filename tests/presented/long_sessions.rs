@@ -133,7 +133,7 @@ async fn the_absolute_limit_ends_an_active_session_to_the_second_and_no_limit_en
     let exchanges = service.world.counts().exchanges;
     let restarted = service.node(page().idle(DAY).absolute(30 * DAY)).sessions;
     let first = end_of(service.present(&cookie).await);
-    assert_eq!(first, EndReason::Expired);
+    assert_eq!(first, EndReason::AgeLimit);
     settle().await;
     for sessions in service.instances.iter().chain([&restarted]) {
         for error in [

@@ -108,7 +108,7 @@ async fn g4_without_a_grace_a_replaced_pair_is_refused_and_with_another_policy_i
         builder.policy("strict", SessionPolicy::new())
     });
     let sessions = &service.instances[0];
-    for (policy, is_served) in [("page", true), ("strict", false), ("unheard-of", false)] {
+    for (policy, is_served) in [("page", true), ("strict", false)] {
         let pair = service.world.server.issue();
         let id = sessions.sign_in(pair).policy(policy).await.unwrap();
         let first = sessions.present(&id).await.unwrap().pair().unwrap();
@@ -121,7 +121,14 @@ async fn g4_without_a_grace_a_replaced_pair_is_refused_and_with_another_policy_i
             sessions.present(&second).await.unwrap();
         }
     }
-    service.assert_exchanges(3);
+    service.assert_exchanges(2);
+    let signing_in = sessions.sign_in(service.world.server.issue());
+    let error = signing_in.policy("unheard-of").await.unwrap_err();
+    assert!(
+        matches!(error, evertoken::Error::UnknownPolicy),
+        "{error:?}"
+    );
+    assert!(error.needs_configuration());
 }
 
 /// A pair without its sealed cookie gets nothing, also within the grace.
@@ -160,4 +167,29 @@ async fn g7_a_pinned_pair_is_served_through_ten_rotations_and_no_longer_than_it_
     let cookie = unpinned.cookie().await;
     let error = unpinned.present(&cookie).await.unwrap().pin(HOUR).await;
     assert!(matches!(error, Err(evertoken::Error::PinNotPermitted)));
+}
+
+/// The instance has noted that the session is used, before the new pair came.
+#[tokio::test(start_paused = true)]
+async fn n13_the_grace_begins_with_the_new_pair_also_where_the_old_one_or_the_id_came_just_before()
+{
+    for is_id in [false, true] {
+        let service = Service::of(2, page());
+        let first = service.cookie().await;
+        let second = service.rotate(&first).await;
+        let restarted = service.node(page()).sessions;
+        let presented = match is_id {
+            true => restarted.present(second.id()).await,
+            false => restarted.present(&first).await,
+        };
+        presented.unwrap();
+        settle().await;
+        service.pass(SECOND).await;
+        restarted.present(&second).await.unwrap();
+        settle().await;
+        service.pass(GRACE).await;
+        for sessions in service.instances.iter().chain([&restarted]) {
+            assert_refused(sessions.present(&first).await, PairRefusal::Retired);
+        }
+    }
 }

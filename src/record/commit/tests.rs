@@ -19,9 +19,7 @@ fn leased(token: &str) -> (Record, Commit) {
         upstream: record.upstream,
         rival: Rival::Wins,
         pair: pair(token),
-        presented: None,
-        seen_at: None,
-        browser_holds: None,
+        seen: None,
     };
     (leased, commit)
 }

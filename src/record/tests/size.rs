@@ -48,9 +48,7 @@ fn rotated(record: &Record, round: u64) -> Record {
         sign_ins: record.sign_ins,
         upstream: record.upstream,
         pair: stored(&format!("refresh {round:032}"), Origin::Endpoint),
-        presented: None,
-        seen_at: None,
-        browser_holds: None,
+        seen: None,
     };
     match commit.judge(Some(&leased), &record.key, NOW) {
         CommitDecision::Write(next) => *next,

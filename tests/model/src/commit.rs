@@ -43,6 +43,7 @@ impl Turn<'_> {
             upstream: None,
             rival: Rival::Wins,
             pair: stored(unstored.held.token),
+            seen: None,
         };
         let record = unstored.seen.map(|row| row.record());
         let decision = commit.judge(record.as_ref(), key(), NOW);
