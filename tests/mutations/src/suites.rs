@@ -34,6 +34,8 @@ pub const SUITES: [Suite; 2] = [
             "logout",
             "--test",
             "persistence",
+            "--test",
+            "presented",
         ],
     },
 ];
