@@ -335,7 +335,7 @@ impl Record {
     #[must_use]
     pub fn access_digest(&self) -> Option<Digest> {
         let access = self.pair.as_ref()?.pair.access.as_ref()?;
-        Some(Digest::of(access.expose()))
+        Some(access.digest())
     }
 
     /// The digests of the past refresh tokens that the record keeps: the last 8 that the token endpoint issued, the

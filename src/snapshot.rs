@@ -14,7 +14,6 @@ use std::sync::{Arc, LazyLock, OnceLock};
 
 use bytes::Bytes;
 use http::HeaderValue;
-use zeroize::Zeroizing;
 
 use crate::clock::Coarse;
 use crate::error::Error;
@@ -221,17 +220,17 @@ fn copies() -> usize {
 /// The owner of the shared buffer for one header. The alignment gives the header's reference count, which `Bytes` puts before
 /// the owner, a cache line of its own.
 #[repr(align(64))]
-struct Buffer(Arc<Zeroizing<String>>);
+struct Buffer(AccessToken);
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        self.0.as_bytes()
+        self.0.whole().as_bytes()
     }
 }
 
 /// A header that uses the buffer of which the token is a part.
 fn header(access: &AccessToken) -> Option<HeaderValue> {
-    let bytes = Bytes::from_owner(Buffer(access.buffer()));
+    let bytes = Bytes::from_owner(Buffer(access.clone()));
     let mut value = HeaderValue::from_maybe_shared(bytes).ok()?;
     value.set_sensitive(true);
     Some(value)

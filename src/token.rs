@@ -10,7 +10,7 @@ mod lifetime;
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -20,37 +20,47 @@ pub use self::key::{Key, Scope};
 pub(crate) use self::lifetime::{LONGEST_LIFETIME, millis};
 pub use self::lifetime::{Lifetime, RefreshExpiry, Validity};
 
+/// The text of a token, and its digest once that was asked for. Clones of the token share both.
+struct Buffer {
+    text: Zeroizing<String>,
+    /// The length in bytes of a prefix that the text has before the token's own.
+    behind: usize,
+    digest: OnceLock<Digest>,
+}
+
 /// Defines a token type. Clones share one buffer, which is zeroized on the last drop and never printed.
 macro_rules! secret {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone)]
-        pub struct $name {
-            buffer: Arc<Zeroizing<String>>,
-            /// The length in bytes of a prefix that the buffer holds before the token's text.
-            behind: usize,
-        }
+        pub struct $name(Arc<Buffer>);
 
         impl $name {
             /// Takes over the token's text. The buffer is zeroized when the last clone is dropped.
             #[must_use]
             pub fn new(text: impl Into<String>) -> Self {
-                Self {
-                    buffer: Arc::new(Zeroizing::new(text.into())),
+                Self(Arc::new(Buffer {
+                    text: Zeroizing::new(text.into()),
                     behind: 0,
-                }
+                    digest: OnceLock::new(),
+                }))
             }
 
             /// The token's text. Keep the text out of logs, errors and keys.
             #[must_use]
             pub fn expose(&self) -> &str {
-                self.buffer.get(self.behind..).unwrap_or_default()
+                self.0.text.get(self.0.behind..).unwrap_or_default()
+            }
+
+            /// The token's digest, which is made once for all clones: a rotation asks for it many times.
+            pub(crate) fn digest(&self) -> Digest {
+                *self.0.digest.get_or_init(|| Digest::of(self.expose()))
             }
         }
 
         impl PartialEq for $name {
             fn eq(&self, other: &Self) -> bool {
-                self.expose() == other.expose()
+                Arc::ptr_eq(&self.0, &other.0) || self.expose() == other.expose()
             }
         }
 
@@ -90,23 +100,29 @@ impl AccessToken {
     /// The same token in a buffer that begins with `prefix`, as a header does. If the buffer begins with `prefix`
     /// already, it is shared.
     pub(crate) fn behind(&self, prefix: &str) -> Self {
-        if self.behind == prefix.len() && self.buffer.starts_with(prefix) {
+        let Buffer {
+            text,
+            behind,
+            digest,
+        } = &*self.0;
+        if *behind == prefix.len() && text.starts_with(prefix) {
             return self.clone();
         }
         // Full size from the start, because a buffer that grows leaves copies of the token behind.
         let room = prefix.len() + self.expose().len();
-        let mut buffer = Zeroizing::new(String::with_capacity(room));
-        buffer.push_str(prefix);
-        buffer.push_str(self.expose());
-        Self {
-            buffer: Arc::new(buffer),
+        let mut text = Zeroizing::new(String::with_capacity(room));
+        text.push_str(prefix);
+        text.push_str(self.expose());
+        Self(Arc::new(Buffer {
+            text,
             behind: prefix.len(),
-        }
+            digest: digest.clone(),
+        }))
     }
 
-    /// The buffer that holds the prefix and the token's text.
-    pub(crate) fn buffer(&self) -> Arc<Zeroizing<String>> {
-        Arc::clone(&self.buffer)
+    /// The prefix and the token's text.
+    pub(crate) fn whole(&self) -> &str {
+        &self.0.text
     }
 }
 
@@ -202,8 +218,8 @@ impl TokenPair {
     #[must_use]
     pub fn digest(&self, key: &Key) -> Digest {
         match (&self.refresh, &self.access) {
-            (Some(refresh), _) => Digest::of(refresh.expose()),
-            (None, Some(access)) => Digest::of(access.expose()),
+            (Some(refresh), _) => refresh.digest(),
+            (None, Some(access)) => access.digest(),
             (None, None) => key.digest(),
         }
     }
