@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// The lifetime of a token, counted from the moment when the request for the token was sent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Validity {
     /// The server or the token itself states the lifetime.
@@ -51,7 +51,7 @@ impl From<Duration> for Validity {
 }
 
 /// Whether rotating prolongs the session.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RefreshExpiry {
@@ -65,7 +65,7 @@ pub enum RefreshExpiry {
 /// The times of one pair, as a [`RefreshStrategy`](crate::RefreshStrategy) sees them.
 ///
 /// All times count from the moment when the request for the pair was sent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Lifetime {
