@@ -3,10 +3,14 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use evertoken::testing::AuthorizationServer;
-use evertoken::{BackgroundTimer, Events, OnRequest, RefreshStrategy, TokenManager, TokenPair};
+use evertoken::{
+    BackgroundTimer, EndpointError, Events, Grant, Issued, Key, OnRequest, RefreshStrategy,
+    Sessions, TokenEndpoint, TokenManager, TokenPair, async_trait,
+};
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::task::yield_now;
@@ -135,4 +139,75 @@ async fn a_cold_authorization_is_seen_to_allocate() {
         assert_eq!(header.as_bytes().to_vec().len(), 1_007);
     });
     assert_eq!(counted.count_total, 1);
+}
+
+/// Without a manager, a session is its record in the store: signed in, and after more rotations than it remembers tokens of.
+#[test]
+fn a_session_at_rest_takes_at_most_700_bytes_besides_its_tokens() {
+    const SESSIONS: usize = 1_000;
+    const TOKENS: (usize, usize) = (800, 200);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let sessions = runtime.block_on(async { Sessions::builder(Issuer).build().unwrap() });
+    let manager = |number: usize| sessions.manager(sessions.key().tenant(number.to_string()));
+    let mut bytes = 0;
+    for rotations in [0, 10] {
+        let counted = allocation_counter::measure(|| {
+            runtime.block_on(async {
+                for number in 0..SESSIONS {
+                    if rotations == 0 {
+                        manager(number).replace(Issuer.pair()).await.unwrap();
+                    }
+                    for _ in 0..rotations {
+                        manager(number).rotate().await.unwrap();
+                    }
+                }
+                assert_eq!(tasks(0).await, 0);
+            });
+        });
+        assert_eq!(sessions.in_memory(), 0);
+        bytes += counted.bytes_current;
+        let tokens = (TOKENS.0 + TOKENS.1) * SESSIONS;
+        let each = (bytes - i64::try_from(tokens).unwrap()) / SESSIONS as i64;
+        assert!(each <= 700, "{each} bytes after {rotations} rotations");
+    }
+}
+
+/// Issues different tokens of 800 and of 200 bytes.
+#[derive(Debug, Clone, Copy)]
+struct Issuer;
+
+impl Issuer {
+    fn pair(self) -> TokenPair {
+        let (access, refresh) = Self::tokens();
+        TokenPair::new(access)
+            .refresh_token(refresh)
+            .expires_in(Duration::from_secs(3_600))
+    }
+
+    fn tokens() -> (String, String) {
+        static ISSUED: AtomicU64 = AtomicU64::new(0);
+        let number = ISSUED.fetch_add(1, Ordering::Relaxed);
+        // The buffers are of the tokens' own size.
+        let exact = |text: String| text.into_boxed_str().into_string();
+        (
+            exact(format!("{number:0800}")),
+            exact(format!("{number:0200}")),
+        )
+    }
+}
+
+#[async_trait]
+impl TokenEndpoint for Issuer {
+    async fn exchange(&self, _: Grant<'_>) -> Result<Issued, EndpointError> {
+        let (access, refresh) = Self::tokens();
+        let issued = Issued::new(access).refresh_token(refresh);
+        Ok(issued.expires_in(Duration::from_secs(3_600)))
+    }
+
+    fn key(&self) -> Key {
+        Key::new("https://id.example.org/token", "service")
+    }
 }
