@@ -15,6 +15,8 @@
 //!   without requests. *resident* is the whole process, with the memory that the allocator keeps from the row before.
 //! - **sessions**: bytes of heap for each of 10,000 sessions of `Sessions` over the bytes of their tokens: in a memory store
 //!   without a manager, and with one. *in memory* is the number of sessions that the process has besides the store's records.
+//!   Then the same for 1,000,000 sessions at rest with pairs of 1 KB, which take 2 GB (`--sessions 10000` takes fewer); and
+//!   the time of the processor for each rotation where 100,000 sessions with a manager fall due within 2 s, by the timer.
 //! - **presented**: a warm presentation of a session's current pair, and of its id, beside `token()` of its manager; and 10,000
 //!   presentations of one expired pair at once, on one instance and on three that share a memory store, with the number of
 //!   exchanges at the server.
@@ -44,6 +46,7 @@ mod herd;
 mod manager;
 mod presented;
 mod reads;
+mod rotations;
 #[cfg(any(feature = "redis", feature = "postgres"))]
 #[path = "../../tests/support/services.rs"]
 mod services;
@@ -58,6 +61,9 @@ struct Arguments {
     /// Runs this part; without this option, all parts run.
     #[arg(long)]
     part: Vec<Part>,
+    /// The number of sessions at rest in the part `sessions`; a tenth of them rotates.
+    #[arg(long, default_value_t = 1_000_000)]
+    sessions: usize,
     /// The flag that cargo passes to each bench.
     #[arg(long, hide = true)]
     bench: bool,
@@ -76,11 +82,15 @@ enum Part {
 }
 
 impl Part {
-    fn run(self) {
+    fn run(self, sessions: usize) {
         match self {
             Self::Manager => manager::run(),
             Self::Many => manager::run_many(),
-            Self::Sessions => sessions::run(),
+            Self::Sessions => {
+                sessions::run();
+                sessions::run_at_rest(sessions);
+                rotations::run(sessions / 10);
+            }
             Self::Presented => presented::run(),
             Self::Record => manager::run_record(),
             Self::Writes => writes::run(),
@@ -91,13 +101,17 @@ impl Part {
 }
 
 fn main() {
-    let Arguments { part, bench: _ } = Arguments::parse();
+    let Arguments {
+        part,
+        sessions,
+        bench: _,
+    } = Arguments::parse();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!("{cores} processors");
     for each in Part::value_variants() {
         if part.is_empty() || part.contains(each) {
             println!();
-            each.run();
+            each.run(sessions);
         }
     }
 }

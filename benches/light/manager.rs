@@ -321,7 +321,7 @@ fn fitting(kind: Kind) -> usize {
 }
 
 /// The resident memory of this process, where the system reports it.
-fn resident() -> Option<i64> {
+pub(crate) fn resident() -> Option<i64> {
     kilobytes("/proc/self/status", "VmRSS:")
 }
 

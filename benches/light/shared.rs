@@ -18,14 +18,33 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const MONTH: Duration = HOUR.saturating_mul(24 * 30);
 
 /// Issues different tokens of these lengths without delay.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Issuer {
     issued: AtomicU64,
+    /// The lengths of an access and of a refresh token, in bytes.
+    lengths: (usize, usize),
 }
 
 impl Issuer {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self::default())
+        Self::of(ACCESS, REFRESH)
+    }
+
+    pub(crate) fn of(access: usize, refresh: usize) -> Arc<Self> {
+        Arc::new(Self {
+            issued: AtomicU64::new(0),
+            lengths: (access, refresh),
+        })
+    }
+
+    /// The number of pairs that were issued.
+    pub(crate) fn issued(&self) -> u64 {
+        self.issued.load(Ordering::Relaxed)
+    }
+
+    /// The bytes of the tokens of one pair.
+    pub(crate) fn bytes_of_pair(&self) -> usize {
+        self.lengths.0 + self.lengths.1
     }
 
     pub(crate) fn seed(&self) -> TokenPair {
@@ -38,7 +57,8 @@ impl Issuer {
 
     fn next(&self) -> (String, String) {
         let number = self.issued.fetch_add(1, Ordering::Relaxed);
-        (token(number, ACCESS), token(number, REFRESH))
+        let (access, refresh) = self.lengths;
+        (token(number, access), token(number, refresh))
     }
 }
 
