@@ -30,7 +30,7 @@ impl Marks {
         (marks.session.is_some() || marks.subject.is_some()).then_some(marks)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Digest> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Digest> + Clone {
         self.session.iter().chain(&self.subject)
     }
 

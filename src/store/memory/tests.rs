@@ -8,7 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::browser::Browser;
+use crate::record::browser::{Browser, Pin};
 use crate::record::lease::Candidate;
 use crate::record::marks::Marks;
 use crate::record::past::{Names, Past};
@@ -95,11 +95,15 @@ fn past() -> impl Strategy<Value = Past> {
 fn of_a_user() -> impl Strategy<Value = (Option<Box<Browser>>, Option<Marks>)> {
     let digest = || option::of(name().prop_map(Digest::of));
     let marks = (digest(), digest()).prop_map(|(session, subject)| Marks { session, subject });
-    let browser = (any::<u64>(), digests(3)).prop_map(|(at, replaced)| {
-        let at = StoreTime::from_millis(at);
+    let pin = (name(), any::<u64>()).prop_map(|(token, until)| Pin {
+        digest: Digest::of(token),
+        until: StoreTime::from_millis(until),
+    });
+    let browser = (any::<u64>(), vec(pin, 0..3)).prop_map(|(number, pins)| {
+        let at = StoreTime::from_millis(number);
         Box::new(Browser {
-            replaced,
-            ..Browser::new(at, at)
+            pins,
+            ..Browser::new(number, at, at)
         })
     });
     (option::of(browser), option::of(marks))
