@@ -66,6 +66,26 @@ async fn a_browser_that_loses_every_answer_is_not_idle() {
     service.assert_exchanges(12);
 }
 
+/// One pair lasts for an hour, and the browser goes to one instance all the time. The others are told of that.
+#[tokio::test(start_paused = true)]
+async fn a_browser_that_keeps_to_one_instance_and_one_pair_is_not_idle_for_the_others() {
+    let service = Service::at(|server| server.access_ttl(HOUR));
+    let policy = || page().idle(8 * MINUTE);
+    let [used, other] = [(); 2].map(|()| service.node(policy()).sessions);
+    let cookie = service.cookie_at(&other).await;
+    for _ in 0..20 {
+        service.pass(2 * MINUTE).await;
+        used.present(&cookie).await.unwrap();
+        settle().await;
+    }
+    service.pass(6 * MINUTE).await;
+    for sessions in [other, service.node(policy()).sessions] {
+        let presented = sessions.present(&cookie).await.unwrap();
+        assert!(service.world.is_live(presented.token()));
+    }
+    service.assert_exchanges(0);
+}
+
 /// A request that gets an error, because the server is out of reach, is a presentation too; and one whose early refresh fails.
 #[tokio::test(start_paused = true)]
 async fn a_browser_that_was_there_while_the_server_was_not_is_not_idle() {

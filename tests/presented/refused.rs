@@ -52,6 +52,24 @@ async fn a_pair_that_was_retired_long_ago_is_never_sent_and_ends_nothing() {
     service.rotate(&cookie).await;
 }
 
+/// The record has forgotten it, and the store of an instance that has never seen the session is all there is to know of it.
+#[tokio::test(start_paused = true)]
+async fn a_pair_of_the_token_endpoint_that_was_retired_long_ago_is_refused_on_every_instance() {
+    let service = Service::of(2, page());
+    let second = service.rotate(&service.cookie().await).await;
+    let mut cookie = second.clone();
+    for _ in 0..30 {
+        cookie = service.rotate(&cookie).await;
+    }
+    let restarted = service.node(page()).sessions;
+    for sessions in service.instances.iter().chain([&restarted]) {
+        let refused = sessions.present(&second).await;
+        assert_refused(refused, PairRefusal::Retired);
+        sessions.present(&cookie).await.unwrap();
+    }
+    service.assert_exchanges(31);
+}
+
 #[tokio::test(start_paused = true)]
 async fn after_a_logout_no_cookie_of_the_session_gets_a_token() {
     let service = Service::of(2, page());

@@ -193,3 +193,55 @@ async fn n13_the_grace_begins_with_the_new_pair_also_where_the_old_one_or_the_id
         }
     }
 }
+
+/// The instance has the first pair in memory, and its access token is over. It does not know of the second one.
+#[tokio::test(start_paused = true)]
+async fn n13_an_instance_that_still_holds_a_pair_does_not_serve_it_after_the_grace() {
+    for policy in [page(), SessionPolicy::new()] {
+        let kept = |builder: evertoken::Builder<evertoken::Sessions>| builder.kept_for(HOUR);
+        let service = Service::with(2, policy, kept);
+        let first = service.cookie().await;
+        service.instances[1].present(&first).await.unwrap();
+        let second = service.rotate(&first).await;
+        service.request(&second).await;
+        settle().await;
+        service.pass(2 * MINUTE).await;
+        assert_refused(
+            service.instances[1].present(&first).await,
+            PairRefusal::Retired,
+        );
+        service.instances[1].present(&second).await.unwrap();
+        service.assert_exchanges(1);
+    }
+}
+
+/// The request came while the pair was current, and waits for longer than an exchange takes until its instance can read what
+/// another one stored. No pair that was replaced is accepted here.
+#[tokio::test(start_paused = true)]
+async fn n13_a_request_that_waited_for_long_is_served_although_its_pair_was_replaced_meanwhile() {
+    let service = Service::at(|server| server);
+    let waiting = |builder: evertoken::Builder<evertoken::Sessions>| builder.wait(5 * MINUTE);
+    let strict = SessionPolicy::new;
+    let [one, other] = [(); 2].map(|()| service.node_with(strict(), waiting));
+    let first = service.cookie_at(&one.sessions).await;
+    other.sessions.present(&first).await.unwrap();
+    service.world.expire().await;
+    let hold = service.world.server.hold();
+    let rotating = one.request(&first);
+    service.world.server.arrived(1).await;
+    let waits = other.request(&first);
+    settle().await;
+    other.store.set_down(true);
+    drop(hold);
+    let second = rotating.await.unwrap().unwrap().renewal().unwrap();
+    one.sessions.present(&second).await.unwrap();
+    service.pass(45 * SECOND).await;
+    assert!(!waits.is_finished());
+    other.store.set_down(false);
+    let presented = waits.await.unwrap().unwrap();
+    assert_eq!(presented.renewal().unwrap().pair_id(), second.pair_id());
+    // One that comes now is too late.
+    let late = other.sessions.present(&first).await;
+    assert_refused(late, PairRefusal::Retired);
+    service.assert_exchanges(1);
+}

@@ -94,6 +94,24 @@ async fn a_pair_of_unknown_origin_begins_a_session_of_its_own_and_is_renewed() {
     service.assert_exchanges(2);
 }
 
+/// A copy of the same pair, which the service has sealed, is still good then.
+#[tokio::test(start_paused = true)]
+async fn a_pair_of_unknown_origin_counts_as_long_as_it_is_current_under_a_policy_with_a_grace_too()
+{
+    let service = Service::of(2, page());
+    let bare = service.world.server.issue();
+    let presented = || Presented::from(bare.clone()).policy("page");
+    let first = service.present(presented()).await.unwrap();
+    let cookie = first.renewal().unwrap();
+    let next = service.rotate(&cookie).await;
+    for sessions in &service.instances {
+        assert_refused(sessions.present(presented()).await, PairRefusal::Retired);
+        let presented = sessions.present(&cookie).await.unwrap();
+        assert_eq!(presented.renewal().unwrap().pair_id(), next.pair_id());
+    }
+    service.assert_exchanges(1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_expired_pair_of_unknown_origin_makes_one_exchange_on_three_instances() {
     let service = Service::of(3, page());
