@@ -126,6 +126,15 @@ impl Sleeper for Lingering {
     }
 }
 
+/// The entry at the timer goes with the last `Sessions`. The timer's task would live on for it otherwise.
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        if self.seat.get().is_some() {
+            self.plan(None);
+        }
+    }
+}
+
 impl fmt::Debug for Lingering {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lingering").finish_non_exhaustive()

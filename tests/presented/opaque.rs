@@ -1,6 +1,7 @@
 //! g3: the browser holds an id alone, and the pair stays in the store.
 
 use evertoken::{Error, SessionId};
+use tokio::runtime::Handle;
 
 use crate::support::{HOUR, settle};
 use crate::world::{Service, page};
@@ -62,6 +63,22 @@ async fn a_session_stays_in_memory_for_a_while_after_it_was_presented() {
     assert_eq!(service.instances[0].in_memory(), 1);
     service.instances[0].shutdown().await.unwrap();
     assert_eq!(service.instances[0].in_memory(), 0);
+}
+
+/// An instance that is dropped without a shutdown, such as one that a test or a configuration replaces.
+#[tokio::test(start_paused = true)]
+async fn sessions_that_are_dropped_while_presented_sessions_are_kept_leave_no_task() {
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let mut service = Service::with(1, page(), |builder| builder.kept_for(24 * HOUR));
+    let id = service.sign_in().await;
+    service.present(&id).await.unwrap();
+    settle().await;
+    assert_eq!(service.instances[0].in_memory(), 1);
+    assert_eq!(tasks(), before + 1, "the timer's");
+    service.instances.clear();
+    settle().await;
+    assert_eq!(tasks(), before);
 }
 
 /// g5: a request that brings an access token alone, also an expired one.
