@@ -54,7 +54,7 @@ fn form() -> Value {
         },
         "not_before": { "until": 9, "class": "page", "code": "404", "failures": 2 }, "sign_ins": 1,
         "next_number": 8, "committed_number": 6, "past": { "refreshed": two, "seeds": two, "replaced": two, "until": 5 },
-        "browser": { "began": 1, "seen_at": 3, "number": 5, "before": 4, "current": 5, "at": 2, "pins": [{ "digest": Digest::of("first"), "until": 9 }] },
+        "browser": { "began": 1, "seen_at": 3, "version": 5, "before": 4, "current": 5, "at": 2, "pins": [{ "digest": Digest::of("first"), "until": 9 }] },
         "upstream": { "session": Digest::of("sid"), "subject": Digest::of("sub") },
     });
     form["state"] = json!({

@@ -2,7 +2,7 @@
 //!
 //! A browser loses answers as a matter of course: an aborted request, a navigation that another one overtakes, a closed tab. It
 //! then presents a pair that was replaced, and must not be signed out for it. So the record keeps which pair a browser has
-//! presented last, by the number of its lease: that pair and each later one may be the browser's. Once a browser presents the
+//! presented last, by its version: that pair and each later one may be the browser's. Once a browser presents the
 //! current pair, the answer with that pair has arrived, and the pairs before it count for a while longer only (`retired_for`),
 //! because requests that the browser sent before may still be on their way.
 
@@ -31,14 +31,15 @@ pub(crate) struct Browser {
     pub(crate) pins: Vec<Pin>,
 }
 
-/// The newest pair that a browser has presented. Pairs of one session are counted by the number of their lease.
+/// The newest pair that a browser has presented, by its version: instances that have a store each count the leases of a session
+/// apart, and its rotations alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Shown<T = StoreTime> {
-    /// The number of the pair.
-    pub(crate) number: u64,
-    /// The number of the newest pair that was presented before it; 0 if that is not known.
+    /// The version of the pair.
+    pub(crate) version: u64,
+    /// The version of the newest pair that was presented before it; 0 if that is not known.
     pub(crate) before: u64,
-    /// The number of the pair that was current then.
+    /// The version of the pair that was current then.
     pub(crate) current: u64,
     /// When the pair was presented for the first time.
     pub(crate) at: T,
@@ -48,32 +49,32 @@ impl<T> Shown<T> {
     /// The same at a moment of another clock.
     pub(crate) fn map<U>(self, clock: impl FnOnce(T) -> U) -> Shown<U> {
         Shown {
-            number: self.number,
+            version: self.version,
             before: self.before,
             current: self.current,
             at: clock(self.at),
         }
     }
 
-    /// Whether a browser may still hold the pair of this number, where the current pair has the number `current`, and the newest
+    /// Whether a browser may still hold the pair of this version, where the current pair has the version `current`, and the newest
     /// one that was presented was so for the first time `age` ago.
     pub(crate) fn accepts(
         &self,
-        number: u64,
+        version: u64,
         current: u64,
         age: Duration,
         retired_for: Duration,
     ) -> bool {
         // After the next rotation, the pairs before the one that was presented are refused.
-        let is_late = || self.current == current && age < retired_for && number >= self.before;
-        !retired_for.is_zero() && (number >= self.number || is_late())
+        let is_late = || self.current == current && age < retired_for && version >= self.before;
+        !retired_for.is_zero() && (version >= self.version || is_late())
     }
 
     /// Takes a later presentation in. Returns whether it shows a newer pair.
     pub(crate) fn advance(&mut self, later: Self) -> bool {
-        let is_newer = later.number > self.number;
+        let is_newer = later.version > self.version;
         if is_newer {
-            let before = self.number.max(later.before);
+            let before = self.version.max(later.before);
             *self = Self { before, ..later };
         }
         is_newer
@@ -96,15 +97,15 @@ pub(crate) struct Seen {
 }
 
 impl Browser {
-    /// A browser that gets the session's pair of this number at its sign-in.
-    pub(crate) fn new(number: u64, began: StoreTime, now: StoreTime) -> Self {
+    /// A browser that gets the session's pair of this version at its sign-in.
+    pub(crate) fn new(version: u64, began: StoreTime, now: StoreTime) -> Self {
         Self {
             began,
             seen_at: now,
             shown: Shown {
-                number,
-                before: number,
-                current: number,
+                version,
+                before: version,
+                current: version,
                 at: began,
             },
             pins: Vec::new(),
@@ -142,18 +143,18 @@ impl Record {
         browser.is_some_and(|browser| browser.pins.iter().any(is_pinned))
     }
 
-    /// Whether the browser may still hold the pair of this number, which another one has replaced. `retired_for` is how long such
+    /// Whether the browser may still hold the pair of this version, which another one has replaced. `retired_for` is how long such
     /// a pair is accepted after a browser has presented the current one; zero accepts none at all.
     pub(crate) fn accepts_replaced(
         &self,
-        number: u64,
+        version: u64,
         retired_for: Duration,
         now: StoreTime,
     ) -> bool {
         self.browser.as_ref().is_some_and(|browser| {
             let shown = browser.shown;
             let age = now.since(shown.at);
-            shown.accepts(number, self.committed_number, age, retired_for)
+            shown.accepts(version, self.version, age, retired_for)
         })
     }
 }
@@ -173,20 +174,20 @@ mod tests {
     /// The session of a browser that signed in with pair 1.
     fn record() -> Record {
         let mut record = active();
-        record.committed_number = 1;
+        record.version = 1;
         record.browser = Some(Box::new(Browser::new(1, NOW, NOW)));
         record
     }
 
     fn rotate(record: &mut Record) {
-        record.committed_number += 1;
+        record.version += 1;
     }
 
-    fn present(record: &mut Record, number: u64, now: StoreTime) {
+    fn present(record: &mut Record, version: u64, now: StoreTime) {
         let shown = Some(Shown {
-            number,
+            version,
             before: 0,
-            current: record.committed_number,
+            current: record.version,
             at: now,
         });
         record

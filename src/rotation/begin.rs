@@ -192,7 +192,7 @@ pub(crate) async fn replace(
             }
         };
         if session.keeps_browser() {
-            next.browser = Some(Box::new(Browser::new(next.committed_number, now, now)));
+            next.browser = Some(Box::new(Browser::new(next.version, now, now)));
         }
         next.upstream = upstream;
         let records = before.iter().chain(seen.record());

@@ -86,7 +86,11 @@ pub(crate) async fn look_up(
                 return Err(Error::refused(PairRefusal::OfAnotherSession));
             }
             // This process may hold a pair that its store does not have yet.
-            if !session.take_up(brought, epoch)
+            // The instance that brought the pair may have counted fewer leases than this one.
+            let least_number = seen
+                .record()
+                .map_or(0, |it| it.committed_number.saturating_add(1));
+            if !session.take_up(brought, least_number, epoch)
                 && !session.presents_held(Some(brought))
                 && !session.accepts_replaced(brought, retired_for(session))
             {
@@ -155,13 +159,14 @@ fn place(session: &Session, record: &Record, brought: &Brought, now: StoreTime) 
         };
     }
     // The family, which only the record and the sealed copy know, shows that the pair is of this session.
-    let (number, current) = (brought.number, record.committed_number);
-    if number > current {
+    // Instances that have a store each count the leases of the family apart, so the rotations are compared.
+    let (version, current) = (brought.pair_id.version, record.version);
+    if version > current {
         return Place::Newer;
     }
-    // Of two instances without leases, each may have got a pair under the same number.
-    let is_sibling = number == current;
-    match is_sibling || record.accepts_replaced(number, retired_for(session), now) {
+    // Of two instances without leases, each may have got a pair from the same one.
+    let is_sibling = version == current;
+    match is_sibling || record.accepts_replaced(version, retired_for(session), now) {
         true => Place::Replaced,
         false => Place::Retired,
     }
@@ -255,10 +260,10 @@ async fn change(
         if next.state != RecordState::Active {
             return Ok(false);
         }
-        let number = next.committed_number;
+        let version = next.version;
         let browser = next
             .browser
-            .get_or_insert_with(|| session.browser(number, now));
+            .get_or_insert_with(|| session.browser(version, now));
         change(session, browser, now);
         if seen
             .record()

@@ -80,9 +80,9 @@ impl Rotation {
                 let key = &session.key;
                 let mut next = Record::forwarded(record, key, held.summary(), pair, next_number);
                 if session.keeps_browser() {
-                    let number = next.committed_number;
+                    let version = next.version;
                     next.browser
-                        .get_or_insert_with(|| session.browser(number, now));
+                        .get_or_insert_with(|| session.browser(version, now));
                 }
                 // The held pair is already waiting to be stored.
                 if session.outbox.has_unstored() {

@@ -91,15 +91,15 @@ impl Session {
         let mut state = self.lock();
         let was_unattended = state.is_unattended();
         // A token that the server issued again is that of the pair that is held.
-        let number = brought.and_then(|brought| {
+        let version = brought.and_then(|brought| {
             let held = state.held()?;
             let is_of_it = brought.is_ours && brought.pair_id.family == held.pair_id.family;
             match brought.is(held) {
-                true => Some(held.committed.number),
-                false => is_of_it.then_some(brought.number),
+                true => Some(held.pair_id.version),
+                false => is_of_it.then_some(brought.pair_id.version),
             }
         });
-        let needs_note = state.presented(number, began, interval, now);
+        let needs_note = state.presented(version, began, interval, now);
         if was_unattended {
             drop(state);
             // The timer had left the session alone.
@@ -116,7 +116,7 @@ impl Session {
         let is_of_it = |held: &HeldPair| brought.pair_id.family == held.pair_id.family;
         brought.is_ours
             && state.held().is_some_and(is_of_it)
-            && state.accepts_replaced(brought.number, retired_for, now)
+            && state.accepts_replaced(brought.pair_id.version, retired_for, now)
     }
 
     /// How long ago a browser presented the session, before the presentation at `now`, and how long ago the user signed in.
@@ -126,10 +126,11 @@ impl Session {
         Some((now.since(presence.at), now.since(presence.began)))
     }
 
-    /// Holds a pair that a browser brings, and that neither this process nor the store knows. Returns whether it is held now.
-    pub(crate) fn take_up(&self, brought: &Brought, epoch: u64) -> bool {
+    /// Holds a pair that a browser brings, and that neither this process nor the store knows, under this number at least. Returns
+    /// whether it is held now.
+    pub(crate) fn take_up(&self, brought: &Brought, least_number: u64, epoch: u64) -> bool {
         let committed = Committed {
-            number: brought.number,
+            number: brought.number.max(least_number),
             sign_ins: brought.sign_ins,
             origin: Origin::Replacement,
             may_be_repeat: false,
@@ -170,15 +171,15 @@ impl Session {
     }
 
     /// What a new record of this pair knows of the browser.
-    pub(crate) fn browser(&self, number: u64, now: StoreTime) -> Box<Browser> {
+    pub(crate) fn browser(&self, version: u64, now: StoreTime) -> Box<Browser> {
         let ours = self.now();
         let began = self.lock().presence().map(|presence| presence.began);
         let began = began.map_or(now, |began| now.before(ours.since(began)));
         let seen = self.seen_browser(now);
         // The browser may hold each pair that it has shown, and those after it.
         let shown = seen.and_then(|seen| seen.shown);
-        let number = shown.map_or(number, |shown| shown.number.min(number));
-        let mut browser = Browser::new(number, began, now);
+        let version = shown.map_or(version, |shown| shown.version.min(version));
+        let mut browser = Browser::new(version, began, now);
         if let Some(seen) = seen {
             browser.seen_at = seen.at;
         }

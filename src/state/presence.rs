@@ -20,17 +20,17 @@ pub(crate) struct Presence {
 }
 
 impl State {
-    /// A browser presents the session at `now`, with the pair of this number if it brings one.
+    /// A browser presents the session at `now`, with the pair of this version if it brings one.
     ///
     /// Returns whether the record has to know of it: the first presentation of a pair, and one in each `interval`.
     pub(crate) fn presented(
         &mut self,
-        number: Option<u64>,
+        version: Option<u64>,
         began: Timestamp,
         interval: Option<Duration>,
         now: Timestamp,
     ) -> bool {
-        let current = self.held().map_or(0, |held| held.committed.number);
+        let current = self.held().map_or(0, |held| held.pair_id.version);
         let new = || Presence {
             began,
             at: now,
@@ -40,8 +40,8 @@ impl State {
         let presence = self.presence.get_or_insert_with(|| Box::new(new()));
         presence.at = presence.at.max(now);
         presence.began = presence.began.min(began);
-        let brought = number.map(|number| Shown {
-            number,
+        let brought = version.map(|version| Shown {
+            version,
             before: 0,
             current,
             at: now,
@@ -73,10 +73,10 @@ impl State {
         self.presence.as_deref()
     }
 
-    /// Whether the browser may still hold the pair of this number, as far as this process knows.
+    /// Whether the browser may still hold the pair of this version, as far as this process knows.
     pub(crate) fn accepts_replaced(
         &self,
-        number: u64,
+        version: u64,
         retired_for: Duration,
         now: Timestamp,
     ) -> bool {
@@ -86,7 +86,7 @@ impl State {
         let shown = self.presence().and_then(|presence| presence.shown);
         let accepts = |shown: Shown<Timestamp>| {
             let age = now.since(shown.at);
-            shown.accepts(number, held.committed.number, age, retired_for)
+            shown.accepts(version, held.pair_id.version, age, retired_for)
         };
         // No browser has shown a newer pair here.
         shown.map_or(!retired_for.is_zero(), accepts)

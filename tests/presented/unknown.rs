@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use evertoken::testing::{Fault, FaultyStore, GraceAnswer, Reuse};
 use evertoken::{Error, PairRefusal, Presented, TokenPair};
 
-use crate::support::{MINUTE, SECOND};
+use crate::support::{MINUTE, SECOND, World};
 use crate::world::{Service, assert_refused, page};
 
 fn peer(number: u8) -> IpAddr {
@@ -31,6 +32,35 @@ async fn instances_without_a_common_store_go_on_with_what_the_browser_brings() {
         }
     }
     service.assert_exchanges(20);
+}
+
+/// An instance that sent a token twice has counted one lease more than the one that brings the next pair.
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_has_counted_more_leases_goes_on_with_the_pair_of_another_one() {
+    let grace = Reuse::Grace {
+        window: MINUTE,
+        answer: GraceAnswer::SamePair,
+    };
+    let mut service = Service::of(0, page());
+    service.world = World::with(|server| server.reuse(grace)).with_store(FaultyStore::new);
+    let [one, other] = [(); 2].map(|()| service.alone(page()));
+    let pair = service.world.server.issue();
+    let id = one.sign_in(pair).policy("page").await.unwrap();
+    let first = one.present(&id).await.unwrap().pair().unwrap();
+    other.present(&first).await.unwrap();
+    service.world.expire().await;
+    one.present(&first).await.unwrap();
+    service.world.server.fail_next(Fault::status(503));
+    let second = other.present(&first).await.unwrap().renewal().unwrap();
+    service.world.expire().await;
+    let third = one.present(&second).await.unwrap().renewal().unwrap();
+    let presented = other.present(&third).await.unwrap();
+    assert!(service.world.is_live(presented.token()));
+    assert!(presented.renewal().is_none());
+    service.world.expire().await;
+    let fourth = other.present(&third).await.unwrap().renewal().unwrap();
+    one.present(&fourth).await.unwrap();
+    assert_eq!(service.world.counts().families_revoked, 0);
 }
 
 /// A backup that was put back shows a pair that is spent.
@@ -109,7 +139,8 @@ async fn a_pair_of_unknown_origin_counts_as_long_as_it_is_current_under_a_policy
         let presented = sessions.present(&cookie).await.unwrap();
         assert_eq!(presented.renewal().unwrap().pair_id(), next.pair_id());
     }
-    service.assert_exchanges(1);
+    // The first one is the proof.
+    service.assert_exchanges(2);
 }
 
 #[tokio::test(start_paused = true)]
