@@ -71,26 +71,23 @@ impl Index {
     }
 
     /// Moves the place from the names that its record had `before` to those that it has `now`.
-    pub(super) fn renew<N: Hash + PartialEq>(
-        &mut self,
-        tags: &Tags,
-        place: Place,
-        before: impl Iterator<Item = N> + Clone,
-        now: impl Iterator<Item = N> + Clone,
-    ) {
-        if before.clone().eq(now.clone()) {
-            return;
-        }
+    pub(super) fn renew<N>(&mut self, tags: &Tags, place: Place, before: N, now: N)
+    where
+        N: Iterator<Item: Hash + PartialEq + Copy> + Clone,
+    {
+        let has = |mut names: N, name: N::Item| names.any(|its| its == name);
         // Two names of a record may have one tag: it goes with the last of them.
-        let tagged = |names: &mut dyn Iterator<Item = N>| -> Vec<Tag> {
-            names.map(|name| tags.of(name)).collect()
-        };
-        let (before, now) = (tagged(&mut { before }), tagged(&mut { now }));
-        for tag in before.iter().filter(|tag| !now.contains(tag)) {
-            self.remove(*tag, place);
+        let has_tag = |mut names: N, tag| names.any(|its| tags.of(its) == tag);
+        for name in before.clone() {
+            if !has(now.clone(), name) {
+                let tag = tags.of(name);
+                if !has_tag(now.clone(), tag) {
+                    self.remove(tag, place);
+                }
+            }
         }
-        for tag in now.iter().filter(|tag| !before.contains(tag)) {
-            self.insert(*tag, place);
+        for name in now.filter(|name| !has(before.clone(), *name)) {
+            self.insert(tags.of(name), place);
         }
     }
 
