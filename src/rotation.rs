@@ -282,10 +282,7 @@ impl Session {
         let asked = self.now();
         let loaded = self.shared.store.load(&self.key).await?;
         let (read, at) = (loaded.now, self.now());
-        Ok(Seen {
-            entry: loaded.entry,
-            clock: StoreClock { read, asked, at },
-        })
+        Ok(Seen::new(loaded.entry, StoreClock { read, asked, at }))
     }
 
     /// Loads the record, and tries again after a failure.

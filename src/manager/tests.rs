@@ -224,7 +224,7 @@ async fn the_pair_of_a_session_that_was_left_or_replaced_is_not_kept_for_its_nex
         let loaded = store.load(&session.key).await.unwrap();
         let (record, revision) = loaded.entry.unwrap();
         session.wrote(Seen {
-            entry: Some((record, revision)),
+            entry: Some((Arc::new(record), revision)),
             clock: StoreClock {
                 read: loaded.now,
                 asked: session.now(),

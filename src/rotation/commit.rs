@@ -244,7 +244,7 @@ impl Rotation {
         seen: &Seen,
     ) -> Result<bool, Error> {
         let leased = Leased {
-            record: seen.record().unwrap_or(&leased.record).clone(),
+            record: seen.shared(seen.record().unwrap_or(&leased.record)),
             seen: seen.clone(),
             ..leased.clone()
         };

@@ -4,6 +4,7 @@
 //! instance may be sending. Without leases (`Coordination::None`) nothing is leased before a token is sent; a token
 //! that may be spent is then leased afterwards, in [`unclear`](super::unclear).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Kind, Rotation, Seen, StoreClock, family, no_random};
@@ -26,7 +27,7 @@ const CLOCK_JUMPS_LIMIT: u32 = 3;
 /// A token that this instance may send, and the record that says so.
 #[derive(Debug, Clone)]
 pub(super) struct Leased {
-    pub(super) record: Record,
+    pub(super) record: Arc<Record>,
     /// What the store holds: the same record, unless that record is still waiting to be stored.
     pub(super) seen: Seen,
     /// The holder of the lease. Without leases: the holder that a lease would have named.
@@ -48,7 +49,7 @@ pub(super) struct Observed {
 
 impl Leased {
     fn new(
-        record: Record,
+        record: Arc<Record>,
         seen: Seen,
         holder: Holder,
         kind: Kind,
@@ -137,7 +138,7 @@ impl Rotation {
             }
             let session = self.session();
             let holder = by.holder(record.next_number);
-            let (record, seen) = (record.clone(), seen.clone());
+            let (record, seen) = (seen.shared(record), seen.clone());
             return Leased::new(record, seen, holder, kind, session.now()).map(Some);
         }
         let moment = session.moment();
@@ -333,12 +334,13 @@ impl Rotation {
         self.attempt = Some((number, since));
         let attempt = ClockReading::new(session.moment());
         session.lock().attempted(holder, attempt);
+        let next = Arc::new(next);
         match session.swap_timed(seen.revision(), &next).await {
             Ok((Swap::Swapped(revision), clock)) => {
                 let off_by = clock.map(|clock| seen.clock.is_off_by(clock));
                 let (ahead, behind) = off_by.unwrap_or_default();
                 let seen = Seen {
-                    entry: Some((next.clone(), revision)),
+                    entry: Some((Arc::clone(&next), revision)),
                     clock: clock.unwrap_or(seen.clock),
                 };
                 if ahead.max(behind) > CLOCK_TOLERANCE {
@@ -359,7 +361,7 @@ impl Rotation {
             Ok((Swap::Lost(entry), clock)) => {
                 session.lock().forget_lease(holder);
                 self.leave();
-                self.answered = clock.map(|clock| Seen { entry, clock });
+                self.answered = clock.map(|clock| Seen::new(entry, clock));
                 Ok(None)
             }
             Err(error) => {

@@ -157,7 +157,7 @@ pub(super) async fn write_in_turn(
                 // A session that the seed displaces is logged out as well.
                 revoke_left_behind(session, before.filter(|it| !is_same(it)), true, None);
                 session.logout_stored(&ended);
-                seen.entry = Some((ended, revision));
+                seen.entry = Some((Arc::new(ended), revision));
                 return Ok(Some(seen));
             }
             Swap::Lost(_) => tokio::time::sleep(UNCHANGED_PAUSE).await,

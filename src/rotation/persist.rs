@@ -42,14 +42,14 @@ pub(super) async fn persist(
         let before = unstored.seen.revision();
         match session.swap_timed(before, &next).await {
             Ok((Swap::Swapped(revision), clock)) => {
-                unstored.seen.entry = Some((*next, revision));
+                unstored.seen.entry = Some((Arc::from(next), revision));
                 if let Some(clock) = clock {
                     let entry = unstored.seen.entry.clone();
                     session.wrote(Seen { entry, clock });
                 }
                 return Ok(Some(CommitDecision::Committed));
             }
-            Ok((Swap::Lost(newer), _)) => unstored.seen.entry = newer,
+            Ok((Swap::Lost(newer), _)) => unstored.seen = Seen::new(newer, unstored.seen.clock),
             Err(error) => {
                 session.lock().store_failures += 1;
                 return Err(error);

@@ -26,7 +26,7 @@ pub(super) enum Next {
     Reload,
     /// The token of this record is to be leased. The record is the store's, unless the pair of this instance is still
     /// waiting to be stored.
-    Lease(Kind, Box<Record>),
+    Lease(Kind, Arc<Record>),
 }
 
 impl Rotation {
@@ -56,7 +56,7 @@ impl Rotation {
                 let vacant = Record::vacant(self.session().key.clone(), family()?);
                 // Without leases, no record has to exist before the sign-in.
                 if !self.uses_leases() {
-                    return Ok(Next::Lease(Kind::SignIn, Box::new(vacant)));
+                    return Ok(Next::Lease(Kind::SignIn, Arc::new(vacant)));
                 }
                 self.session().swap(None, &vacant).await?;
                 Ok(Next::Reload)
@@ -113,7 +113,7 @@ impl Rotation {
         let session = self.session();
         let revision = seen.revision();
         let can_sign_in = session.can_sign_in();
-        let lease = |kind| Ok(Next::Lease(kind, Box::new(record.clone())));
+        let lease = |kind| Ok(Next::Lease(kind, seen.shared(record)));
         if let Some(reason) = record.state.end() {
             if can_sign_in && reason != EndReason::Idle {
                 return lease(Kind::SignIn);

@@ -3,6 +3,7 @@
 //! A token is never sent outside the send window of its lease: after the window, another instance may take the lease
 //! over and send the same token.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::failure::endpoint_failed;
@@ -55,10 +56,10 @@ impl Rotation {
         self.missed = 0;
         tracing::debug!(key = %self.session().key, error = %Causes(&error), "a request to the token endpoint brought no new pair");
         if matches!(error, EndpointError::Rejected { .. }) && leased.kind == Kind::Refresh {
-            return self.refused(&leased, error).await;
+            return Box::pin(self.refused(&leased, error)).await;
         }
         if error.is_unclear() && leased.kind == Kind::Refresh {
-            return self.unclear(leased, error).await;
+            return Box::pin(self.unclear(leased, error)).await;
         }
         let failed = endpoint_failed(error, leased.kind);
         let failure = self.fail(failed, leased.record.failures());
@@ -207,7 +208,7 @@ impl Rotation {
         }
         let now = self.session().store_now(leased.seen.clock);
         let pause = failure.and_then(|failure| Self::not_before(failure, now));
-        let mut record = leased.record.clone();
+        let mut record = Arc::clone(&leased.record);
         let mut revision = leased.seen.revision();
         for tried in 0..STORE_TRIES {
             let Some(next) = record.released(leased.holder, pause.clone()) else {
@@ -219,7 +220,9 @@ impl Rotation {
                     self.session().lock().forget_lease(leased.holder);
                     return;
                 }
-                Ok(Swap::Lost(Some((newer, newest)))) => (record, revision) = (newer, Some(newest)),
+                Ok(Swap::Lost(Some((newer, newest)))) => {
+                    (record, revision) = (Arc::new(newer), Some(newest))
+                }
                 Ok(Swap::Lost(None)) => return,
                 Err(_) => tokio::time::sleep(STORE_PAUSE * (tried + 1)).await,
             }

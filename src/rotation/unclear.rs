@@ -4,6 +4,7 @@
 //! the server's profile permits that. This module never takes an unclear answer for a rejection: only the server's
 //! own word ends a session, and a session that was given up too early costs the user a new sign-in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::failure::{cause, endpoint_failed};
@@ -74,10 +75,8 @@ impl Rotation {
                 .doubted(leased.holder, by, pause, lease_duration, now);
             match self.session().swap(leased.seen.revision(), &doubted).await {
                 Ok(Swap::Swapped(revision)) => {
-                    let seen = Seen {
-                        entry: Some((doubted.clone(), revision)),
-                        clock: leased.seen.clock,
-                    };
+                    let entry = Some((doubted.clone(), revision));
+                    let seen = Seen::new(entry, leased.seen.clock);
                     self.apply_permit(&doubted, &seen).await?;
                     break;
                 }
@@ -187,7 +186,7 @@ impl Rotation {
                     if record.state == RecordState::Active
                         && record.digest() == leased.record.digest() =>
                 {
-                    leased.record = record.clone();
+                    leased.record = leased.seen.shared(record);
                 }
                 // The session has ended, or the record holds another token.
                 _ => return Ok(false),
@@ -225,7 +224,8 @@ impl Rotation {
             nonce: leased.holder.nonce,
             lease_duration: session.settings().lease_duration,
         };
-        leased.record = leased.record.leased(by, leased.record.digest(), since);
+        let digest = leased.record.digest();
+        leased.record = Arc::new(leased.record.leased(by, digest, since));
         if let Some(lease) = &leased.record.lease {
             leased.holder = lease.holder();
         }

@@ -3,7 +3,7 @@
 //! A record that this manager wrote is kept for its next rotation, which leases its token without loading it and so saves a
 //! round trip. A swap against it is lost where another instance was faster, and brings what the store holds then.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -17,16 +17,29 @@ use crate::settings::Coordination;
 use crate::state::HeldPair;
 use crate::store::Revision;
 
-/// A record as it was read, and the store's clock at that time.
+/// A record as it was read, and the store's clock at that time. Clones share the record.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
-    pub(crate) entry: Option<(Record, Revision)>,
+    pub(crate) entry: Option<(Arc<Record>, Revision)>,
     pub(crate) clock: StoreClock,
 }
 
 impl Seen {
+    pub(crate) fn new(entry: Option<(Record, Revision)>, clock: StoreClock) -> Self {
+        let entry = entry.map(|(record, revision)| (Arc::new(record), revision));
+        Self { entry, clock }
+    }
+
+    /// The `record` to be kept: the one that was read is shared, and another one is copied.
+    pub(crate) fn shared(&self, record: &Record) -> Arc<Record> {
+        match &self.entry {
+            Some((read, _)) if std::ptr::eq(&raw const **read, record) => Arc::clone(read),
+            _ => Arc::new(record.clone()),
+        }
+    }
+
     pub(crate) fn record(&self) -> Option<&Record> {
-        self.entry.as_ref().map(|(record, _)| record)
+        self.entry.as_ref().map(|(record, _)| &**record)
     }
 
     pub(crate) fn revision(&self) -> Option<Revision> {
