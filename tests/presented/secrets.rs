@@ -1,27 +1,24 @@
 //! n3: where no token may stand.
 
+use std::cell::RefCell;
 use std::io;
-use std::sync::Arc;
 
 use evertoken::{Event, TokenPair};
-use parking_lot::Mutex;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::support::{SECOND, later, record, settle};
 use crate::world::{Service, page};
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock()).into_owned()
-    }
+thread_local! {
+    /// What was logged on this thread, on which the runtime of a test runs, since the test asked for that.
+    static LOG: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-impl io::Write for Log {
+struct Writer;
+
+impl io::Write for Writer {
     fn write(&mut self, part: &[u8]) -> io::Result<usize> {
-        self.0.lock().extend_from_slice(part);
+        LOG.with_borrow_mut(|log| log.iter_mut().for_each(|log| log.extend_from_slice(part)));
         Ok(part.len())
     }
 
@@ -30,20 +27,24 @@ impl io::Write for Log {
     }
 }
 
-/// Collects what is logged on this thread, on which the runtime of a test runs.
-fn log() -> (Log, tracing::subscriber::DefaultGuard) {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
+/// Collects what is logged on this thread from now on. The subscriber is that of the process: tests of other threads, which have
+/// none, would otherwise switch the events off for all.
+fn collect_logs() {
+    tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    (log, tracing::subscriber::set_default(subscriber))
+        .with_writer(|| Writer)
+        .init();
+    LOG.set(Some(Vec::new()));
+}
+
+fn logged() -> String {
+    let log = LOG.take().unwrap_or_default();
+    String::from_utf8_lossy(&log).into_owned()
 }
 
 #[tokio::test(start_paused = true)]
 async fn n3_refresh_tokens_stand_in_no_key_no_lease_no_event_no_error_and_no_log() {
-    let (log, _guard) = log();
+    collect_logs();
     let service = Service::of(2, page());
     let mut secrets = Vec::new();
     let mut shown = String::new();
@@ -104,7 +105,7 @@ async fn n3_refresh_tokens_stand_in_no_key_no_lease_no_event_no_error_and_no_log
         assert!(!form["browser"].is_null());
         shown += &form.to_string();
     }
-    let logged = log.text();
+    let logged = logged();
     assert!(
         logged.contains(&key.to_string()),
         "the log is not collected: {logged}"
