@@ -1,6 +1,6 @@
 //! A pair that was replaced: browsers lose answers, and are not signed out for it.
 
-use evertoken::{PairRefusal, SessionPolicy};
+use evertoken::{PairRefusal, SessionPolicy, TokenStore as _};
 use futures_util::future::join_all;
 
 use crate::support::{HOUR, MINUTE, SECOND, settle};
@@ -85,6 +85,77 @@ async fn a_browser_that_loses_many_answers_in_a_row_stays_signed_in() {
         assert!(service.world.is_live(presented.token()), "round {round}");
     }
     service.assert_exchanges(20);
+}
+
+/// The record learns that the current pair was presented, also from an instance that noted a replaced pair before.
+#[tokio::test(start_paused = true)]
+async fn a_replaced_pair_that_was_presented_first_is_refused_30_s_after_the_current_one() {
+    let service = Service::of(2, page());
+    let first = service.cookie().await;
+    let second = service.rotate(&first).await;
+    let sessions = &service.instances[1];
+    sessions.present(&first).await.unwrap();
+    settle().await;
+    sessions.present(&second).await.unwrap();
+    settle().await;
+    service.pass(just_before(GRACE)).await;
+    sessions.present(&first).await.unwrap();
+    service.pass(SECOND).await;
+    for sessions in &service.instances {
+        assert_refused(sessions.present(&first).await, PairRefusal::Retired);
+        sessions.present(&second).await.unwrap();
+    }
+    service.assert_exchanges(1);
+}
+
+/// An instance that was not there while others replaced the pair still holds it.
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_was_retired_long_ago_is_refused_also_by_an_instance_that_holds_it_and_rotates()
+{
+    for policy in [page(), SessionPolicy::new()] {
+        let service = Service::with(2, policy, |builder| builder.kept_for(24 * HOUR));
+        let first = service.cookie().await;
+        let held = service.instances[1].present(&first).await.unwrap();
+        assert!(held.renewal().is_none());
+        let second = service.rotate(&first).await;
+        let third = service.rotate(&second).await;
+        service.request(&third).await;
+        settle().await;
+        service.world.expire().await;
+        // The current pair has expired too, so the instance has to rotate for whom it serves.
+        assert_refused(
+            service.instances[1].present(&first).await,
+            PairRefusal::Retired,
+        );
+        service.request(&third).await;
+        assert_eq!(service.world.counts().replays, 0);
+    }
+}
+
+/// Where the store lost the newest pair, the one before it is current there, and the browser has not had the newest one.
+#[tokio::test(start_paused = true)]
+async fn a_browser_that_lost_an_answer_stays_signed_in_where_the_store_lost_the_pair_too() {
+    let service = Service::new();
+    let cookie = service.cookie().await;
+    settle().await;
+    let presented = service.present(&cookie).await.unwrap();
+    let key = presented.tokens().key().clone();
+    let store = &service.world.store;
+    let (older, _) = store.load(&key).await.unwrap().entry.unwrap();
+    service.world.expire().await;
+    service.present(&cookie).await.unwrap();
+    settle().await;
+    let (_, revision) = store.load(&key).await.unwrap().entry.unwrap();
+    store.swap(&key, Some(revision), &older).await.unwrap();
+    // The browser has not got the second pair, and gets the token of it.
+    service.present(&cookie).await.unwrap();
+    settle().await;
+    service.world.expire().await;
+    let third = service.request(&cookie).await;
+    settle().await;
+    service.present(&cookie).await.unwrap();
+    service.request(&third).await;
+    service.assert_exchanges(2);
 }
 
 /// Report 6: two back, never.
