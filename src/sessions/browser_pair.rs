@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::SessionId;
@@ -23,7 +23,8 @@ use crate::token::{PairId, TokenFamily, TokenPair};
 ///
 /// The times of the pair are by the wall clock of the instance that made the copy. Instances whose clocks differ take the pair for
 /// older or younger by that much.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct BrowserPair {
     id: SessionId,
     family: TokenFamily,
@@ -97,6 +98,12 @@ impl BrowserPair {
     }
 }
 
+impl Serialize for BrowserPair {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
 /// Reads what `Serialize` wrote. Only a format that describes itself, such as JSON, can be read.
 impl<'de> Deserialize<'de> for BrowserPair {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -104,31 +111,6 @@ impl<'de> Deserialize<'de> for BrowserPair {
         let form = Wiped::from(Value::deserialize(deserializer)?);
         let invalid =
             |_| D::Error::custom("this is not the copy of a pair that was given to a browser");
-        let form = Form::deserialize(&*form).map_err(invalid)?;
-        Ok(Self {
-            id: form.id,
-            family: form.family,
-            version: form.version,
-            number: form.number,
-            sign_ins: form.sign_ins,
-            began: form.began,
-            upstream: form.upstream,
-            stored: form.stored,
-        })
+        Self::deserialize(&*form).map_err(invalid)
     }
-}
-
-#[derive(Deserialize)]
-struct Form {
-    id: SessionId,
-    family: TokenFamily,
-    version: u64,
-    number: u64,
-    sign_ins: u64,
-    began: StoreTime,
-    /// The provider's session and user, by which a logout of the provider finds the session.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    upstream: Option<Marks>,
-    #[serde(rename = "pair")]
-    stored: StoredPair,
 }
