@@ -23,10 +23,8 @@ async fn a_policy_that_the_builder_does_not_have_begins_no_session_for_a_strange
     let bad = sessions
         .present(Presented::from(TokenPair::from_refresh_token("other")).policy("Page"))
         .await;
-    assert!(
-        bad.is_err(),
-        "a stranger's garbage got the service's own token"
-    );
+    assert!(matches!(bad, Err(Error::UnknownPolicy)), "{bad:?}");
+    assert_eq!(world.server.exchanges(), 0);
 }
 
 /// It would have no limits.
@@ -81,6 +79,7 @@ async fn g5_an_access_token_of_another_service_in_the_same_store_finds_nothing()
     service.world.expire().await;
     let found = service.instances[0].find_by_access(&access).await.unwrap();
     assert!(found.is_none());
+    assert!(theirs.find_by_access(&access).await.unwrap().is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,7 +124,8 @@ async fn a_made_up_pair_with_an_access_token_is_exchanged_before_it_is_accepted(
     let p = service
         .present(TokenPair::new("garbage").refresh_token("junk"))
         .await;
-    assert!(p.is_err());
+    assert!(matches!(p, Err(Error::Ended { .. })), "{p:?}");
+    assert_eq!(service.world.server.exchanges(), 1);
 }
 
 #[tokio::test(start_paused = true)]
