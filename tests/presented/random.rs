@@ -2,7 +2,7 @@
 //! access tokens expire, sessions leave the memory, instances restart, and the store fails.
 //!
 //! No browser whose pair has to be accepted is signed out, no request goes on with a dead token, and no refresh token is sent
-//! twice. `EVERTOKEN_SEED=k` runs one seed and prints what happened; `EVERTOKEN_SEEDS=n` runs `n` seeds.
+//! twice. `EVERTOKEN_SEED=k` runs one seed and prints what happened; `EVERTOKEN_BROWSER_SEEDS=n` runs `n` seeds.
 
 mod browser;
 mod draw;
@@ -29,7 +29,7 @@ fn no_interleaving_signs_a_browser_out_or_sends_a_refresh_token_twice() {
     }
     let mut served = 0;
     let mut replaced = 0;
-    for seed in 0..number("EVERTOKEN_SEEDS").unwrap_or(SEEDS) {
+    for seed in 0..number("EVERTOKEN_BROWSER_SEEDS").unwrap_or(SEEDS) {
         let outcome = run(seed);
         assert!(
             outcome.problems.is_empty(),

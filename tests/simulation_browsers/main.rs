@@ -2,7 +2,7 @@
 //! `Sessions::present`, in interleavings drawn from a seed. The server's own state judges each answer: no browser whose session lives
 //! there is refused, no pair crosses sessions, and no spent token is sent.
 //!
-//! `EVERTOKEN_SEEDS=n` runs `n` seeds, and `EVERTOKEN_FROM=k` starts at seed `k`. `EVERTOKEN_SEED=k` runs one seed and prints its
+//! `EVERTOKEN_BROWSER_SEEDS=n` runs `n` seeds, and `EVERTOKEN_FROM=k` starts at seed `k`. `EVERTOKEN_SEED=k` runs one seed and prints its
 //! history. With `EVERTOKEN_STOP=1` the run stops at the first seed that fails, and does not shrink it.
 
 #![allow(
@@ -32,7 +32,7 @@ use parking_lot::Mutex;
 use crate::drawn::drawn;
 use crate::run::run;
 
-/// How many seeds run by default. `EVERTOKEN_SEEDS` of `.ci/run` asks for more.
+/// How many seeds run by default, also in `.ci/run`.
 const SEEDS: u64 = 300;
 
 fn number(name: &str) -> Option<u64> {
@@ -47,7 +47,7 @@ fn no_browser_whose_session_lives_is_refused_no_pair_crosses_and_no_spent_token_
         report(seed);
         return;
     }
-    let seeds = number("EVERTOKEN_SEEDS").unwrap_or(SEEDS);
+    let seeds = number("EVERTOKEN_BROWSER_SEEDS").unwrap_or(SEEDS);
     let from = number("EVERTOKEN_FROM").unwrap_or(0);
     let stops = number("EVERTOKEN_STOP").is_some();
     let next = AtomicU64::new(from);
