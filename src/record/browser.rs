@@ -65,8 +65,9 @@ impl<T> Shown<T> {
         age: Duration,
         retired_for: Duration,
     ) -> bool {
-        // After the next rotation, the pairs before the one that was presented are refused.
-        let is_late = || self.current == current && age < retired_for && version >= self.before;
+        // After the next rotation, the pairs before the one that was presented are refused. The versions of an instance may be
+        // ahead of the record's, where a pair was published before it was stored.
+        let is_late = || current <= self.current && age < retired_for && version >= self.before;
         !retired_for.is_zero() && (version >= self.version || is_late())
     }
 
