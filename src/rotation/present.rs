@@ -223,7 +223,7 @@ pub(crate) fn note(session: &Arc<Session>) {
             }
         });
         if let Err(error) = noted.await {
-            tracing::warn!(key = %noting.key, error = %Causes(&error), "the record could not be told that the session is used; the next use tries again");
+            tracing::warn!(key = %noting.key, error = %Causes(&error), "the use of the session could not be noted in the record; the next use tries again");
             noting.lock().not_noted();
         }
     });

@@ -11,7 +11,7 @@ use crate::state::{Committed, HeldPair};
 use crate::token::{Digest, PairId, TokenPair};
 use crate::user_code::UserStrategy;
 
-/// How many times the record is told of a session's use within the time that the session may be idle.
+/// How many times the use of a session is noted in its record within the time that the session may be idle.
 pub(crate) const NOTES_IN_IDLE: u32 = 8;
 
 /// A pair that a browser presents.

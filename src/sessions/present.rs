@@ -93,21 +93,21 @@ impl Sessions {
     /// - *The current one*: the strategy decides whether it is rotated. One rotation serves all who present it, in this process
     ///   and in all that share the store.
     /// - *A replaced one that the browser may still hold*, because it lost the answer with the next pair: the current pair counts,
-    ///   without a call of the endpoint, until the browser has presented the current pair once and
-    ///   [`retired_for`](crate::SessionPolicy::retired_for) longer. The pair before that one is refused from the beginning.
+    ///   without a call of the endpoint. The pair that a browser presented last, and each later one, is such a pair; the pair
+    ///   before it is one for [`retired_for`](crate::SessionPolicy::retired_for) longer, until the next rotation.
     /// - *An older one*: refused, and never sent.
     /// - *One that the store has lost, or that another instance without this store has rotated*: held as this instance's own pair.
     /// - *One of another session*: refused, and neither session changes. Without a store that both sessions share, it is a pair of
     ///   unknown origin.
-    /// - *One of [unknown origin](Presented#impl-From<TokenPair>-for-Presented)*: a session of its own.
+    /// - *One of [unknown origin](Presented#impl-From<TokenPair>-for-Presented)*: exchanged first, in a session of its own.
     ///
     /// A session that was presented stays in memory [for a while](crate::Builder::kept_for).
     ///
     /// # Errors
     ///
     /// [`Error::PairRefused`], which says nothing about the session: a request that comes late with an old cookie is refused while
-    /// the browser goes on with a newer one, so no cookie is deleted for it; [`Error::Ended`], also for a session that was idle for too long or has lasted too long, which is
-    /// logged out then; [`Error::NoSession`] for an id that the store does not know, and for a pair of unknown origin without a
+    /// the browser goes on with a newer one, so no cookie is deleted for it; [`Error::Ended`], also for a session that was idle for too long or has
+    /// lasted too long, which is logged out then; [`Error::NoSession`] for an id that the store does not know, and for a pair of unknown origin without a
     /// refresh token; [`Error::TooManyUnknownPairs`]; [`Error::UnknownPolicy`]; and as [`TokenManager::token`]. Where
     /// [`needs_sign_in`](Error::needs_sign_in) is `false`, the session may be alive, and the user is not signed out.
     pub async fn present(&self, presented: impl Into<Presented>) -> Result<Presentation, Error> {
@@ -206,7 +206,7 @@ impl Visit<'_> {
         let before = session.lock().pair_id();
         let token = self.tokens.token().await;
         let is_issued = |token: &Token| session.lock().was_issued(token.pair_id());
-        // A rotation that failed, that is still under way, or that found the pair of another instance has told the record nothing.
+        // A rotation that failed, that is still under way, or that found the pair of another instance has noted nothing in the record.
         let is_new = |token: &Token| Some(token.pair_id()) != before && is_issued(token);
         if needs_note && !token.as_ref().is_ok_and(is_new) {
             rotation::note(session);

@@ -62,7 +62,7 @@ impl State {
         needs_note
     }
 
-    /// The record could not be told of this presentation, so the next one has to be noted.
+    /// This presentation could not be noted in the record, so the next one has to be noted.
     pub(crate) fn not_noted(&mut self) {
         if let Some(presence) = &mut self.presence {
             presence.noted = None;

@@ -45,7 +45,7 @@ async fn a_browser_with_two_tabs_that_loses_answers_stays_signed_in(
     service.world.assert_unharmed();
 }
 
-/// One call for an expired pair, whoever presents it, and the replaced pair is served until the new one was presented.
+/// All requests with an expired pair make one call, and the replaced pair is served until the new one was presented.
 async fn one_call_and_a_grace(strategy: impl RefreshStrategy) {
     let service = Service::of(2, page().strategy(strategy));
     // The timers of the strategy are those of a session in memory: a suspended machine has none.
@@ -72,7 +72,7 @@ async fn one_call_and_a_grace(strategy: impl RefreshStrategy) {
     service.world.assert_unharmed();
 }
 
-/// A server that fails now and then signs nobody out.
+/// A server that fails now and then signs no user out.
 async fn failures_sign_nobody_out(strategy: impl RefreshStrategy) {
     let service = Service::of(2, page().strategy(strategy));
     let mut jar = service.cookie().await;

@@ -16,7 +16,7 @@ async fn n13_an_instance_that_still_holds_a_retired_pair_refuses_it_after_a_rota
     settle().await;
     service.pass(GRACE + SECOND).await;
     assert_refused(service.present(&first).await, PairRefusal::Retired);
-    // r2's access token expires; nobody has rotated it yet.
+    // The access token of the second pair expires, and no instance has rotated that pair yet.
     service.world.expire().await;
     let stolen = service.instances[1].present(&first).await;
     assert_refused(stolen, PairRefusal::Retired);

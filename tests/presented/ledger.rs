@@ -63,7 +63,7 @@ pub(crate) struct Noted {
 impl TokenEndpoint for Noted {
     async fn exchange(&self, grant: Grant<'_>) -> Result<Issued, EndpointError> {
         let Grant::Refresh { token, .. } = &grant else {
-            return Err(EndpointError::refused("nobody signs in"));
+            return Err(EndpointError::refused("this endpoint has no sign-in"));
         };
         let Place { owner, rotation } = self.ledger.find(token.expose());
         let issued = self.inner.exchange(grant).await?;

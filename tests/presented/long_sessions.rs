@@ -66,7 +66,7 @@ async fn a_browser_that_loses_every_answer_is_not_idle() {
     service.assert_exchanges(12);
 }
 
-/// One pair lasts for an hour, and the browser goes to one instance all the time. The others are told of that.
+/// One pair lasts for an hour, and the browser goes to one instance all the time. The record shows that to the others.
 #[tokio::test(start_paused = true)]
 async fn a_browser_that_keeps_to_one_instance_and_one_pair_is_not_idle_for_the_others() {
     let service = Service::at(|server| server.access_ttl(HOUR));

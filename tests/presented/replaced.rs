@@ -122,7 +122,7 @@ async fn a_pair_that_was_retired_long_ago_is_refused_also_by_an_instance_that_ho
         service.request(&third).await;
         settle().await;
         service.world.expire().await;
-        // The current pair has expired too, so the instance has to rotate for whom it serves.
+        // The current pair has expired too, so the instance has to rotate for the browsers that it serves.
         assert_refused(
             service.instances[1].present(&first).await,
             PairRefusal::Retired,

@@ -98,7 +98,7 @@ async fn n16_a_4xx_for_a_wrong_client_that_burns_the_token_is_no_verdict() {
     let newer = service.cookie_at(&right).await;
     service.world.expire().await;
     assert_is_no_verdict(&wrong, &cookie, "ERR12028").await;
-    // The right instance keeps the pause, and signs nobody out in it.
+    // The right instance keeps the pause, and signs no user out in it.
     service.pass(SECOND).await;
     let access = cookie.pair().access.as_ref().unwrap();
     assert!(right.find_by_access(access).await.unwrap().is_some());

@@ -6,7 +6,7 @@ use evertoken::{EndReason, Presented};
 use crate::support::{self, MINUTE, end_of, later, refusal, settle};
 use crate::world::{Service, page};
 
-/// The server has revoked the session. One instance learns of it, and the others ask nobody any more.
+/// The server has revoked the session. One instance learns of it, and the others do not ask the server any more.
 #[tokio::test(start_paused = true)]
 async fn a_session_that_the_server_rejected_is_over_at_the_next_call_on_every_instance() {
     let service = Service::of(3, page());

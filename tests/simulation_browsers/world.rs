@@ -40,7 +40,7 @@ pub(crate) struct World {
     pub(crate) browsers: Vec<testing::Browser>,
     /// The cookies that each browser got, the latest last.
     jars: Mutex<Vec<Vec<usize>>>,
-    /// Whether the service has told the browser to sign in.
+    /// Whether the service has sent the browser to a sign-in.
     signed_out: Mutex<Vec<bool>>,
     clock: TestClock,
     storage: Arc<Storage>,

@@ -2,7 +2,7 @@
 //!
 //! An entry is four bytes of a hash and the number of a place, and not the name: with a million records, 16 bytes of each digest
 //! and the pointers of a tree would take more than the rest of a record. So an answer is a place that *may* have the name, and
-//! its record has to be asked. The hash has a random key, so that nobody can choose tokens of one hash.
+//! its record has to be asked. The hash has a random key, so that a stranger cannot choose tokens of one hash.
 
 use std::collections::hash_map::{Entry, RandomState};
 use std::collections::{BTreeSet, HashMap};

@@ -181,7 +181,7 @@ impl Observer {
         if session.is_none_or(|session| log.sessions[session].left.is_none()) {
             self.break_locked(
                 &mut log,
-                format!("B6 {by} revokes a session that nobody left"),
+                format!("B6 {by} revokes a session that no user left"),
             );
         }
     }
