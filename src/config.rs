@@ -48,6 +48,8 @@ mod builtin;
 mod content;
 mod document;
 mod endpoints;
+#[cfg(feature = "gateway")]
+mod gateway;
 mod http;
 mod reader;
 mod registry;
@@ -64,6 +66,8 @@ use self::content::{Content, refused};
 pub use self::reader::ConfigReader;
 pub use self::registry::Registry;
 use crate::endpoint::TokenEndpoint;
+#[cfg(feature = "gateway")]
+use crate::gateway::GatewayBuilder;
 use crate::manager::{Builder, TokenManager};
 pub use crate::parameters::{ConfigError, Secret, duration, path};
 use crate::parameters::{Source, Value};
@@ -228,12 +232,15 @@ impl Config {
 
     /// What holds for many sessions together would have no effect in a manager of one.
     fn refuse_sessions(&self) -> Result<(), ConfigError> {
-        if !self.content.as_ref().is_ok_and(Content::has_sessions) {
-            return Ok(());
-        }
+        let has = |of: fn(&Content) -> bool| self.content.as_ref().is_ok_and(of);
+        let table = match () {
+            () if has(Content::has_sessions) => "sessions",
+            () if has(Content::has_gateway) => "gateway",
+            () => return Ok(()),
+        };
         let problem = "must be removed, because it is about many sessions, and there is one; many are built by \
                        `Config::sessions`";
-        Err(self.source.locate(ConfigError::new("sessions", problem)))
+        Err(self.source.locate(ConfigError::new(table, problem)))
     }
 
     /// Builds a manager on the current tokio runtime.
@@ -273,6 +280,20 @@ impl Config {
     pub async fn sessions(&self, registry: &Registry) -> Result<Sessions, ConfigError> {
         let built = self.sessions_builder(registry).await?.build();
         built.map_err(|error| self.source.locate(refused(error)))
+    }
+
+    /// Returns the builder of a gateway for these sessions, as `[gateway]` says. The program may add what a file cannot express.
+    ///
+    /// # Errors
+    ///
+    /// Without a `[gateway]`; if its keys cannot be read; and as [`GatewayBuilder::build`].
+    #[cfg(feature = "gateway")]
+    pub async fn gateway(&self, sessions: &Sessions) -> Result<GatewayBuilder, ConfigError> {
+        let built = async {
+            let content = self.content.as_ref().map_err(Clone::clone)?;
+            content.gateway()?.builder(sessions).await
+        };
+        built.await.map_err(|error| self.source.locate(error))
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) use self::issued::Predecessor;
 #[cfg(feature = "testing")]
 pub(crate) use self::oauth2::judge_testing as judge_oauth2;
 pub use self::oauth2::{Bare400, ClientAuth, Codes, OAuth2, ResponseError};
-pub use self::profile::{OldPair, Resend, ResendAfterSilence, ServerProfile};
+pub use self::profile::{OldPair, Resend, ResendAfterSilence, ServerProfile, TokenReuse};
 pub use self::quote::Quote;
 pub(crate) use self::time::retry_after;
 #[cfg(all(feature = "folio", feature = "testing"))]

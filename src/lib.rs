@@ -151,6 +151,8 @@ mod event;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "gateway")]
+pub mod gateway;
 mod manager;
 mod origin;
 #[cfg(feature = "config")]
@@ -188,6 +190,8 @@ pub mod protocol {
 // Build a manager.
 #[cfg(feature = "config")]
 pub use self::config::{Config, ConfigError, ConfigReader, Registry};
+#[cfg(feature = "gateway")]
+pub use self::gateway::{Gateway, GatewayError};
 pub use self::manager::{Builder, TokenManager};
 pub use self::session::SessionPolicy;
 pub use self::sessions::{
@@ -211,7 +215,7 @@ pub use self::strategy::*;
 pub use self::endpoint::Folio;
 pub use self::endpoint::{
     Bare400, ClientAuth, Codes, OAuth2, OldPair, Resend, ResendAfterSilence, ServerProfile,
-    StaticToken,
+    StaticToken, TokenReuse,
 };
 pub use self::token::Scope;
 

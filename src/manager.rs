@@ -22,6 +22,8 @@ use tokio::time::{Instant, timeout_at};
 pub use self::access::Authorization;
 use self::access::{Asking, Deciding, Joined, Wanted};
 pub use self::builder::Builder;
+#[cfg(feature = "gateway")]
+pub(crate) use self::send::{Asked, Attempt};
 pub use self::send::{CallError, TokenClient};
 pub(crate) use self::user::taken_over;
 use crate::api::Api;

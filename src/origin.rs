@@ -32,6 +32,13 @@ impl Origins {
         self.0.iter().any(|allowed| allowed.origin() == origin)
     }
 
+    /// Whether the text is one of the origins, as `Origin` has it (RFC 6454 section 6.2).
+    #[cfg(feature = "gateway")]
+    pub(crate) fn allow_text(&self, origin: &str) -> bool {
+        let is_it = |allowed: &Url| allowed.origin().ascii_serialization() == origin;
+        self.0.iter().any(is_it)
+    }
+
     pub(crate) fn any(&self, test: fn(&Url) -> bool) -> bool {
         self.0.iter().any(test)
     }

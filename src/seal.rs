@@ -14,6 +14,8 @@
 )]
 
 mod bound;
+#[cfg(feature = "config")]
+mod configured;
 #[cfg(feature = "keyring")]
 mod keyring;
 #[cfg(feature = "seal")]
@@ -27,6 +29,10 @@ use std::sync::Arc;
 pub use zeroize::Zeroizing;
 
 pub use self::bound::AssociatedData;
+#[cfg(feature = "config")]
+pub(crate) use self::configured::Keys;
+#[cfg(all(feature = "config", feature = "seal"))]
+pub(crate) use self::configured::sealing_keys;
 #[cfg(feature = "keyring")]
 pub use self::keyring::KeyringError;
 #[cfg(feature = "seal")]

@@ -154,6 +154,11 @@ impl Sessions {
         Ok(found.map(|key| self.manager(key)))
     }
 
+    #[cfg(feature = "gateway")]
+    pub(crate) fn group(&self) -> &Group {
+        &self.group
+    }
+
     /// Refuses a policy that the builder does not have: a misspelt one would have no limits.
     fn check_policy(&self, name: Option<&str>) -> Result<(), Error> {
         let is_known = name.is_none_or(|name| self.group.policies.has(name));

@@ -203,6 +203,12 @@ impl State {
         self.end.is_some()
     }
 
+    /// Why the session has ended, if it has.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn end(&self) -> Option<&EndReason> {
+        self.end.as_ref()
+    }
+
     /// Whether the user logged out of the session.
     pub(crate) fn is_logged_out_of(&self) -> bool {
         self.end == Some(EndReason::LoggedOut)

@@ -7,10 +7,11 @@ use std::path::Path;
 
 /// The modules in their order. A module may use the modules of the groups before its own group, and no other module of
 /// its own group.
-const GROUPS: [&[&str]; 17] = [
+const GROUPS: [&[&str]; 19] = [
     &["clock", "build_error", "secret_source"],
     &["token"],
-    &["strategy", "origin", "parameters", "seal"],
+    &["strategy", "origin", "parameters"],
+    &["seal"],
     &["schedule", "endpoint"],
     &["settings"],
     &["record"],
@@ -22,6 +23,7 @@ const GROUPS: [&[&str]; 17] = [
     &["rotation"],
     &["manager"],
     &["sessions"],
+    &["gateway"],
     &["config"],
     &["testing"],
     &["fuzzing"],

@@ -20,6 +20,8 @@
 //! - **presented**: a warm presentation of a session's current pair, and of its id, beside `token()` of its manager; and 10,000
 //!   presentations of one expired pair at once, on one instance and on three that share a memory store, with the number of
 //!   exchanges at the server.
+//! - **gateway**: a warm request with a sealed pair through the gateway's layer, beside a layer that only passes on, and how often
+//!   each allocates.
 //! - **record**: the bytes of a record as JSON besides the two tokens, after 10 and after 10,000 rotations.
 //! - **writes**: the bytes that a rotation writes, and how often a rotation waits for the store. A proxy between client and
 //!   server counts a *round trip* at each change of direction on a connection, so commands that are sent together count
@@ -42,6 +44,8 @@
 #![expect(clippy::print_stdout, reason = "a bench reports what it measured")]
 
 mod by_hand;
+#[cfg(feature = "gateway")]
+mod gateway;
 mod herd;
 mod manager;
 mod presented;
@@ -75,6 +79,8 @@ enum Part {
     Many,
     Sessions,
     Presented,
+    #[cfg(feature = "gateway")]
+    Gateway,
     Record,
     Writes,
     Reads,
@@ -92,6 +98,8 @@ impl Part {
                 rotations::run(sessions / 10);
             }
             Self::Presented => presented::run(),
+            #[cfg(feature = "gateway")]
+            Self::Gateway => gateway::run(),
             Self::Record => manager::run_record(),
             Self::Writes => writes::run(),
             Self::Reads => reads::run(),

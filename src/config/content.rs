@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::document::Document;
+#[cfg(feature = "gateway")]
+use super::gateway::GatewayTable;
 use super::registry::{Component, Registry};
 use super::seed::Seed;
 use super::sessions::{NamedPolicy, SessionsTable};
@@ -28,6 +30,9 @@ impl Content {
     /// Reads a whole configuration. The keys `beside` are the program's own, and are not read.
     pub(super) fn of(value: &Value, base: &Path, beside: &[String]) -> Result<Self, ConfigError> {
         let document = read_document(value, base, beside)?;
+        if document.gateway.is_some() && !cfg!(feature = "gateway") {
+            return Err(ConfigError::without_feature("gateway", "", "gateway"));
+        }
         let empty = Value::default();
         let strategy = document.refresh.strategy.as_ref().unwrap_or(&empty);
         let (strategy, _) =
@@ -65,6 +70,18 @@ impl Content {
 
     pub(super) fn has_sessions(&self) -> bool {
         self.document.sessions.is_some()
+    }
+
+    pub(super) fn has_gateway(&self) -> bool {
+        self.document.gateway.is_some()
+    }
+
+    #[cfg(feature = "gateway")]
+    pub(super) fn gateway(&self) -> Result<&GatewayTable, ConfigError> {
+        self.document.gateway.as_ref().ok_or_else(|| {
+            let problem = "is missing; add a table with at least `keys`";
+            ConfigError::new("gateway", problem)
+        })
     }
 
     /// A builder for `endpoint` with everything applied.
@@ -151,6 +168,20 @@ pub(super) fn refused(error: BuildError) -> ConfigError {
         "policy" => "sessions.policies".to_owned(),
         "default_policy" => "sessions.policy".to_owned(),
         _ => format!("refresh.{name}"),
+    };
+    ConfigError::new(path, problem)
+}
+
+/// An error of a gateway's builder, with the builder's name of the setting as a path.
+#[cfg(feature = "gateway")]
+pub(super) fn refused_gateway(error: BuildError) -> ConfigError {
+    let BuildError::Invalid { name, problem } = error else {
+        return ConfigError::new("gateway", error.to_string()).with_source(error);
+    };
+    let path = match name {
+        "origin" => "gateway.origins".to_owned(),
+        "sealer" => "gateway.keys".to_owned(),
+        _ => format!("gateway.{name}"),
     };
     ConfigError::new(path, problem)
 }

@@ -3,12 +3,18 @@
 use http::StatusCode;
 use serde::Deserialize;
 
+#[cfg(feature = "gateway")]
+use super::gateway::GatewayTable;
 use super::sessions::SessionsTable;
 use crate::api::ApiProfile;
 use crate::manager::Builder;
 use crate::parameters::{ConfigError, ErrorStatus, Header, Scopes, Span, Value, set};
 use crate::settings::{CoolDown, Coordination, OnStoreFailure, Persistence, settings};
 use crate::token::Key;
+
+/// Without the feature the table stays unread.
+#[cfg(not(feature = "gateway"))]
+type GatewayTable = Value;
 
 /// The whole configuration. The tables that depend on a kind stay unread.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -20,6 +26,7 @@ pub(super) struct Document {
     pub(super) endpoint: Option<Value>,
     pub(super) session: KeyParts,
     pub(super) sessions: Option<SessionsTable>,
+    pub(super) gateway: Option<GatewayTable>,
     pub(super) seed: Option<Value>,
 }
 

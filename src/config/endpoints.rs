@@ -12,7 +12,7 @@ use super::http::HttpKeys;
 use crate::build_error::BuildError;
 use crate::endpoint::{
     Bare400, ClientAuth, Codes, OAuth2, OldPair, Resend, ResendAfterSilence, ServerProfile,
-    StaticToken,
+    StaticToken, TokenReuse,
 };
 use crate::parameters::{ConfigError, Scopes, Secret, Span, set};
 
@@ -190,6 +190,7 @@ struct ServerKeys {
     resend: Option<Resend>,
     resend_after_silence: Option<ResendAfterSilence>,
     old_pair: Option<OldPair>,
+    reuse: Option<TokenReuse>,
 }
 
 impl ServerKeys {
@@ -197,11 +198,12 @@ impl ServerKeys {
         let profile = set(known, self.resend, ServerProfile::resend);
         let silence = self.resend_after_silence;
         let profile = set(profile, silence, ServerProfile::resend_after_silence);
-        set(profile, self.old_pair, ServerProfile::old_pair)
+        let profile = set(profile, self.old_pair, ServerProfile::old_pair);
+        set(profile, self.reuse, ServerProfile::reuse)
     }
 }
 
-/// In a configuration, a table of `resend`, `resend_after_silence` and `old_pair`.
+/// In a configuration, a table of `resend`, `resend_after_silence`, `old_pair` and `reuse`.
 impl<'de> Deserialize<'de> for ServerProfile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let keys = ServerKeys::deserialize(deserializer)?;

@@ -50,6 +50,20 @@ pub enum ResendAfterSilence {
     LeaseDuration,
 }
 
+/// What the server does with a refresh token that was exchanged before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum TokenReuse {
+    /// The server revokes the whole token family, the newest pair included (RFC 9700 section 4.14.2).
+    #[default]
+    Revokes,
+    /// The server refuses the token, and the family lives on (light-oauth2).
+    Refused,
+    /// The server answers with the pair that replaced the token, or with another new one, for some time after the first exchange.
+    Answered,
+}
+
 /// The behaviour of an authorization server. The defaults suit the strictest server: refresh tokens are single-use, and a
 /// second use revokes the whole token family (RFC 9700 section 4.14.2).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,6 +75,8 @@ pub struct ServerProfile {
     pub resend_after_silence: ResendAfterSilence,
     /// The fate of the old pair when the server issues a new pair.
     pub old_pair: OldPair,
+    /// What the server does with a token that was exchanged before. Default: it revokes the family.
+    pub reuse: TokenReuse,
 }
 
 impl ServerProfile {
@@ -71,6 +87,7 @@ impl ServerProfile {
             resend: Resend::Always,
             resend_after_silence: ResendAfterSilence::Soon,
             old_pair: OldPair::AccessLivesOn,
+            reuse: TokenReuse::Revokes,
         }
     }
 
@@ -92,6 +109,15 @@ impl ServerProfile {
     #[must_use]
     pub const fn old_pair(mut self, fate: OldPair) -> Self {
         self.old_pair = fate;
+        self
+    }
+
+    /// Sets what the server does with a token that was exchanged before. A manager never sends such a token on purpose, whatever
+    /// this says. Instances without a shared store may: a gateway in which they share nothing needs a server that spares the
+    /// session for it.
+    #[must_use]
+    pub const fn reuse(mut self, reuse: TokenReuse) -> Self {
+        self.reuse = reuse;
         self
     }
 }

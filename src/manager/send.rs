@@ -51,7 +51,7 @@ enum Route {
 }
 
 /// A request that can be sent.
-trait Attempt: Sized {
+pub(crate) trait Attempt: Sized {
     type Answer: ApiAnswer + Send;
     type Error;
 
@@ -64,14 +64,14 @@ trait Attempt: Sized {
 }
 
 /// The method and the URL of a request.
-struct Asked {
+pub(crate) struct Asked {
     method: Method,
     /// The URL without its fragment, user name and password, which no request line carries.
     url: Url,
 }
 
 impl Asked {
-    fn new(method: Method, url: &Url) -> Self {
+    pub(crate) fn new(method: Method, url: &Url) -> Self {
         let mut url = url.clone();
         url.set_fragment(None);
         // Both calls fail for a URL that has neither.
@@ -193,7 +193,7 @@ impl TokenManager {
 
     /// Sends a request by the rule of [`call`](Self::call). `ours` is the client of this crate that sends the request;
     /// `None` if a client of the caller does.
-    async fn drive<T: Attempt>(
+    pub(crate) async fn drive<T: Attempt>(
         &self,
         asked: Asked,
         ours: Option<&TokenClient>,

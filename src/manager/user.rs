@@ -126,17 +126,22 @@ impl TokenManager {
     /// As [`token`](Self::token).
     pub async fn pair(&self) -> Result<TokenPair, Error> {
         self.token().await?;
-        let flight = self.session.lock().flight();
-        if let Some(flight) = flight {
-            // If the rotation is not over by the deadline, the pair that is held is returned.
-            let _ = self.in_time(flight.over()).await;
-        }
+        // If the rotation is not over by the deadline, the pair that is held is returned.
+        self.settled().await;
         let now = self.session.now();
         let state = self.session.lock();
         let held = state.held().ok_or(Error::NoSession)?;
         let mut pair = held.pair.clone();
         pair.lifetime = pair.lifetime.aged(held.schedule.age(now));
         Ok(pair)
+    }
+
+    /// Waits for a rotation in flight, until the caller's deadline at most.
+    pub(crate) async fn settled(&self) {
+        let flight = self.session.lock().flight();
+        if let Some(flight) = flight {
+            let _ = self.in_time(flight.over()).await;
+        }
     }
 
     /// Returns the status of the session. The call neither waits nor begins a rotation, and reports only what this

@@ -17,6 +17,10 @@ impl<'a> AssociatedData<'a> {
     /// The purpose of the record of a store.
     pub const RECORD: &'static str = "evertoken record";
 
+    /// The purpose of a browser's cookies. The label of the key is the tag in the cookies' names.
+    #[cfg(feature = "gateway")]
+    pub const COOKIE: &'static str = "evertoken cookie";
+
     /// Binds to a session, and to a purpose, which keeps apart what one sealer seals for different uses. A program
     /// chooses purposes of its own. Those that begin with `evertoken` are the crate's.
     #[must_use]

@@ -218,6 +218,23 @@ impl Session {
         state.held().is_some_and(is_same)
     }
 
+    /// How long it is until a request begins a rotation.
+    pub(crate) fn next_rotation(&self) -> Option<Duration> {
+        let moment = self.moment();
+        let state = self.lock();
+        let schedule = &state.held()?.schedule;
+        let latest = schedule.at_the_latest(moment.now, moment.wall);
+        schedule.next_change(latest).map(|at| at.since(latest))
+    }
+
+    /// How long the refresh token of the held pair lives from now on, if that is known.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn refresh_lives_for(&self, now: Timestamp) -> Option<Duration> {
+        let state = self.lock();
+        let end = state.held()?.schedule.refresh_expires_at;
+        end.map(|end| end.since(now))
+    }
+
     /// The name of a brought pair.
     pub(crate) fn digest_of(&self, brought: &Brought) -> Digest {
         brought.pair.digest(&self.key)

@@ -31,7 +31,7 @@ pub struct Presented {
 
 #[derive(Debug, Clone)]
 enum What {
-    Copy(Box<BrowserPair>),
+    Copy(Arc<BrowserPair>),
     Id(SessionId),
     Bare(Box<TokenPair>),
 }
@@ -71,10 +71,11 @@ macro_rules! from {
     };
 }
 
-from!(BrowserPair, |pair| What::Copy(Box::new(pair)));
-from!(&BrowserPair, |pair: &BrowserPair| What::Copy(Box::new(
+from!(BrowserPair, |pair| What::Copy(Arc::new(pair)));
+from!(&BrowserPair, |pair: &BrowserPair| What::Copy(Arc::new(
     pair.clone()
 )));
+from!(Arc<BrowserPair>, What::Copy);
 from!(SessionId, What::Id);
 from!(&SessionId, |id: &SessionId| What::Id(id.clone()));
 from!(
@@ -329,6 +330,50 @@ impl Presentation {
         let session = &self.tokens.session;
         let copy = session.copy()?;
         Some(BrowserPair::new(self.id.clone(), copy, session))
+    }
+
+    /// How long it is until a request begins a rotation, as far as the strategy says: when an idle browser sends a request, so that
+    /// its session goes on. At most half of the time for which the session may be [idle](crate::SessionPolicy::idle). `None` if
+    /// neither is known.
+    #[must_use]
+    pub fn next_heartbeat(&self) -> Option<Duration> {
+        let session = &self.tokens.session;
+        let idle = session.policy().and_then(|policy| policy.idle);
+        let idle = idle.map(|idle| idle / 2);
+        session.next_rotation().into_iter().chain(idle).min()
+    }
+
+    /// Why the session is over, if it ended since.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn end(&self) -> Option<EndReason> {
+        let session = &self.tokens.session;
+        session.lock().end().cloned()
+    }
+
+    /// Whether a rotation is under way.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn is_rotating(&self) -> bool {
+        self.tokens.session.lock().flight().is_some()
+    }
+
+    /// Waits for a rotation that is under way, until the caller's deadline at most.
+    #[cfg(feature = "gateway")]
+    pub(crate) async fn settled(&self) {
+        self.tokens.settled().await;
+    }
+
+    /// How long the session lasts at most from now on: as its policy says, or else as its refresh token lives; `None` if neither is
+    /// known.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn lasts_for(&self) -> Option<Duration> {
+        let session = &self.tokens.session;
+        let now = session.now();
+        let absolute = session.policy().and_then(|policy| policy.absolute);
+        let age = session
+            .idle_and_age(now)
+            .map_or(Duration::ZERO, |(_, age)| age);
+        let left = absolute.map(|absolute| absolute.saturating_sub(age));
+        left.or_else(|| session.refresh_lives_for(now))
     }
 
     /// Permits a job that was started with the presented pair to present it on for `span`, whatever replaces the pair. The

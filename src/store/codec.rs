@@ -17,8 +17,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-#[cfg(feature = "config")]
-pub(super) use self::configured::Keys;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(super) use self::parts::Parts;
 use super::StoreError;

@@ -25,7 +25,7 @@ pub(crate) struct Parameters {
     path: std::path::PathBuf,
     #[serde(default)]
     group: GroupAccess,
-    seal: Option<super::codec::Keys>,
+    seal: Option<crate::seal::Keys>,
     seal_accepts_plain: Option<bool>,
 }
 

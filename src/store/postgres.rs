@@ -405,7 +405,7 @@ impl From<sqlx::error::BoxDynError> for Failure {
 pub(crate) struct Parameters {
     url: Secret,
     retention: Option<Span>,
-    seal: Option<super::codec::Keys>,
+    seal: Option<crate::seal::Keys>,
     seal_accepts_plain: Option<bool>,
 }
 

@@ -350,7 +350,7 @@ pub(crate) struct Parameters {
     prefix: Option<String>,
     replicas: Option<u32>,
     replica_timeout: Option<PositiveSpan>,
-    seal: Option<super::codec::Keys>,
+    seal: Option<crate::seal::Keys>,
     seal_accepts_plain: Option<bool>,
 }
 

@@ -2,12 +2,10 @@
 //! outside the process.
 
 use super::Codec;
-use crate::parameters::{ConfigError, KeySource, OneOrMore};
+use crate::parameters::ConfigError;
+use crate::seal::Keys;
 #[cfg(feature = "seal")]
-use crate::seal::SealingKeys;
-
-/// The keys that seal a store, each source with one key or several. The first key seals.
-pub(in crate::store) type Keys = OneOrMore<KeySource>;
+use crate::seal::sealing_keys;
 
 impl Codec {
     /// The codec that `seal` and `seal_accepts_plain` describe.
@@ -29,56 +27,13 @@ impl Codec {
     }
 
     #[cfg(feature = "seal")]
-    async fn sealed_with(OneOrMore { values, is_list }: &Keys) -> Result<Self, ConfigError> {
-        let mut all: Option<SealingKeys> = None;
-        for (at, source) in values.iter().enumerate() {
-            let path = match is_list {
-                true => format!("seal[{at}]"),
-                false => "seal".to_owned(),
-            };
-            let keys = keys_of(source, &path).await?;
-            all = Some(match all.take() {
-                Some(newer) => newer.older(keys).map_err(|error| {
-                    ConfigError::new(path, format!("{}: {error}", named(source)))
-                })?,
-                None => keys,
-            });
-        }
-        let problem = "must have at least one source of a key";
-        all.map(Self::sealed)
-            .ok_or_else(|| ConfigError::new("seal", problem))
+    async fn sealed_with(keys: &Keys) -> Result<Self, ConfigError> {
+        sealing_keys(keys, "seal").await.map(Self::sealed)
     }
 
     #[cfg(not(feature = "seal"))]
     #[expect(clippy::unused_async, reason = "with the feature, a keyring is asked")]
     async fn sealed_with(_: &Keys) -> Result<Self, ConfigError> {
         Err(ConfigError::without_feature("seal", "", "seal"))
-    }
-}
-
-/// The keys of one source, which is configured at `path`.
-#[cfg(feature = "seal")]
-async fn keys_of(source: &KeySource, path: &str) -> Result<SealingKeys, ConfigError> {
-    match source {
-        KeySource::Secret(secret) => {
-            let keys = SealingKeys::from_text(&secret.read_at(path)?);
-            keys.map_err(|error| ConfigError::new(path, format!("{}: {error}", named(source))))
-        }
-        #[cfg(feature = "keyring")]
-        KeySource::Keyring(program) => {
-            let keys = SealingKeys::from_keyring(program).await;
-            keys.map_err(|error| ConfigError::not_made(path, error.into()))
-        }
-        #[cfg(not(feature = "keyring"))]
-        KeySource::Keyring(_) => Err(ConfigError::without_feature(path, "", "keyring")),
-    }
-}
-
-/// The source, in words.
-#[cfg(feature = "seal")]
-fn named(source: &KeySource) -> String {
-    match source {
-        KeySource::Secret(secret) => secret.source(),
-        KeySource::Keyring(program) => format!("the keyring's entry of `{program}`"),
     }
 }

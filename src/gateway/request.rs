@@ -1,0 +1,75 @@
+//! What kind of request a browser sends, as far as the gateway answers them differently (Fetch Metadata).
+
+use http::header::ACCEPT;
+use http::{HeaderMap, Method, Uri};
+
+const SEC_FETCH_MODE: &str = "sec-fetch-mode";
+const SEC_FETCH_DEST: &str = "sec-fetch-dest";
+const SEC_PURPOSE: &str = "sec-purpose";
+
+/// What a request is for.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    /// A page that the user waits for, which alone may lead to a login.
+    is_page: bool,
+    /// An `EventSource`, for which every status but 200 is the end.
+    pub(super) is_event_stream: bool,
+    uri: Uri,
+}
+
+/// A page for which the user is signed out.
+#[derive(Debug)]
+pub struct Page<'a> {
+    uri: &'a Uri,
+}
+
+impl Page<'_> {
+    /// The path of the page with its query, to return to after the login. It begins with one slash, so it leads to no other host.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
+        match is_local(path) {
+            true => path,
+            false => "/",
+        }
+    }
+
+    /// The same, encoded as the value of a query's parameter (`application/x-www-form-urlencoded`).
+    #[must_use]
+    pub fn return_to(&self) -> String {
+        url::form_urlencoded::byte_serialize(self.path().as_bytes()).collect()
+    }
+}
+
+/// Whether a text is a path of this service. Browsers take `//host` and `/\host` for another host, and skip tabs and line breaks.
+pub(super) fn is_local(path: &str) -> bool {
+    let mut bytes = path.bytes();
+    let begins = bytes.next() == Some(b'/') && !matches!(bytes.next(), Some(b'/' | b'\\'));
+    begins && !path.bytes().any(|byte| byte.is_ascii_control())
+}
+
+impl Asked {
+    pub(super) fn new(method: &Method, uri: &Uri, headers: &HeaderMap) -> Self {
+        let field = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let accepts = |kind| field(ACCEPT.as_str()).is_some_and(|accept| accept.contains(kind));
+        let is_page = match (field(SEC_FETCH_MODE), field(SEC_FETCH_DEST)) {
+            (Some(mode), Some(destination)) => mode == "navigate" && destination == "document",
+            // Not over plain HTTP to another machine, and not from browsers before 2023.
+            (None, None) => accepts("text/html"),
+            _ => false,
+        };
+        let is_read = matches!(*method, Method::GET | Method::HEAD);
+        // What is loaded ahead may never be shown, so a login that it begins would be in vain.
+        let is_ahead = headers.contains_key(SEC_PURPOSE);
+        Self {
+            is_page: is_page && is_read && !is_ahead,
+            is_event_stream: *method == Method::GET && accepts("text/event-stream"),
+            uri: uri.clone(),
+        }
+    }
+
+    /// The page that the user waits for; `None` for every other request.
+    pub(super) fn page(&self) -> Option<Page<'_>> {
+        self.is_page.then_some(Page { uri: &self.uri })
+    }
+}
