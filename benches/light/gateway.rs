@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::hint::black_box;
-use std::pin::Pin;
 use std::sync::LazyLock;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -61,17 +60,21 @@ impl Service<Request<()>> for Handler {
 /// A layer that only passes on.
 struct Passing(Handler);
 
+/// What a router has put into the request before.
+#[derive(Clone)]
+struct Matched;
+
 impl Service<Request<()>> for Passing {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Pin<Box<Ready<Answered>>>;
+    type Future = Ready<Answered>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.0.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<()>) -> Self::Future {
-        Box::pin(self.0.call(request))
+        self.0.call(request)
     }
 }
 
@@ -113,6 +116,7 @@ fn signed_in() -> (GatewayLayer, HeaderMap, usize) {
 fn request(headers: &HeaderMap) -> Request<()> {
     let mut request = Request::new(());
     request.headers_mut().clone_from(headers);
+    request.extensions_mut().insert(Matched);
     request
 }
 

@@ -22,10 +22,32 @@ use crate::token::Key;
 /// What a browser presents of a session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Held {
-    #[serde(rename = "pair")]
+    #[serde(rename = "pair", with = "shared")]
     Pair(Arc<BrowserPair>),
     #[serde(rename = "id")]
     Id(SessionId),
+}
+
+/// A copy of a pair has the same form, shared or not.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::sessions::BrowserPair;
+
+    pub(super) fn serialize<S: Serializer>(
+        pair: &Arc<BrowserPair>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        Serialize::serialize(&**pair, serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<BrowserPair>, D::Error> {
+        <BrowserPair as Deserialize>::deserialize(deserializer).map(Arc::new)
+    }
 }
 
 /// The content of a sign-in's cookies.

@@ -29,7 +29,7 @@ use super::cross_site::is_upgrade;
 use super::error::GatewayError;
 use super::visit::Visit;
 use crate::build_error::BuildError;
-use crate::endpoint::http_builder;
+use crate::endpoint::tls;
 use crate::manager::Asked;
 use crate::origin::{is_plain, private_url};
 use crate::sessions::Presentation;
@@ -89,7 +89,10 @@ impl Proxy {
                 "is not at an origin that may get tokens; add its origin to those of the sessions",
             ));
         }
-        let mut http = http_builder()
+        if !is_plain(&upstream) && !tls::is_there() {
+            return Err(BuildError::NoTls);
+        }
+        let mut http = reqwest::Client::builder()
             .redirect(Policy::none())
             .connect_timeout(CONNECT)
             .no_gzip()
