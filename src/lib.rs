@@ -23,6 +23,10 @@
 //! | call an API, choose a strategy, begin and end a session | [usage](_guide::usage) |
 //! | go on with the pair of a sign-in by `oauth2` or `openidconnect` | [handover](_guide::handover) |
 //! | give browsers a cookie with the pair, or with the id of its session | [browsers](_guide::browsers) |
+#![cfg_attr(
+    feature = "gateway",
+    doc = "| build a backend for a browser | [gateway](_guide::gateway) |"
+)]
 //! | know which failure means what, and what a caller gets | [failures](_guide::failures) |
 //! | share a login between processes and machines | [sharing](_guide::sharing) |
 //! | configure a manager for a certain server, such as Keycloak, Okta or Entra ID | [servers](_guide::servers) |
@@ -46,14 +50,14 @@
 //!   [`TokenManager::authorization`] for a header. An [`ApiProfile`] describes the API.
 //! - **Strategies** decide when a pair is rotated: [`OnRequest`], [`BackgroundTimer`], [`OptimisticEarly`].
 //! - **Endpoints** issue pairs: [`OAuth2`] with [`ClientAuth`], [`Scope`] and [`Codes`], and [`StaticToken`]. A
-//!   [`ServerProfile`] describes what the server does at a rotation: [`OldPair`], [`Resend`], [`ResendAfterSilence`].
+//!   [`ServerProfile`] describes what the server does at a rotation: [`OldPair`], [`Resend`], [`ResendAfterSilence`], [`TokenReuse`].
 //! - **Stores** hold the pairs: [`MemoryStore`], [`FileStore`].
 //! - **Events and errors**: [`Event`], [`SessionsEvent`] and [`Status`] with [`PairId`], [`Error`] with [`EndReason`], [`PairRefusal`] and [`ServerWord`],
 //!   [`BuildError`], [`ResponseError`], [`Logout`].
 //! - **Write your own**: a [`RefreshStrategy`] returns a [`Plan`] for a [`Lifetime`]. A [`TokenEndpoint`] exchanges a
 //!   [`Grant`] for [`Issued`] tokens or an [`EndpointError`]. A [`TokenStore`] keeps the records of the module [`protocol`]
 //!   with the types of the module [`store`]. A [`seal::Sealer`] seals them. A [`clock::Clock`] reads time.
-//! - **With a feature**: `config` (on by default), `folio`, `keyring`, `postgres`, `redis`, `seal` and `testing`.
+//! - **With a feature**: `config` (on by default), `folio`, `gateway`, `keyring`, `postgres`, `redis`, `seal` and `testing`.
 #![cfg_attr(
     feature = "config",
     doc = "  - A [`Config`] and a [`Registry`] build a manager from a file, or from a part of the program's own configuration by a [`ConfigReader`]: the module [`config`]."
@@ -61,6 +65,10 @@
 #![cfg_attr(
     feature = "folio",
     doc = "  - [`Folio`] is the endpoint for FOLIO's login service."
+)]
+#![cfg_attr(
+    feature = "gateway",
+    doc = "  - A [`Gateway`] is a backend for a browser: the module [`gateway`]."
 )]
 #![cfg_attr(
     feature = "keyring",
@@ -101,6 +109,7 @@ pub mod _guide {
                 "[usage]: crate::_guide::usage\n",
                 "[handover]: crate::_guide::handover\n",
                 "[browsers]: crate::_guide::browsers\n",
+                "[gateway]: crate::_guide::gateway\n",
                 "[failures]: crate::_guide::failures\n",
                 "[sharing]: crate::_guide::sharing\n",
                 "[servers]: crate::_guide::servers\n",
@@ -119,6 +128,10 @@ pub mod _guide {
 
     #[doc = page!("../docs/browsers.md")]
     pub mod browsers {}
+
+    #[doc = page!("../docs/gateway.md")]
+    #[cfg(feature = "gateway")]
+    pub mod gateway {}
 
     #[doc = page!("../docs/failures.md")]
     pub mod failures {}
