@@ -27,14 +27,16 @@ impl<S: Sync> FromRequestParts<S> for Presentation {
     }
 }
 
-/// The manager of the browser's session, for a handler behind the [layer](super::GatewayLayer). A manager that a middleware of the
-/// program puts into the request's extensions counts first.
+/// The manager of the browser's session, for a handler behind the [layer](super::GatewayLayer). In a program that has sessions of its
+/// own, a middleware puts an `Option<TokenManager>` into the request's extensions in place of the layer; `None` is a user who is
+/// signed out.
 impl<S: Sync> FromRequestParts<S> for TokenManager {
     type Rejection = GatewayError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, GatewayError> {
-        match parts.extensions.get::<TokenManager>() {
-            Some(tokens) => Ok(tokens.clone()),
+        match parts.extensions.get::<Option<TokenManager>>() {
+            Some(Some(tokens)) => Ok(tokens.clone()),
+            Some(None) => Err(GatewayError::SignedOut { source: None }),
             None => Ok(presentation(parts).await?.tokens().clone()),
         }
     }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod server;
+mod web;
 
 use std::cell::Cell;
 use std::env;
