@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::content::Envelope;
 use super::cookie::{Cookies, SameSite};
@@ -11,8 +12,11 @@ use crate::build_error::BuildError;
 use crate::endpoint::TokenReuse;
 use crate::origin::Origins;
 use crate::seal::Sealer;
+use crate::session::SessionPolicy;
 use crate::sessions::Sessions;
 use crate::settings::Coordination;
+use crate::token::{Lifetime, Validity};
+use crate::user_code::UserStrategy;
 
 /// What answers where a page without a session leads to.
 pub(super) type Login = Arc<dyn Fn(&Page<'_>) -> String + Send + Sync>;
@@ -122,7 +126,7 @@ impl GatewayBuilder {
             return Err(invalid("policy", "is not one of the sessions' policies"));
         }
         let policy = policies.of(self.policy.as_deref());
-        check(self.mode, &self.sessions, policy.retired_for.is_zero())?;
+        check(self.mode, &self.sessions, policy)?;
         let shared = Shared {
             envelope: Envelope::new(sealer, self.sessions.key()),
             cookies: Cookies::new(&self.cookie, self.same_site),
@@ -139,9 +143,10 @@ impl GatewayBuilder {
 }
 
 /// Whether the sessions suit the mode.
-fn check(mode: Mode, sessions: &Sessions, accepts_no_replaced: bool) -> Result<(), BuildError> {
+fn check(mode: Mode, sessions: &Sessions, policy: &SessionPolicy) -> Result<(), BuildError> {
     let invalid = |name, problem: &str| Err(BuildError::invalid(name, problem));
-    let settings = &sessions.group().shared.settings;
+    let shared = &sessions.group().shared;
+    let settings = &shared.settings;
     let leases = settings.coordination == Coordination::Lease;
     let reuse = settings.server.reuse;
     match mode {
@@ -163,13 +168,28 @@ fn check(mode: Mode, sessions: &Sessions, accepts_no_replaced: bool) -> Result<(
             "\"grace\" is for a server that answers a token again for some time: set the server's `reuse` to \"answered\" if \
              that is what the server does, or choose \"synchronised\"",
         ),
-        Mode::Synchronised | Mode::Stateless | Mode::Grace if accepts_no_replaced => invalid(
+        Mode::Stateless if !is_early(policy.strategy_or(&shared.strategy)) => invalid(
+            "mode",
+            "\"stateless\" needs a strategy by which requests rotate while the access token is valid, such as \
+             \"optimistic-early\": an instance that comes second goes on with that token",
+        ),
+        Mode::Synchronised | Mode::Stateless | Mode::Grace if policy.retired_for.is_zero() => invalid(
             "policy",
             "accepts no replaced pair, so each answer that a browser loses signs its user out: set `retired_for`, to 30 s for \
              example",
         ),
         _ => Ok(()),
     }
+}
+
+/// Whether requests, and no timer, rotate a pair while its access token is valid. A timer's pair would wait on one instance while
+/// the browser presents the old one to another.
+fn is_early(strategy: &UserStrategy) -> bool {
+    /// An ordinary lifetime.
+    const SAMPLE: Duration = Duration::from_secs(600);
+    let plan = strategy.plan(&Lifetime::new(Validity::Known { total: SAMPLE }));
+    let is_before = |age: Option<Duration>| age.is_some_and(|age| age < SAMPLE);
+    plan.wake_at.is_none() && (is_before(plan.advisory_from) || is_before(plan.mandatory_from))
 }
 
 impl fmt::Debug for GatewayBuilder {
