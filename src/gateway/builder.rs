@@ -173,11 +173,13 @@ fn check(mode: Mode, sessions: &Sessions, policy: &SessionPolicy) -> Result<(), 
             "\"stateless\" needs a strategy by which requests rotate while the access token is valid, such as \
              \"optimistic-early\": an instance that comes second goes on with that token",
         ),
-        Mode::Synchronised | Mode::Stateless | Mode::Grace if policy.retired_for.is_zero() => invalid(
-            "policy",
-            "accepts no replaced pair, so each answer that a browser loses signs its user out: set `retired_for`, to 30 s for \
+        Mode::Synchronised | Mode::Stateless | Mode::Grace if policy.retired_for.is_zero() => {
+            invalid(
+                "policy",
+                "accepts no replaced pair, so each answer that a browser loses signs its user out: set `retired_for`, to 30 s for \
              example",
-        ),
+            )
+        }
         _ => Ok(()),
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use cookie::{Cookie, SameSite as SameSiteAttribute, time};
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
+use memchr::memchr;
 use sha2::{Digest as _, Sha256};
 
 use crate::sessions::SessionId;
@@ -191,8 +192,8 @@ impl Cookies {
 
     /// The cookies of this gateway in a request.
     fn own<'a>(&self, headers: &'a HeaderMap) -> impl Iterator<Item = (Tag, u8, &'a str)> {
-        pairs(headers).filter_map(|pair| {
-            // Cookies of other programs may be of any bytes.
+        let own = pairs(headers).filter(|pair| self.is_own(pair));
+        own.filter_map(|pair| {
             let (name, value) = std::str::from_utf8(pair).ok()?.split_once('=')?;
             let (tag, number) = self.parse(name)?;
             Some((tag, number, value))
@@ -309,8 +310,25 @@ impl Cookies {
 /// The cookies of a request as `name=value`, over all its fields.
 fn pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let fields = headers.get_all(COOKIE).iter();
-    let pairs = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b';'));
+    let pairs = fields.flat_map(|field| Pairs(Some(field.as_bytes())));
     pairs
         .map(<[u8]>::trim_ascii)
         .filter(|pair| !pair.is_empty())
+}
+
+/// The parts of a field between its semicolons. Cookies of other programs may be of any bytes, so a field may be no text.
+struct Pairs<'a>(Option<&'a [u8]>);
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.0?;
+        let (pair, next) = match memchr(b';', rest) {
+            Some(at) => (&rest[..at], Some(&rest[at + 1..])),
+            None => (rest, None),
+        };
+        self.0 = next;
+        Some(pair)
+    }
 }
