@@ -187,10 +187,8 @@ impl Gateway {
         let sealed = self.shared.envelope.seal(content);
         let (tag, value) = sealed.map_err(|source| GatewayError::NotSealed { source })?;
         let has = has.iter().flatten().find(|has| has.tag == tag);
-        let lines = self
-            .shared
-            .cookies
-            .set(tag, &value, presentation.lasts_for(), has.copied());
+        let max_age = presentation.lasts_for(self.shared.mode.holds_pair());
+        let lines = self.shared.cookies.set(tag, &value, max_age, has.copied());
         lines.ok_or(GatewayError::CookieTooLong)
     }
 }

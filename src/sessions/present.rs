@@ -362,10 +362,10 @@ impl Presentation {
         self.tokens.settled().await;
     }
 
-    /// How long the session lasts at most from now on: as its policy says, or else as its refresh token lives; `None` if neither is
-    /// known.
+    /// How long a cookie of the session is good from now on, if that is known: as long as the policy says. A cookie that has the
+    /// pair, and that each rotation makes anew, is good as long as the refresh token otherwise.
     #[cfg(feature = "gateway")]
-    pub(crate) fn lasts_for(&self) -> Option<Duration> {
+    pub(crate) fn lasts_for(&self, has_pair: bool) -> Option<Duration> {
         let session = &self.tokens.session;
         let now = session.now();
         let absolute = session.policy().and_then(|policy| policy.absolute);
@@ -373,7 +373,8 @@ impl Presentation {
             .idle_and_age(now)
             .map_or(Duration::ZERO, |(_, age)| age);
         let left = absolute.map(|absolute| absolute.saturating_sub(age));
-        left.or_else(|| session.refresh_lives_for(now))
+        let of_pair = || session.refresh_lives_for(now).filter(|_| has_pair);
+        left.or_else(of_pair)
     }
 
     /// Permits a job that was started with the presented pair to present it on for `span`, whatever replaces the pair. The

@@ -1,0 +1,16 @@
+//! The backend for a browser, as browsers meet it: requests of several tabs on several instances, the cookies that they get, and the
+//! calls that they cost. Time is simulated, but for the tests of the proxy.
+
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
+
+mod bad_input;
+mod configured;
+mod cookies;
+mod cross_site;
+mod facts;
+mod logout;
+mod modes;
+mod outages;
+mod proxy;
+mod reports;
+mod world;
