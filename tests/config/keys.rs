@@ -5,7 +5,7 @@ use std::time::Duration;
 use evertoken::{
     ApiProfile, Bare400, ClientAuth, Codes, Config, CoolDown, Coordination, Key, OAuth2, OldPair,
     OnExpiry, OnStoreFailure, OptimisticEarly, Persistence, RefreshExpiry, Registry, Resend,
-    ResendAfterSilence, ServerProfile, TokenManager, TokenPair,
+    ResendAfterSilence, ServerProfile, TokenManager, TokenPair, TokenReuse,
 };
 use http::{HeaderName, StatusCode};
 
@@ -67,6 +67,7 @@ user_agent = "import/7"
 resend = "when-unavailable"
 resend_after_silence = "lease-duration"
 old_pair = "dies-at-first-use"
+reuse = "answered"
 [session]
 issuer = "https://id.example.org"
 client_id = "importers"
@@ -123,7 +124,8 @@ async fn every_key_arrives_where_its_setter_would_put_it() {
             ServerProfile::strict()
                 .resend(Resend::WhenUnavailable)
                 .resend_after_silence(ResendAfterSilence::LeaseDuration)
-                .old_pair(OldPair::DiesAtFirstUse),
+                .old_pair(OldPair::DiesAtFirstUse)
+                .reuse(TokenReuse::Answered),
         );
     let by_hand = TokenManager::builder(endpoint)
         .strategy(

@@ -50,7 +50,7 @@ async fn a_field_of_any_format_is_a_configuration() {
 /// The first error comes with the check, the second with the endpoint, and the third with the manager.
 #[tokio::test]
 async fn every_error_of_a_field_has_the_path_of_the_field() {
-    let allowed = "is not a key; allowed here: `refresh`, `http`, `store`, `endpoint`, `session`, `sessions`, `seed`";
+    let allowed = "is not a key; allowed here: `refresh`, `http`, `store`, `endpoint`, `session`, `sessions`, `gateway`, `seed`";
     for (lines, said) in [
         (
             "login.refresh.wait = 35",
@@ -263,7 +263,7 @@ async fn a_table_of_a_file_is_read_and_its_errors_have_file_line_column_and_path
         ),
         (
             "[services.login.refersh]",
-            ":3:17: services.login.refersh: is not a key; allowed here: `refresh`, `http`, `store`, `endpoint`, `session`, `sessions`, `seed`",
+            ":3:17: services.login.refersh: is not a key; allowed here: `refresh`, `http`, `store`, `endpoint`, `session`, `sessions`, `gateway`, `seed`",
         ),
         (
             "[services.login.store]\ntimeout = \"0s\"",
@@ -371,7 +371,7 @@ async fn tables_of_the_program_may_stand_beside_those_of_evertoken_where_it_name
     assert_eq!(
         error.unwrap_err().to_string(),
         "line 1, column 2: refersh: is not a key; allowed here: `refresh`, `http`, `store`, `endpoint`, `session`, \
-         `sessions`, `seed`, `import`, `batch`"
+         `sessions`, `gateway`, `seed`, `import`, `batch`"
     );
     // Only the top has keys of the program.
     let inside = "[import]\n[refresh]\nimport = 1";

@@ -186,3 +186,24 @@ async fn several_keys_open_and_the_first_one_seals() {
         assert_eq!(other.status(&browser).await, expected);
     }
 }
+
+/// The example has a key of the program, and not the file that it names.
+#[tokio::test]
+async fn the_example_has_every_key_of_the_table_and_starts() {
+    let example = include_str!("../../examples/gateway.toml");
+    let key = SealingKeys::random_key().unwrap();
+    let text = example
+        .replace("{ file = \"cookie-keys\" }", &format!("{:?}", *key))
+        .replace("{ env = \"APP_SECRET\" }", "\"sesame\"");
+    built(&text).await.unwrap();
+    let strange = text.replace("[gateway]", "[gateway]\nno_such_key = 1");
+    let error = refusal(&strange).await;
+    let (_, allowed) = error.split_once("no_such_key").unwrap();
+    let names: Vec<_> = allowed.split('`').skip(1).step_by(2).collect();
+    assert!(names.len() >= 7, "{error}");
+    for name in names {
+        let lines = [format!("\n{name} = "), format!("\n# {name} = ")];
+        let is_there = lines.iter().any(|line| example.contains(line));
+        assert!(is_there, "{name}: {error}");
+    }
+}
