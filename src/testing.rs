@@ -80,8 +80,8 @@ mod http;
 mod import_api;
 
 pub use self::authorization_server::{
-    AccessCheck, AuthorizationServer, AuthorizationServerBuilder, GraceAnswer, Hold,
-    InProcessEndpoint, RefreshTokens, Reuse,
+    AccessCheck, AuthorizationServer, AuthorizationServerBuilder, AuthorizeError, GraceAnswer,
+    Hold, InProcessEndpoint, RefreshTokens, Reuse,
 };
 pub use self::browser::Browser;
 pub use self::clock::TestClock;

@@ -1,4 +1,6 @@
+mod authorize;
 mod exchange;
+mod page;
 mod rules;
 mod state;
 
@@ -13,6 +15,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
+pub use self::authorize::AuthorizeError;
 pub use self::exchange::InProcessEndpoint;
 use self::rules::Words;
 pub use self::rules::{AuthorizationServerBuilder, GraceAnswer, RefreshTokens, Reuse};
@@ -101,7 +104,8 @@ impl AuthorizationServer {
     }
 
     /// The HTTP face, on a free port of the loopback: [`url`](HttpServer::url) is the token endpoint (RFC 6749 section
-    /// 3.2), and `/revoke` beside it is the revocation endpoint (RFC 7009).
+    /// 3.2), and beside it are the revocation endpoint `/revoke` (RFC 7009) and the authorization endpoint `/authorize` (section
+    /// 3.1), whose page has one button, `#sign-in`.
     ///
     /// The face runs on the current runtime until the handle is dropped.
     pub async fn listen(&self) -> io::Result<HttpServer> {

@@ -22,6 +22,8 @@ use super::super::clock::{back, there, until};
 use super::super::fault::{Fault, fill, met};
 use super::super::http::{Sent, date, response, retry_after, typed};
 use super::AuthorizationServer;
+use super::authorize::CodeGrant;
+use super::page;
 use super::rules::{Client, Refusal};
 use crate::endpoint::{EndpointError, Grant, Issued, ServerProfile, TokenEndpoint, judge_oauth2};
 use crate::token::{AccessToken, Key, RefreshToken, Scope, TokenPair};
@@ -32,6 +34,8 @@ enum Ask {
     /// For this scope. An empty scope asks for the scope that the token had before.
     Refresh(RefreshToken, Scope),
     SignIn,
+    /// By a code of the authorization endpoint.
+    Code(CodeGrant),
     /// The server does not know this grant.
     Malformed(Refusal),
 }
@@ -68,7 +72,7 @@ impl AuthorizationServer {
         let fault = self.shared.faults.lock().take();
         match ask {
             Ask::Refresh(..) => self.shared.exchanges.send_modify(|count| *count += 1),
-            Ask::SignIn => self.state().counters.sign_ins += 1,
+            Ask::SignIn | Ask::Code(_) => self.state().counters.sign_ins += 1,
             Ask::Malformed(_) => {}
         }
         fault
@@ -96,6 +100,7 @@ impl AuthorizationServer {
                 state.refresh(token.expose(), scope, client.as_ref(), now)
             }
             Ask::SignIn => state.sign_in(client.as_ref(), now),
+            Ask::Code(grant) => state.redeem(grant, client.as_ref(), now),
             Ask::Malformed(refusal) => Err(*refusal),
         });
         match (decided, fault) {
@@ -241,18 +246,28 @@ const BODY_LIMIT: usize = 64 * 1024;
 /// Answers a request over HTTP.
 pub(super) async fn answer(server: AuthorizationServer, request: Request<Incoming>) -> Sent {
     let (head, body) = request.into_parts();
-    let revokes = match head.uri.path() {
-        "/token" => false,
-        "/revoke" => true,
+    let (revokes, is_page) = match head.uri.path() {
+        "/token" => (false, false),
+        "/revoke" => (true, false),
+        "/authorize" => (false, true),
         _ => return server.sent(404, Bytes::new()),
     };
+    if is_page && head.method == Method::GET {
+        let query = head.uri.query().unwrap_or_default();
+        let answer = page::answer(&server, &head.method, &head.headers, query.as_bytes());
+        return Sent::Whole(answer);
+    }
     if head.method != Method::POST {
         return server.sent(405, Bytes::new());
     }
     let Ok(body) = Limited::new(body, BODY_LIMIT).collect().await else {
         return server.refused(Refusal::InvalidRequest);
     };
-    let form = Form::parse(&body.to_bytes());
+    let body = body.to_bytes();
+    if is_page {
+        return Sent::Whole(page::answer(&server, &head.method, &head.headers, &body));
+    }
+    let form = Form::parse(&body);
     let client = form.client(&head.headers);
     // A grant that was read whole is decided, also if the client hangs up now.
     let task = tokio::spawn(async move {
@@ -367,9 +382,20 @@ impl Form {
                 Ask::Refresh(token.into(), Scope::parse(scope))
             }
             (Some("client_credentials"), _) => Ask::SignIn,
+            (Some("authorization_code"), _) => self
+                .code()
+                .map_or(Ask::Malformed(Refusal::InvalidRequest), Ask::Code),
             (Some("refresh_token") | None, _) => Ask::Malformed(Refusal::InvalidRequest),
             (Some(_), _) => Ask::Malformed(Refusal::UnsupportedGrantType),
         }
+    }
+
+    fn code(&self) -> Option<CodeGrant> {
+        Some(CodeGrant {
+            code: self.value("code")?.to_owned(),
+            redirect_uri: self.value("redirect_uri")?.to_owned(),
+            verifier: self.value("code_verifier")?.to_owned(),
+        })
     }
 
     /// The client that the header or the body names; both at once is an error (RFC 6749 section 2.3).

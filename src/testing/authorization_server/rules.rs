@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::authorize::CODE_TTL;
 use super::state::State;
 use super::{AuthorizationServer, Shared, seed};
 use crate::clock::{Clock, SystemClock};
@@ -154,6 +155,7 @@ impl AuthorizationServerBuilder {
             refresh_ttl: Duration::from_secs(7 * 24 * 60 * 60),
             issue_refresh_expires_in: true,
             token_type: "Bearer",
+            code_ttl: CODE_TTL,
             ..Rules::default()
         };
         let clock = Arc::new(SystemClock);
@@ -189,6 +191,16 @@ impl AuthorizationServerBuilder {
         sign_in: bool => rules.sign_in,
         /// How long a request takes: half of the time before it arrives, half after the decision. Default: no time.
         latency: Duration => rules.latency,
+        /// How long an authorization code lives. Default: 60 s.
+        code_ttl: Duration => rules.code_ttl,
+    }
+
+    /// Registers a URI to which the authorization endpoint sends the browser back (RFC 6749 section 3.1.2). It is compared to the
+    /// letter, but for the port of a loopback address (RFC 8252 section 7.3). Default: none, so nobody can sign in there.
+    #[must_use]
+    pub fn redirect_uri(mut self, uri: impl Into<String>) -> Self {
+        self.rules.redirect_uris.push(uri.into());
+        self
     }
 
     /// The scope that every answer names. Default: answers name none.
@@ -247,6 +259,9 @@ pub(super) struct Rules {
     pub(super) words: Words,
     pub(super) sign_in: bool,
     pub(super) latency: Duration,
+    /// Where the browser may be sent back to after a sign-in.
+    pub(super) redirect_uris: Vec<String>,
+    pub(super) code_ttl: Duration,
 }
 
 /// A client's id and secret.

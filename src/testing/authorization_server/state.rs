@@ -10,6 +10,7 @@ mod tests;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::authorize::{AuthorizationCodes, CodeGrant};
 use super::rules::{Client, GraceAnswer, RefreshTokens, Refusal, Reuse, Rules, Words};
 use crate::clock::Timestamp;
 use crate::endpoint::Issued;
@@ -50,6 +51,7 @@ pub(super) struct State {
     families: Vec<Family>,
     refresh: HashMap<String, Refresh>,
     access: HashMap<String, Access>,
+    pub(super) codes: AuthorizationCodes,
 }
 
 /// One sign-in and all tokens issued since.
@@ -126,6 +128,30 @@ impl State {
             return Err(Refusal::UnauthorizedClient);
         }
         Ok(self.issue(now))
+    }
+
+    /// Exchanges an authorization code for the first pair of a new family. A second use ends that family (RFC 6749 section 4.1.2).
+    pub(super) fn redeem(
+        &mut self,
+        grant: &CodeGrant,
+        client: Option<&Client>,
+        now: Timestamp,
+    ) -> Decision {
+        self.authenticate(client)?;
+        let client_id = client.map(|client| client.id.as_str());
+        match self.codes.redeem(grant, client_id, now) {
+            Ok(()) => {
+                self.codes.began(&grant.code, self.families.len());
+                Ok(self.issue(now))
+            }
+            Err(family) => {
+                if let Some(family) = family {
+                    self.families[family].revoked = true;
+                    self.counters.families_revoked += 1;
+                }
+                Err(Refusal::InvalidGrant)
+            }
+        }
     }
 
     /// Exchanges a refresh token for the next pair (RFC 6749 section 6). Only light-oauth2 checks the scope.
@@ -355,7 +381,7 @@ impl State {
     }
 
     /// A new opaque token of 128 bits, which cannot be guessed without the seed.
-    fn mint(&mut self, kind: &str) -> String {
+    pub(super) fn mint(&mut self, kind: &str) -> String {
         self.minted += 1;
         let digest = Digest::of(format!("{:032x} {}", self.seed, self.minted));
         format!("{kind}-{digest}")

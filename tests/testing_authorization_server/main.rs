@@ -5,6 +5,8 @@
     reason = "helpers fail as the tests do: by panicking"
 )]
 
+mod authorize;
+
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
 

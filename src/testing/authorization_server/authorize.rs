@@ -1,0 +1,243 @@
+//! The authorization endpoint: the authorization code grant with PKCE (RFC 6749 section 4.1, RFC 7636). A user signs in by one
+//! button, so the server knows no users.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+use url::{Url, form_urlencoded};
+
+use super::AuthorizationServer;
+use super::rules::Rules;
+use crate::clock::Timestamp;
+
+/// The parameters of an authorization request, from its query or from the page's form.
+#[derive(Debug, Clone)]
+pub(super) struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    pub(super) fn parse(text: &[u8]) -> Self {
+        Self(form_urlencoded::parse(text).into_owned().collect())
+    }
+
+    /// A parameter without a value counts as omitted, and one that is there twice is an error (RFC 6749 section 3.1).
+    fn value(&self, name: &str) -> Result<Option<&str>, ()> {
+        let mut values = self.0.iter().filter(|(found, _)| found == name);
+        match (values.next(), values.next()) {
+            (_, Some(_)) => Err(()),
+            (value, None) => Ok(value
+                .map(|(_, value)| value.as_str())
+                .filter(|it| !it.is_empty())),
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+/// An authorization request that is answered at the redirect URI: with a code, or with an error code of RFC 6749 section 4.1.2.1.
+#[derive(Debug)]
+pub(super) struct Asked {
+    client_id: String,
+    redirect_uri: Url,
+    /// The redirect URI as the request has it, which the grant has to repeat.
+    redirect_text: String,
+    state: Option<String>,
+    /// The digest of the verifier.
+    challenge: Result<String, &'static str>,
+}
+
+/// Why an authorization request is answered by a page: neither the client nor its redirect URI can be trusted. A redirect would make
+/// the server an open redirector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthorizeError {
+    /// There is no `client_id`, or the server does not know that client.
+    #[error("the authorization request names no client that the server knows")]
+    UnknownClient,
+    /// There is no `redirect_uri`, or it is not registered; see
+    /// [`redirect_uri`](super::AuthorizationServerBuilder::redirect_uri).
+    #[error("the authorization request names no redirect URI that is registered")]
+    UnknownRedirectUri,
+}
+
+impl Asked {
+    /// Reads a request.
+    pub(super) fn read(parameters: &Parameters, rules: &Rules) -> Result<Self, AuthorizeError> {
+        let client_id = parameters.value("client_id").ok().flatten();
+        let is_known = |id: &&str| rules.client.as_ref().is_none_or(|client| client.id == **id);
+        let client_id = client_id
+            .filter(is_known)
+            .ok_or(AuthorizeError::UnknownClient)?;
+        let redirect = parameters.value("redirect_uri").ok().flatten();
+        let redirect = redirect.ok_or(AuthorizeError::UnknownRedirectUri)?;
+        let url = Url::parse(redirect).map_err(|_| AuthorizeError::UnknownRedirectUri)?;
+        if !rules
+            .redirect_uris
+            .iter()
+            .any(|registered| is_registered(registered, redirect, &url))
+        {
+            return Err(AuthorizeError::UnknownRedirectUri);
+        }
+        Ok(Self {
+            client_id: client_id.to_owned(),
+            redirect_uri: url,
+            redirect_text: redirect.to_owned(),
+            state: parameters.value("state").ok().flatten().map(str::to_owned),
+            challenge: challenge(parameters),
+        })
+    }
+
+    /// The URL of the client's answer, with these parameters besides `state` and `iss` (RFC 9207).
+    fn back(&self, (name, value): (&str, &str), issuer: &str) -> Url {
+        let mut url = self.redirect_uri.clone();
+        let mut query = url.query_pairs_mut();
+        query.append_pair(name, value);
+        if let Some(state) = &self.state {
+            query.append_pair("state", state);
+        }
+        query.append_pair("iss", issuer);
+        drop(query);
+        url
+    }
+
+    /// The error that the client gets, if there is one.
+    pub(super) fn error(&self, issuer: &str) -> Option<Url> {
+        let error = self.challenge.as_ref().err()?;
+        Some(self.back(("error", error), issuer))
+    }
+}
+
+/// The challenge, or the error code of the request.
+fn challenge(parameters: &Parameters) -> Result<String, &'static str> {
+    let value = |name| parameters.value(name).map_err(|()| "invalid_request");
+    for name in ["state", "scope", "code_challenge", "code_challenge_method"] {
+        value(name)?;
+    }
+    match value("response_type")? {
+        Some("code") => {}
+        Some(_) => return Err("unsupported_response_type"),
+        None => return Err("invalid_request"),
+    }
+    match (value("code_challenge")?, value("code_challenge_method")?) {
+        // A SHA-256 in base64url has 43 characters.
+        (Some(challenge), Some("S256")) if challenge.len() == 43 => Ok(challenge.to_owned()),
+        _ => Err("invalid_request"),
+    }
+}
+
+/// Whether a URI is the registered one, to the letter. The port of a loopback address may be another (RFC 8252 section 7.3).
+fn is_registered(registered: &str, text: &str, url: &Url) -> bool {
+    if registered == text {
+        return true;
+    }
+    let is_loopback = matches!(url.host_str(), Some("127.0.0.1" | "[::1]"));
+    let Ok(mut own) = Url::parse(registered) else {
+        return false;
+    };
+    is_loopback && own.set_port(url.port()).is_ok() && own == *url
+}
+
+/// The codes that were issued. They are kept after their use, because a second use ends the session of the first one.
+#[derive(Debug, Default)]
+pub(super) struct AuthorizationCodes(HashMap<String, Code>);
+
+#[derive(Debug)]
+struct Code {
+    client_id: String,
+    redirect_text: String,
+    challenge: String,
+    expires_at: Timestamp,
+    is_used: bool,
+    /// The family that the code began.
+    family: Option<usize>,
+}
+
+impl AuthorizationCodes {
+    fn issue(&mut self, code: String, asked: &Asked, challenge: &str, expires_at: Timestamp) {
+        let issued = Code {
+            client_id: asked.client_id.clone(),
+            redirect_text: asked.redirect_text.clone(),
+            challenge: challenge.to_owned(),
+            expires_at,
+            is_used: false,
+            family: None,
+        };
+        self.0.insert(code, issued);
+    }
+
+    /// Uses a code up. The error is the family that a second use ends, if there is one.
+    pub(super) fn redeem(
+        &mut self,
+        grant: &CodeGrant,
+        client_id: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), Option<usize>> {
+        let code = self.0.get_mut(&grant.code).ok_or(None)?;
+        if code.is_used {
+            return Err(code.family);
+        }
+        code.is_used = true;
+        let digest = Sha256::digest(grant.verifier.as_bytes());
+        let is_good = now < code.expires_at
+            && client_id.is_none_or(|id| id == code.client_id)
+            && grant.redirect_uri == code.redirect_text
+            && BASE64_URL_SAFE_NO_PAD.encode(digest) == code.challenge;
+        is_good.then_some(()).ok_or(None)
+    }
+
+    pub(super) fn began(&mut self, code: &str, family: usize) {
+        if let Some(code) = self.0.get_mut(code) {
+            code.family = Some(family);
+        }
+    }
+}
+
+/// What a client presents for a code (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
+#[derive(Debug, Clone)]
+pub(super) struct CodeGrant {
+    pub(super) code: String,
+    pub(super) redirect_uri: String,
+    pub(super) verifier: String,
+}
+
+impl AuthorizationServer {
+    /// Signs a user in, as the button of the authorization page does: takes the URL of the authorization request, and returns the
+    /// URL to which the browser is sent back, with a code for the client, or with an error.
+    ///
+    /// # Errors
+    ///
+    /// For a request that is answered by a page, because its client or its redirect URI is not known.
+    pub fn authorize(&self, request: &Url) -> Result<Url, AuthorizeError> {
+        let parameters = Parameters::parse(request.query().unwrap_or_default().as_bytes());
+        let issuer = request.origin().ascii_serialization();
+        self.authorized(&parameters, &issuer)
+    }
+
+    pub(super) fn authorized(
+        &self,
+        parameters: &Parameters,
+        issuer: &str,
+    ) -> Result<Url, AuthorizeError> {
+        let (now, mut state) = (self.now(), self.state());
+        let asked = Asked::read(parameters, &state.rules)?;
+        let challenge = match &asked.challenge {
+            Ok(challenge) => challenge,
+            Err(error) => return Ok(asked.back(("error", error), issuer)),
+        };
+        let code = state.mint("code");
+        let expires_at = now + state.rules.code_ttl;
+        state
+            .codes
+            .issue(code.clone(), &asked, challenge, expires_at);
+        Ok(asked.back(("code", &code), issuer))
+    }
+}
+
+/// How long a code lives, unless the builder says otherwise (RFC 6749 section 4.1.2 recommends ten minutes at most).
+pub(super) const CODE_TTL: Duration = Duration::from_secs(60);
