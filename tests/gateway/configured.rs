@@ -196,7 +196,7 @@ async fn the_example_has_every_key_of_the_table_and_starts() {
         .replace("{ file = \"cookie-keys\" }", &format!("{:?}", *key))
         .replace("{ env = \"APP_SECRET\" }", "\"sesame\"");
     built(&text).await.unwrap();
-    let strange = text.replace("[gateway]", "[gateway]\nno_such_key = 1");
+    let strange = text.replace("\n[gateway]\n", "\n[gateway]\nno_such_key = 1\n");
     let error = refusal(&strange).await;
     let (_, allowed) = error.split_once("no_such_key").unwrap();
     let names: Vec<_> = allowed.split('`').skip(1).step_by(2).collect();

@@ -7,7 +7,10 @@ mod bad_input;
 mod configured;
 mod cookies;
 mod cross_site;
+#[path = "../support/examples.rs"]
+mod examples;
 mod facts;
+mod load;
 mod logout;
 mod modes;
 mod outages;

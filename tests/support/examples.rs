@@ -7,7 +7,8 @@ use std::process::Command;
 use std::sync::Mutex;
 
 /// The store features with which a test may have been built, so that an example is built with them too.
-const FEATURES: [(&str, bool); 2] = [
+const FEATURES: [(&str, bool); 3] = [
+    ("gateway", cfg!(feature = "gateway")),
     ("postgres", cfg!(feature = "postgres")),
     ("redis", cfg!(feature = "redis")),
 ];

@@ -1,0 +1,171 @@
+//! The authorization server and the API of the example, on loopback, and the configuration of a gateway for them.
+
+use std::future::IntoFuture as _;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::{Router, routing::any};
+use clap::ValueEnum;
+use evertoken::seal::SealingKeys;
+use evertoken::testing::{AccessCheck, AuthorizationServer, HttpServer, Reuse};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+
+use crate::store::Location;
+
+/// How long a server with a grace answers a token again.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// The address to which the server sends browsers back, on any port.
+const CALLBACK: &str = "http://127.0.0.1:8080/callback";
+
+/// A mode of the gateway, by its name in a configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Mode {
+    /// The cookies have the pair, and a shared store has it too
+    Synchronised,
+    /// The cookies have the pair, and the instances share nothing
+    Stateless,
+    /// The same, at a server that answers a spent token again
+    Grace,
+    /// The cookies have the session's id
+    Opaque,
+}
+
+impl Mode {
+    pub(crate) fn shares_store(self) -> bool {
+        matches!(self, Self::Synchronised | Self::Opaque)
+    }
+
+    fn name(self) -> String {
+        self.to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default()
+    }
+
+    /// What the server does with a token that is spent twice, and the word of the configuration for it.
+    fn reuse(self) -> (Reuse, &'static str) {
+        match self {
+            Self::Synchronised | Self::Opaque => (Reuse::RevokeFamily, "revokes"),
+            Self::Stateless => (Reuse::Refuse, "refused"),
+            Self::Grace => (Reuse::Linked { window: GRACE }, "answered"),
+        }
+    }
+
+    fn refresh(self) -> &'static str {
+        match self {
+            Self::Synchronised | Self::Opaque => "",
+            Self::Stateless => {
+                "coordination = \"none\"\nstrategy = { kind = \"optimistic-early\", window = \"2s\" }"
+            }
+            Self::Grace => "coordination = \"none\"",
+        }
+    }
+}
+
+/// The servers of a run.
+pub(crate) struct Site {
+    pub(crate) server: AuthorizationServer,
+    token_endpoint: HttpServer,
+    api: String,
+    mode: Mode,
+    cookie_key: String,
+    pending_key: String,
+}
+
+impl Site {
+    pub(crate) async fn open(mode: Mode, access_ttl: Duration) -> anyhow::Result<Self> {
+        let (reuse, _) = mode.reuse();
+        let server = AuthorizationServer::builder()
+            .client("app", "secret")
+            .redirect_uri(CALLBACK)
+            .access_ttl(access_ttl)
+            .latency(Duration::from_millis(20))
+            .reuse(reuse);
+        // Solution 2 of issue 322 has pairs whose tokens live equally long.
+        let server = match mode {
+            Mode::Stateless => server.refresh_ttl(access_ttl),
+            _ => server,
+        };
+        let server = server.build();
+        Ok(Self {
+            token_endpoint: server.listen().await.context("cannot listen")?,
+            api: api(server.clone()).await?,
+            server,
+            mode,
+            cookie_key: SealingKeys::random_key()?.to_string(),
+            pending_key: SealingKeys::random_key()?.to_string(),
+        })
+    }
+
+    /// The configuration of an instance whose browsers see it at `address`.
+    pub(crate) fn configuration(&self, store: Option<&Location>, address: &str) -> String {
+        let store = match store.filter(|_| self.mode.shares_store()) {
+            None => "kind = \"memory\"".to_owned(),
+            Some(Location::File(path)) => format!("kind = \"file\"\npath = {path:?}"),
+            Some(Location::Redis(url)) => format!("kind = \"redis\"\nurl = {url:?}"),
+            Some(Location::Postgres(url)) => format!("kind = \"postgres\"\nurl = {url:?}"),
+        };
+        let (_, reuse) = self.mode.reuse();
+        let (mode, refresh) = (self.mode.name(), self.mode.refresh());
+        let (token_url, api) = (self.token_endpoint.url(), &self.api);
+        let authorization_url = format!("{}/authorize", self.token_endpoint.origin());
+        let (cookie_key, pending_key) = (&self.cookie_key, &self.pending_key);
+        format!(
+            r#"
+[endpoint]
+token_url = "{token_url}"
+client_id = "app"
+client_secret = "secret"
+server = {{ reuse = "{reuse}" }}
+[http]
+origins = ["{api}"]
+[store]
+{store}
+[refresh]
+{refresh}
+[sessions.policy]
+retired_for = "30s"
+[gateway]
+mode = "{mode}"
+keys = "{cookie_key}"
+login = "/login?to={{return_to}}"
+[application]
+api = "{api}"
+[application.provider]
+authorization_url = "{authorization_url}"
+token_url = "{token_url}"
+client_id = "app"
+client_secret = "secret"
+redirect_uri = "http://{address}/callback"
+pending_key = "{pending_key}"
+"#
+        )
+    }
+}
+
+/// An API that accepts the server's tokens.
+async fn api(server: AuthorizationServer) -> anyhow::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let origin = format!("http://{}", listener.local_addr()?);
+    let routes = Router::new().fallback(any(answer)).with_state(server);
+    tokio::spawn(axum::serve(listener, routes).into_future());
+    Ok(origin)
+}
+
+async fn answer(
+    State(server): State<AuthorizationServer>,
+    headers: HeaderMap,
+) -> (StatusCode, &'static str) {
+    let bearer = headers
+        .get("authorization")
+        .and_then(|value| value.to_str().ok());
+    let token = bearer.and_then(|value| value.strip_prefix("Bearer "));
+    match token.map(|token| server.check(token)) {
+        Some(AccessCheck::Live) => (StatusCode::OK, "an order"),
+        _ => (StatusCode::UNAUTHORIZED, "no valid token"),
+    }
+}
