@@ -50,13 +50,14 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         site,
         fleet,
     });
+    let began = Totals::of(&run.site.server);
     let mut tabs = Vec::new();
     for _ in 0..arguments.browsers {
         let user = User::new(Arc::clone(&run))?;
         user.sign_in().await?;
+        tabs.push(tokio::spawn(user.clone().beat()));
         tabs.extend((0..arguments.tabs).map(|_| tokio::spawn(user.clone().tab())));
     }
-    let began = Totals::of(&run.site.server);
     let kills = arguments
         .kill_every
         .map(|every| tokio::spawn(fleet::kill(Arc::clone(&run), every)));

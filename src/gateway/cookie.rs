@@ -272,7 +272,8 @@ impl Cookies {
         max_age: Option<Duration>,
     ) -> HeaderValue {
         let age = max_age.unwrap_or_default().min(LONGEST_AGE);
-        let age = i64::try_from(age.as_secs()).unwrap_or_default();
+        // Rounded up: a browser must not drop the cookie while its session lives.
+        let age = i64::try_from(age.as_millis().div_ceil(1_000)).unwrap_or_default();
         let same_site = match self.same_site {
             SameSite::Lax => SameSiteAttribute::Lax,
             SameSite::Strict => SameSiteAttribute::Strict,

@@ -347,3 +347,53 @@ async fn g6_the_keys_are_rotated_in_three_steps_and_no_browser_is_signed_out() {
     world.clock.advance(MINUTE).await;
     assert_eq!(last.status(&browser).await, StatusCode::OK);
 }
+
+/// Three instances and four tabs for many lifetimes of six seconds, with the clients' choices drawn by a seed.
+async fn stateless_crowd(seed: u64) -> Result<(), String> {
+    let ttl = 6 * SECOND;
+    let mut world = World::at(|server| {
+        let server = refuses(server).access_ttl(ttl).refresh_ttl(ttl);
+        server.latency(Duration::from_millis(20))
+    });
+    let strategy = OptimisticEarly::default().window(2 * SECOND);
+    for _ in 0..3 {
+        let builder = lonely(&world, page(), TokenReuse::Refused).strategy(strategy.clone());
+        world.add_built(builder, |gateway| gateway.mode(Mode::Stateless));
+    }
+    let browser = world.signed_in().await;
+    let tabs = (0..4).map(|tab| {
+        let (instances, browser, clock) = (&world.instances, &browser, &world.clock);
+        async move {
+            let mut random = seed * 4 + tab;
+            let mut draw = move |limit: u64| {
+                // SplitMix64.
+                random = random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+                let mixed = (random ^ (random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+                let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+                (mixed ^ (mixed >> 31)) % limit
+            };
+            for number in 0..300 {
+                clock.advance(Duration::from_millis(draw(2_000))).await;
+                let at = draw(3);
+                let instance = &instances[usize::try_from(at).unwrap()];
+                let status = instance.status(browser).await;
+                if status != StatusCode::OK {
+                    return Err(format!(
+                        "tab {tab}, request {number}, instance {at}: {status}"
+                    ));
+                }
+            }
+            Ok(())
+        }
+    });
+    let done = join_all(tabs).await;
+    done.into_iter().collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn stateless_instances_sign_no_browser_out_that_keeps_every_answer() {
+    for seed in 0..6 {
+        let outcome = stateless_crowd(seed).await;
+        assert_eq!(outcome, Ok(()), "seed {seed}");
+    }
+}

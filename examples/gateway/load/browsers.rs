@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use bytes::Bytes;
 use evertoken::testing::Browser;
 use evertoken::testing::browser::{Call, Request, Tab};
 use http::{Method, StatusCode, Version};
 use reqwest::Response;
+use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
@@ -86,8 +88,19 @@ impl User {
         }
     }
 
-    /// Signs in as a browser does: to the server's page by a redirect, and back by the button.
+    /// Signs in. A login that fails, because the server is out of order, is begun anew.
     pub(super) async fn sign_in(&self) -> anyhow::Result<()> {
+        let mut tries = 0;
+        while let Err(error) = self.try_sign_in().await {
+            tries += 1;
+            ensure!(tries < TRIES, error);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    /// Signs in as a browser does: to the server's page by a redirect, and back by the button.
+    async fn try_sign_in(&self) -> anyhow::Result<()> {
         let login = self.browser.send(Call::navigation("/login?to=%2Fserved"));
         let answer = self.send(&login).await?;
         let to_server = location(&answer)?;
@@ -115,13 +128,9 @@ impl User {
                 0 if run.storms => self.storm(&tab).await?,
                 1 if run.storms => self.give_up(&tab).await?,
                 2 if run.storms => self.late(&tab).await?,
-                3 => {
-                    self.ask(&tab, Call::fetch("/session/heartbeat").method(Method::POST))
-                        .await?
-                }
-                4 => self.ask(&tab, Call::fetch("/api/orders")).await?,
-                5 => self.ask(&tab, Call::navigation("/served")).await?,
-                _ => self.ask(&tab, Call::fetch("/served")).await?,
+                4 => drop(self.ask(&tab, Call::fetch("/api/orders")).await?),
+                5 => drop(self.ask(&tab, Call::navigation("/served")).await?),
+                _ => drop(self.ask(&tab, Call::fetch("/served")).await?),
             }
             tokio::time::sleep(run.pace.mul_f64(2.0 * share())).await;
         }
@@ -131,8 +140,21 @@ impl User {
         Ok(())
     }
 
+    /// Sends a heartbeat whenever the last one asked for it, until the run is over.
+    pub(super) async fn beat(self) -> anyhow::Result<()> {
+        let tab = self.browser.tab();
+        while !self.run.is_over.load(Ordering::Relaxed) {
+            let beat = Call::fetch("/session/heartbeat").method(Method::POST);
+            let body = self.ask(&tab, beat).await?;
+            let state: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let next = state["next_heartbeat_in"].as_u64().unwrap_or(1);
+            tokio::time::sleep(Duration::from_secs(next)).await;
+        }
+        Ok(())
+    }
+
     /// One request, whose answer arrives.
-    async fn ask(&self, tab: &Tab, call: Call) -> anyhow::Result<()> {
+    async fn ask(&self, tab: &Tab, call: Call) -> anyhow::Result<Bytes> {
         let sign_ins = self.state.sign_ins.load(Ordering::SeqCst);
         let generation = self.state.generation.load(Ordering::SeqCst);
         let request = tab.send(call);
@@ -148,7 +170,8 @@ impl User {
             let overtaken = tab.send(Call::navigation("/served"));
             self.leave(&overtaken).await;
         }
-        self.ask(tab, Call::navigation("/served")).await
+        self.ask(tab, Call::navigation("/served")).await?;
+        Ok(())
     }
 
     /// A request that the page gives up.
@@ -184,23 +207,26 @@ impl User {
             };
             counter.fetch_add(1, Ordering::Relaxed);
         }
-        self.judge(request, answer, generation, sign_ins).await
+        self.judge(request, answer, generation, sign_ins).await?;
+        Ok(())
     }
 
-    /// Counts an answer. A user who is signed out signs in again.
+    /// Counts an answer, and returns its body. A user who is signed out signs in again.
     async fn judge(
         &self,
         request: Request,
         answer: Response,
         generation: u64,
         sign_ins: u64,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Bytes> {
         let status = answer.status();
         // A page that leads to the login is the same as a 401 of a script.
         let is_out = status == StatusCode::UNAUTHORIZED || status == StatusCode::SEE_OTHER;
         let may_have_lost = self.state.has_lost.load(Ordering::SeqCst);
+        // The browser had a newer cookie already.
+        let is_old = self.state.generation.load(Ordering::SeqCst) != generation;
         self.arrived(request, &answer);
-        drop(answer.bytes().await);
+        let body = answer.bytes().await.unwrap_or_default();
         let counts = &self.run.counts;
         counts.requests.fetch_add(1, Ordering::Relaxed);
         match (status.is_success(), is_out) {
@@ -209,13 +235,12 @@ impl User {
             (false, false) => counts.unavailable.fetch_add(1, Ordering::Relaxed),
         };
         if !is_out {
-            return Ok(());
+            return Ok(body);
         }
-        // Another tab has signed in meanwhile, or the browser had a newer cookie already.
-        let is_old = self.state.generation.load(Ordering::SeqCst) != generation;
+        // Another tab may sign in meanwhile.
         let _signing_in = self.state.signing_in.lock().await;
         if self.state.sign_ins.load(Ordering::SeqCst) != sign_ins || is_old {
-            return Ok(());
+            return Ok(body);
         }
         let by_nature = self.run.is_stateless && may_have_lost;
         let counter = match by_nature {
@@ -228,7 +253,7 @@ impl User {
         }
         self.sign_in().await?;
         self.state.sign_ins.fetch_add(1, Ordering::SeqCst);
-        Ok(())
+        Ok(body)
     }
 }
 
