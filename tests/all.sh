@@ -11,6 +11,7 @@ has_redis() { command -v redis-server >/dev/null; }
 has_postgres() { command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; }
 has_pgbouncer() { command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ]; }
 has_keyring() { command -v dbus-daemon >/dev/null && command -v gnome-keyring-daemon >/dev/null; }
+has_browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
 has_python() { command -v python3 >/dev/null && python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
 
 missing() {
@@ -20,6 +21,8 @@ missing() {
     command -v openssl >/dev/null || echo openssl
     has_python || echo python3 python3-venv
     has_keyring || echo dbus-daemon gnome-keyring
+    has_browser || echo chromium
+    command -v chromedriver >/dev/null || echo chromium-driver
 }
 
 fail() {
@@ -122,5 +125,7 @@ install_django_oauth_toolkit() {
 
 install_oidc_provider
 install_django_oauth_toolkit
+
+[ "$*" != --install ] || exit 0
 
 EVERTOKEN_SERVICES=required exec cargo test --all-features "$@"

@@ -1,0 +1,215 @@
+//! The site under test: an authorization server, an API, and three instances of a gateway behind one origin.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Form, Query, State};
+use axum::response::{Html, IntoResponse, Redirect};
+use axum::routing::get;
+use evertoken::gateway::{Gateway, GatewayError};
+use evertoken::testing::{AuthorizationServer, TestClock};
+use evertoken::{
+    MemoryStore, OptimisticEarly, SealingKeys, SessionPolicy, Sessions, TokenManager, TokenPair,
+};
+use http::HeaderMap;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use serde::Deserialize;
+
+use crate::api::Api;
+use crate::front::Front;
+use crate::pages;
+
+/// How many instances there are.
+pub const INSTANCES: usize = 3;
+
+/// How long an access token lives. Time passes by [`Site::pass`] alone, so no token expires by itself.
+const ACCESS: Duration = Duration::from_secs(600);
+
+/// The site. Clones are one site.
+#[derive(Clone)]
+pub struct Site {
+    pub server: AuthorizationServer,
+    pub api: Api,
+    pub front: Front,
+    clock: TestClock,
+    store: MemoryStore,
+}
+
+/// What the handlers of one instance have.
+#[derive(Clone)]
+struct Instance {
+    gateway: Gateway,
+    site: Site,
+    http: reqwest::Client,
+}
+
+impl Site {
+    /// Starts a site whose instances have these keys.
+    pub async fn start(keys: &SealingKeys) -> Self {
+        let clock = TestClock::new();
+        let server = AuthorizationServer::builder()
+            .access_ttl(ACCESS)
+            .clock(clock.clone())
+            .build();
+        let site = Self {
+            api: Api::start(&server).await,
+            front: Front::start().await,
+            store: MemoryStore::with_clock(clock.clone()),
+            server,
+            clock,
+        };
+        for _ in 0..INSTANCES {
+            site.front.add(site.instance(keys));
+        }
+        site
+    }
+
+    /// The address of a path, as the user has it.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://localhost:{}{path}", self.front.port())
+    }
+
+    /// Lets this time pass for the server, the store and all instances. The browser's time goes on as it does.
+    pub fn pass(&self, span: Duration) {
+        self.clock.suspend(span);
+    }
+
+    /// Lets all access tokens expire.
+    pub fn expire(&self) {
+        self.pass(ACCESS + Duration::from_secs(1));
+    }
+
+    /// A process with these keys in the place of an instance: it shares the store and remembers nothing.
+    pub fn restart(&self, number: usize, keys: &SealingKeys) {
+        self.front.replace(number, self.instance(keys));
+    }
+
+    /// What the server has to have seen at the end: this many exchanges, and none of a spent token.
+    ///
+    /// # Panics
+    ///
+    /// If it has seen something else.
+    pub fn assert_exchanges(&self, expected: u64) {
+        let counted = (
+            self.server.exchanges(),
+            self.server.replays(),
+            self.server.families_revoked(),
+        );
+        assert_eq!(counted, (expected, 0, 0), "{:#?}", self.front.seen());
+    }
+
+    fn instance(&self, keys: &SealingKeys) -> Router {
+        let policy = SessionPolicy::new()
+            .retired_for(Duration::from_secs(30))
+            .idle(Duration::from_secs(30 * 60))
+            .absolute(Duration::from_secs(12 * 3_600));
+        let api = self.api.clone();
+        let sessions = Sessions::builder(self.server.endpoint())
+            .store(self.store.clone())
+            .clock(self.clock.clone())
+            .strategy(OptimisticEarly::default())
+            .jitter(0.0)
+            .origin(self.api.url())
+            .default_policy(policy)
+            .on_rotated(move |key, pair| {
+                api.rotated(&key, &pair);
+                std::future::ready(())
+            });
+        let sessions = sessions.build().expect("sessions");
+        let gateway = Gateway::builder(&sessions)
+            .sealer(keys.clone())
+            .on_signed_out(|page| format!("/login?to={}", page.return_to()))
+            .build()
+            .expect("a gateway");
+        let instance = Instance {
+            gateway: gateway.clone(),
+            site: self.clone(),
+            http: reqwest::Client::new(),
+        };
+        Router::new()
+            .route("/", get(home))
+            .route("/account", get(account))
+            .route("/public", get(public))
+            .route("/app.js", get(script))
+            .route("/login", get(login).post(sign_in))
+            .nest_service("/session", gateway.session_routes())
+            .nest_service("/api", gateway.proxy(self.api.url()).expect("a proxy"))
+            .layer(gateway.layer())
+            .with_state(instance)
+    }
+}
+
+async fn home(
+    instance: State<Instance>,
+    tokens: TokenManager,
+) -> Result<Html<String>, GatewayError> {
+    Ok(Html(pages::home(&user(&instance, &tokens).await?, "Home")))
+}
+
+async fn account(
+    instance: State<Instance>,
+    tokens: TokenManager,
+) -> Result<Html<String>, GatewayError> {
+    let user = user(&instance, &tokens).await?;
+    Ok(Html(pages::home(&user, "Account")))
+}
+
+/// The user, as the API reports.
+async fn user(instance: &Instance, tokens: &TokenManager) -> Result<String, GatewayError> {
+    let url = format!("{}/me", instance.site.api.url());
+    let answer = tokens.send(instance.http.get(url)).await?;
+    let answer: serde_json::Value = answer.json().await?;
+    Ok(answer["user"].as_str().unwrap_or("none").to_owned())
+}
+
+#[derive(Deserialize)]
+struct Rules {
+    #[serde(default)]
+    rules: String,
+}
+
+async fn public(Query(rules): Query<Rules>) -> Html<String> {
+    let rules = match rules.rules.is_empty() {
+        true => "{}",
+        false => &rules.rules,
+    };
+    Html(pages::public(rules))
+}
+
+async fn script() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/javascript")], pages::SCRIPT)
+}
+
+#[derive(Deserialize)]
+struct To {
+    #[serde(default)]
+    to: String,
+}
+
+async fn login(Query(To { to }): Query<To>) -> impl IntoResponse {
+    ([(CACHE_CONTROL, "no-store")], Html(pages::login(&to)))
+}
+
+#[derive(Deserialize)]
+struct Credentials {
+    user: String,
+    to: String,
+}
+
+/// The end of a login. The login itself would be another library's.
+async fn sign_in(
+    State(Instance { gateway, site, .. }): State<Instance>,
+    request: HeaderMap,
+    Form(Credentials { user, to }): Form<Credentials>,
+) -> Result<impl IntoResponse, GatewayError> {
+    let pair: TokenPair = site.server.issue();
+    site.api.know(&pair, &user);
+    let signed_in = gateway.sign_in(&request, pair).await?;
+    let key = gateway.sessions().open(signed_in.id()).key().clone();
+    site.api.signed_in(&key, &user);
+    let to = match to.starts_with('/') {
+        true => to,
+        false => "/".to_owned(),
+    };
+    Ok((signed_in, Redirect::to(&to)))
+}
