@@ -35,6 +35,7 @@
 
 mod axum;
 mod builder;
+mod caching;
 mod content;
 mod cookie;
 mod cross_site;

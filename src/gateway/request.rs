@@ -12,6 +12,8 @@ const SEC_PURPOSE: &str = "sec-purpose";
 pub(super) struct Asked {
     /// A page that the user waits for, which alone may lead to a login.
     is_page: bool,
+    /// A page or a frame of one, also if it is loaded ahead.
+    pub(super) is_navigation: bool,
     /// An `EventSource`, for which every status but 200 is the end.
     pub(super) is_event_stream: bool,
     uri: Uri,
@@ -52,17 +54,24 @@ impl Asked {
     pub(super) fn new(method: &Method, uri: &Uri, headers: &HeaderMap) -> Self {
         let field = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let accepts = |kind| field(ACCEPT.as_str()).is_some_and(|accept| accept.contains(kind));
-        let is_page = match (field(SEC_FETCH_MODE), field(SEC_FETCH_DEST)) {
-            (Some(mode), Some(destination)) => mode == "navigate" && destination == "document",
+        let (is_navigation, is_page) = match (field(SEC_FETCH_MODE), field(SEC_FETCH_DEST)) {
+            (Some(mode), Some(destination)) => {
+                let is_navigation = mode == "navigate";
+                (is_navigation, is_navigation && destination == "document")
+            }
             // Not over plain HTTP to another machine, and not from browsers before 2023.
-            (None, None) => accepts("text/html"),
-            _ => false,
+            (None, None) => {
+                let accepts_pages = accepts("text/html");
+                (accepts_pages, accepts_pages)
+            }
+            _ => (false, false),
         };
         let is_read = matches!(*method, Method::GET | Method::HEAD);
         // What is loaded ahead may never be shown, so a login that it begins would be in vain.
         let is_ahead = headers.contains_key(SEC_PURPOSE);
         Self {
             is_page: is_page && is_read && !is_ahead,
+            is_navigation,
             is_event_stream: *method == Method::GET && accepts("text/event-stream"),
             uri: uri.clone(),
         }

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tokio::sync::OnceCell;
 
 use super::Gateway;
+use super::caching;
 use super::content::{Content, Held};
 use super::cookie::{Numbers, SIGN_INS};
 use super::error::{GatewayError, NO_STORE, SignedOut};
@@ -112,6 +113,10 @@ impl Visit {
             *response.status_mut() = StatusCode::SEE_OTHER;
             response.headers_mut().insert(LOCATION, location);
             response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+        }
+        // An answer for which nothing asked for the session is the same for all.
+        if self.outcome.initialized() {
+            caching::restrict(response.headers_mut(), self.asked.is_navigation);
         }
     }
 

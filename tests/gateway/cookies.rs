@@ -3,7 +3,7 @@
 use axum::http::header::{CACHE_CONTROL, COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use evertoken::gateway::{GatewayError, Mode, SameSite};
-use evertoken::testing::browser::Call;
+use evertoken::testing::browser::{Call, Kind};
 
 use crate::world::{
     ACCESS_TTL, MINUTE, SECOND, World, header, lines, longer, page, set_and_deleted, to_http,
@@ -87,6 +87,26 @@ async fn report_9_an_answer_with_a_cookie_is_not_cached_whatever_the_application
     world.expire().await;
     let renewed = world.instances[0].send(&browser, "/cached").await;
     assert_eq!(header(&renewed, CACHE_CONTROL), Some("no-store, private"));
+}
+
+/// A cache keeps no answer to a request with `Authorization`, which the browser's request does not have.
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_a_session_is_no_shared_caches_and_a_page_of_it_is_no_caches() {
+    let world = World::new(1);
+    let browser = world.signed_in().await;
+    let control = async |call: Call| {
+        let answer = world.instances[0].send(&browser, call).await;
+        header(&answer, CACHE_CONTROL).map(str::to_owned)
+    };
+    let page = control(Call::navigation("/token")).await;
+    assert_eq!(page.as_deref(), Some("no-store, private"));
+    let ahead = control(Call::new(Kind::Prerender, "/token")).await;
+    assert_eq!(ahead.as_deref(), Some("no-store, private"));
+    let script = control(Call::fetch("/token")).await;
+    assert_eq!(script.as_deref(), Some("private"));
+    // Nothing of it depends on the session.
+    assert_eq!(control(Call::navigation("/public")).await, None);
+    assert_eq!(control(Call::fetch("/public")).await, None);
 }
 
 #[tokio::test(start_paused = true)]
