@@ -231,7 +231,8 @@ impl Browser {
     async fn leave(&self, act: impl AsyncFnOnce() -> WebDriverResult<()>) {
         self.run("window.isLeft = true").await;
         act().await.expect("the browser goes on");
-        self.is("!window.isLeft && document.readyState === 'complete' && location.href !== 'about:blank'")
+        // What the browser restores out of its memory has the mark that it was left with.
+        self.is("(!window.isLeft || window.isRestored) && document.readyState === 'complete' && location.href !== 'about:blank'")
             .await;
     }
 

@@ -34,8 +34,19 @@ pub struct Seen {
     pub instance: usize,
     /// The status and the header of the answer, once the instance has answered. The answer may still be held back.
     pub answer: Option<(StatusCode, HeaderMap)>,
-    /// Whether the whole answer was given to the connection.
-    pub is_sent: bool,
+    /// Whether the browser still waits.
+    pub fate: Fate,
+}
+
+/// What has become of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The browser waits.
+    Open,
+    /// The answer was given to the connection.
+    Answered,
+    /// The browser has closed the connection before.
+    GivenUp,
 }
 
 impl Seen {
@@ -60,6 +71,10 @@ impl Seen {
         lines.filter_map(|line| line.to_str().ok()).collect()
     }
 
+    pub fn is_answered(&self) -> bool {
+        self.fate == Fate::Answered
+    }
+
     pub fn is_at(&self, path: &str) -> bool {
         self.path.split('?').next() == Some(path)
     }
@@ -73,10 +88,10 @@ impl fmt::Debug for Seen {
         let purpose = self.field("sec-purpose");
         write!(
             f,
-            "{method} {path} cookies={} purpose={purpose:?} instance={} -> {status:?} sets={sets} sent={}",
+            "{method} {path} cookies={} purpose={purpose:?} instance={} -> {status:?} sets={sets} {:?}",
             self.has_cookies(),
             self.instance,
-            self.is_sent
+            self.fate
         )
     }
 }
@@ -143,12 +158,30 @@ impl Front {
     ///
     /// If none is after a while.
     pub async fn until(&self, skipped: usize, is_it: impl Fn(&Seen) -> bool) -> Seen {
-        let found = |log: &Vec<Seen>| log.iter().skip(skipped).find(|seen| is_it(seen)).cloned();
+        let found = self.until_some(skipped, 1, is_it).await;
+        found.into_iter().next().expect("it was there")
+    }
+
+    /// Waits until so many requests after the first `skipped` ones are as asked.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer after a while.
+    pub async fn until_some(
+        &self,
+        skipped: usize,
+        count: usize,
+        is_it: impl Fn(&Seen) -> bool,
+    ) -> Vec<Seen> {
+        let found = |log: &Vec<Seen>| -> Vec<Seen> {
+            let new = log.iter().skip(skipped);
+            new.filter(|seen| is_it(seen)).cloned().collect()
+        };
         let mut log = self.shared.log.subscribe();
-        let waited = log.wait_for(|log| found(log).is_some());
+        let waited = log.wait_for(|log| found(log).len() >= count);
         match tokio::time::timeout(PATIENCE, waited).await {
-            Ok(log) => found(&log.expect("the front has the sender")).expect("it was there"),
-            Err(_) => panic!("no such request: {:#?}", self.seen()),
+            Ok(log) => found(&log.expect("the front has the sender")),
+            Err(_) => panic!("not {count} such requests: {:#?}", self.seen()),
         }
     }
 
@@ -179,7 +212,7 @@ impl Front {
                 headers: request.headers().clone(),
                 instance,
                 answer: None,
-                is_sent: false,
+                fate: Fate::Open,
             });
         });
         (number, instances[instance].clone())
@@ -191,6 +224,11 @@ async fn pass(State(front): State<Front>, request: Request) -> Response {
     let hold = query.split('&').find_map(|part| part.strip_prefix("hold="));
     let hold = hold.map(str::to_owned);
     let (number, instance) = front.arrived(&request);
+    let mut end = End {
+        log: &front.shared.log,
+        number,
+        fate: Fate::GivenUp,
+    };
     let response = instance.oneshot(request).await;
     let response: Response<Body> = response.unwrap_or_else(|never| match never {});
     let answer = (response.status(), response.headers().clone());
@@ -201,6 +239,20 @@ async fn pass(State(front): State<Front>, request: Request) -> Response {
         let waited = released.wait_for(|released| released.contains(&name)).await;
         drop(waited);
     }
-    log.send_modify(|log| log[number].is_sent = true);
+    end.fate = Fate::Answered;
     response
+}
+
+/// Notes the end of a request, also if its future is dropped because the browser has closed the connection.
+struct End<'a> {
+    log: &'a watch::Sender<Vec<Seen>>,
+    number: usize,
+    fate: Fate,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let (number, fate) = (self.number, self.fate);
+        self.log.send_modify(|log| log[number].fate = fate);
+    }
 }

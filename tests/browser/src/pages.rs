@@ -83,11 +83,13 @@ function listen() {
 
 function socket(url) {
     const socket = new WebSocket(url);
+    window.theSocket = socket;
     socket.onopen = () => socket.send('hello');
     socket.onmessage = ({ data }) => show('answer', data);
     socket.onclose = ({ code, wasClean }) => show('answer', `closed ${code} ${wasClean}`);
 }
 
-// A page that the browser shows again out of its memory is not loaded again.
-window.addEventListener('pageshow', ({ persisted }) => { window.persisted = persisted; });
+// A page that the browser restores out of its memory is not loaded again.
+addEventListener('pageshow', ({ persisted }) => { window.isRestored = persisted; });
+addEventListener('pagehide', () => { window.isRestored = false; });
 "#;

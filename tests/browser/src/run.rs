@@ -32,11 +32,18 @@ pub async fn run(test: &'static str, body: impl AsyncFnOnce(&Site, &Browser)) {
         Err(missing) => return skipped(&format!("{test}: {missing}")),
     };
     let limited = tokio::time::timeout(LIMIT, async {
-        let site = Site::start(&key()).await;
+        let site = Site::start(key()).await;
         let browser = Browser::start(&programs, test).await;
         let outcome = AssertUnwindSafe(body(&site, &browser)).catch_unwind().await;
         browser.quit().await;
         outcome.unwrap_or_else(|panic| resume_unwind(panic));
     });
     limited.await.expect("the test ends in time");
+}
+
+/// Signs a user in, who then sees the first page.
+pub async fn sign_in(site: &Site, browser: &Browser, user: &str) {
+    browser.open(site.url("/login")).await;
+    browser.follow(user).await;
+    browser.shows("user", user).await;
 }

@@ -31,6 +31,8 @@ pub struct Site {
     pub server: AuthorizationServer,
     pub api: Api,
     pub front: Front,
+    /// The keys with which the instances start.
+    pub keys: SealingKeys,
     clock: TestClock,
     store: MemoryStore,
 }
@@ -45,7 +47,7 @@ struct Instance {
 
 impl Site {
     /// Starts a site whose instances have these keys.
-    pub async fn start(keys: &SealingKeys) -> Self {
+    pub async fn start(keys: SealingKeys) -> Self {
         let clock = TestClock::new();
         let server = AuthorizationServer::builder()
             .access_ttl(ACCESS)
@@ -55,11 +57,12 @@ impl Site {
             api: Api::start(&server).await,
             front: Front::start().await,
             store: MemoryStore::with_clock(clock.clone()),
+            keys,
             server,
             clock,
         };
         for _ in 0..INSTANCES {
-            site.front.add(site.instance(keys));
+            site.front.add(site.instance(&site.keys));
         }
         site
     }

@@ -1,4 +1,11 @@
 //! A real browser as the caller of the gateway: each test has a browser and a site of its own.
 
+mod ahead;
+mod answers_lost;
+mod keys;
+mod late;
+mod logout;
+mod others;
 mod sign_in;
+mod streams;
 mod tabs;

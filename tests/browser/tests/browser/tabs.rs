@@ -1,16 +1,8 @@
 //! Several tabs of one session at the moment at which its access token expires.
 
 use evertoken_browser::browser::Browser;
-use evertoken_browser::run::run;
-use evertoken_browser::site::Site;
+use evertoken_browser::run::{run, sign_in};
 use serde_json::json;
-
-/// Signs a user in.
-async fn signed_in(site: &Site, browser: &Browser) {
-    browser.open(site.url("/")).await;
-    browser.follow("ann").await;
-    browser.shows("user", "ann").await;
-}
 
 /// Has all tabs do the same at the same moment.
 async fn together(browser: &Browser, what: serde_json::Value) {
@@ -22,7 +14,7 @@ async fn together(browser: &Browser, what: serde_json::Value) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_tabs_stay_signed_in_across_expiries_with_one_exchange_each() {
     run("tabs", async |site, browser| {
-        signed_in(site, browser).await;
+        sign_in(site, browser, "ann").await;
         let mut tabs = vec![browser.current().await];
         for _ in 0..3 {
             tabs.push(browser.tab(site.url("/")).await);
