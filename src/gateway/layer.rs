@@ -23,8 +23,8 @@ use super::visit::Visit;
 ///
 /// It removes the gateway's cookies and every `Authorization` from a request, refuses what a page of another origin made, and gives
 /// the session to the handlers. With every response, streams and errors too, it sets the cookies that the browser needs, and
-/// `Cache-Control: no-store, private` with them. An answer for which the session was asked, and that sets none, is `private` unless
-/// it says what shared caches may do. If it is a page and says nothing of caches, it is `no-store, private`.
+/// `Cache-Control: no-store, private` with them. Every other answer for which the session was asked gets
+/// `private` and `Vary: Cookie`, unless it says that it is for all; a page that says nothing of caches gets `no-store, private`.
 ///
 /// The service's response body has to be made of [`Bytes`], as those of axum, reqwest and `http_body_util::Full` are.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! What a browser is given to keep, and what it is not given again.
 
-use axum::http::header::{CACHE_CONTROL, COOKIE};
+use axum::http::header::{CACHE_CONTROL, COOKIE, VARY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use evertoken::gateway::{GatewayError, Mode, SameSite};
 use evertoken::testing::browser::{Call, Kind};
@@ -89,24 +89,26 @@ async fn report_9_an_answer_with_a_cookie_is_not_cached_whatever_the_application
     assert_eq!(header(&renewed, CACHE_CONTROL), Some("no-store, private"));
 }
 
-/// A cache keeps no answer to a request with `Authorization`, which the browser's request does not have.
+/// `Authorization` would do this, which the browser's request does not have.
 #[tokio::test(start_paused = true)]
-async fn an_answer_of_a_session_is_no_shared_caches_and_a_page_of_it_is_no_caches() {
+async fn an_answer_of_a_session_is_kept_for_its_user_alone_and_a_page_of_it_not_at_all() {
     let world = World::new(1);
     let browser = world.signed_in().await;
-    let control = async |call: Call| {
+    let caching = async |call: Call| {
         let answer = world.instances[0].send(&browser, call).await;
-        header(&answer, CACHE_CONTROL).map(str::to_owned)
+        let field = |name| header(&answer, name).unwrap_or_default().to_owned();
+        [field(CACHE_CONTROL), field(VARY)]
     };
-    let page = control(Call::navigation("/token")).await;
-    assert_eq!(page.as_deref(), Some("no-store, private"));
-    let ahead = control(Call::new(Kind::Prerender, "/token")).await;
-    assert_eq!(ahead.as_deref(), Some("no-store, private"));
-    let script = control(Call::fetch("/token")).await;
-    assert_eq!(script.as_deref(), Some("private"));
-    // Nothing of it depends on the session.
-    assert_eq!(control(Call::navigation("/public")).await, None);
-    assert_eq!(control(Call::fetch("/public")).await, None);
+    let page = caching(Call::navigation("/token")).await;
+    assert_eq!(page, ["no-store, private", ""]);
+    let ahead = caching(Call::new(Kind::Prerender, "/token")).await;
+    assert_eq!(ahead, ["no-store, private", ""]);
+    assert_eq!(caching(Call::fetch("/token")).await, ["private", "cookie"]);
+    // An answer that says so is for all, and one for which nothing asks for the session.
+    let cached = caching(Call::fetch("/cached")).await;
+    assert_eq!(cached, ["public, max-age=31536000", ""]);
+    assert_eq!(caching(Call::navigation("/public")).await, ["", ""]);
+    assert_eq!(caching(Call::fetch("/public")).await, ["", ""]);
 }
 
 #[tokio::test(start_paused = true)]
