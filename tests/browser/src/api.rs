@@ -16,7 +16,7 @@ use evertoken::testing::{AccessCheck, AuthorizationServer};
 use evertoken::{Key, TokenPair};
 use futures_util::{Stream, StreamExt as _};
 use http::StatusCode;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -60,6 +60,7 @@ impl Api {
         let api = Self { shared };
         let router = Router::new()
             .route("/me", get(me))
+            .route("/me/kept", get(me_kept))
             .route("/change", post(change))
             .route("/events", get(events))
             .route("/socket", get(socket))
@@ -131,6 +132,11 @@ async fn authenticate(State(api): State<Api>, mut request: Request, next: Next) 
 
 async fn me(Extension(User(user)): Extension<User>) -> Json<Value> {
     Json(json!({ "user": user }))
+}
+
+/// The same, which a browser may keep for a while.
+async fn me_kept(user: Extension<User>) -> impl IntoResponse {
+    ([(CACHE_CONTROL, "max-age=600")], me(user).await)
 }
 
 async fn change(State(api): State<Api>) -> Json<Value> {

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod answers_lost;
+mod caches;
 mod keys;
 mod late;
 mod logout;
