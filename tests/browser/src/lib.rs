@@ -7,6 +7,7 @@ pub mod api;
 pub mod browser;
 pub mod driver;
 pub mod front;
+mod login;
 pub mod neighbour;
 pub mod pages;
 pub mod run;

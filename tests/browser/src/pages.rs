@@ -17,13 +17,15 @@ pub fn home(user: &str, title: &str) -> String {
 
 /// The page that a user who is signed out is sent to.
 pub fn login(to: &str) -> String {
+    let at_server: String = to.bytes().map(|byte| format!("%{byte:02x}")).collect();
     let to = to.replace('&', "&amp;").replace('"', "&quot;");
     let button = |user: &str| {
         format!(r#"<button id="{user}" name="user" value="{user}">Sign in as {user}</button> "#)
     };
     let body = format!(
         r#"<h1>Login</h1>
-        <form method="post" action="/login"><input type="hidden" name="to" value="{to}">{}{}</form>"#,
+        <form method="post" action="/login"><input type="hidden" name="to" value="{to}">{}{}</form>
+        <p><a id="server" href="/sign-in?to={at_server}">Sign in at the authorization server</a></p>"#,
         button("ann"),
         button("ben")
     );

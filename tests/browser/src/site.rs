@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::{Form, Query, State};
 use axum::response::{Html, IntoResponse, Redirect};
 use axum::routing::get;
-use evertoken::gateway::{Gateway, GatewayError};
+use evertoken::gateway::{Gateway, GatewayError, SignedIn};
 use evertoken::testing::{AuthorizationServer, TestClock};
 use evertoken::{
     MemoryStore, OptimisticEarly, SealingKeys, SessionPolicy, Sessions, TokenManager, TokenPair,
@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::api::Api;
 use crate::front::Front;
+use crate::login::{self, Logins};
 use crate::pages;
 
 /// How many instances there are.
@@ -33,15 +34,16 @@ pub struct Site {
     pub front: Front,
     /// The keys with which the instances start.
     pub keys: SealingKeys,
+    pub(crate) logins: Logins,
     clock: TestClock,
     store: MemoryStore,
 }
 
 /// What the handlers of one instance have.
 #[derive(Clone)]
-struct Instance {
+pub(crate) struct Instance {
     gateway: Gateway,
-    site: Site,
+    pub(crate) site: Site,
     http: reqwest::Client,
 }
 
@@ -49,13 +51,20 @@ impl Site {
     /// Starts a site whose instances have these keys.
     pub async fn start(keys: SealingKeys) -> Self {
         let clock = TestClock::new();
+        let front = Front::start().await;
+        let callback = format!("http://localhost:{}/callback", front.port());
+        let [client, secret] = login::CLIENT;
         let server = AuthorizationServer::builder()
             .access_ttl(ACCESS)
             .clock(clock.clone())
+            .client(client, secret)
+            .redirect_uri(&callback)
             .build();
+        let pages = server.listen().await.expect("a port");
         let site = Self {
             api: Api::start(&server).await,
-            front: Front::start().await,
+            front,
+            logins: Logins::new(pages, callback),
             store: MemoryStore::with_clock(clock.clone()),
             keys,
             server,
@@ -134,7 +143,8 @@ impl Site {
             .route("/account", get(account))
             .route("/public", get(public))
             .route("/app.js", get(script))
-            .route("/login", get(login).post(sign_in))
+            .route("/login", get(login_page).post(sign_in))
+            .merge(login::routes())
             .nest_service("/session", gateway.session_routes())
             .nest_service("/api", gateway.proxy(self.api.url()).expect("a proxy"))
             .layer(gateway.layer())
@@ -189,7 +199,7 @@ struct To {
     to: String,
 }
 
-async fn login(Query(To { to }): Query<To>) -> impl IntoResponse {
+async fn login_page(Query(To { to }): Query<To>) -> impl IntoResponse {
     ([(CACHE_CONTROL, "no-store")], Html(pages::login(&to)))
 }
 
@@ -199,20 +209,34 @@ struct Credentials {
     to: String,
 }
 
-/// The end of a login. The login itself would be another library's.
+/// A login by which a test chooses the user.
 async fn sign_in(
-    State(Instance { gateway, site, .. }): State<Instance>,
+    State(instance): State<Instance>,
     request: HeaderMap,
     Form(Credentials { user, to }): Form<Credentials>,
 ) -> Result<impl IntoResponse, GatewayError> {
-    let pair: TokenPair = site.server.issue();
-    site.api.know(&pair, &user);
-    let signed_in = gateway.sign_in(&request, pair).await?;
-    let key = gateway.sessions().open(signed_in.id()).key().clone();
-    site.api.signed_in(&key, &user);
+    let pair = instance.site.server.issue();
+    let signed_in = instance.signed_in(&request, pair, &user).await?;
     let to = match to.starts_with('/') {
         true => to,
         false => "/".to_owned(),
     };
     Ok((signed_in, Redirect::to(&to)))
+}
+
+impl Instance {
+    /// The end of every login.
+    pub(crate) async fn signed_in(
+        &self,
+        request: &HeaderMap,
+        pair: TokenPair,
+        user: &str,
+    ) -> Result<SignedIn, GatewayError> {
+        let api = &self.site.api;
+        api.know(&pair, user);
+        let signed_in = self.gateway.sign_in(request, pair).await?;
+        let session = self.gateway.sessions().open(signed_in.id());
+        api.signed_in(session.key(), user);
+        Ok(signed_in)
+    }
 }
