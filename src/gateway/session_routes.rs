@@ -17,7 +17,7 @@ use super::error::{GatewayError, json};
 use super::visit::{Visit, set};
 use crate::sessions::Presentation;
 
-const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
+pub(super) const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// The shortest time to the next heartbeat.
 const SHORTEST_BEAT: Duration = Duration::from_secs(1);

@@ -12,9 +12,13 @@ use super::Gateway;
 use super::content::{Content, Held};
 use super::cookie::{LONGEST_VALUE, Tag};
 use super::error::{GatewayError, NO_STORE};
+use super::session_routes::CLEAR_SITE_DATA;
 use crate::clock::Clock as _;
 use crate::sessions::{self, SessionId};
 use crate::token::TokenPair;
+
+/// What a browser has loaded ahead is for the user before: it would be shown after the next click.
+const LOADED_AHEAD: HeaderValue = HeaderValue::from_static("\"prefetchCache\", \"prerenderCache\"");
 
 /// The future of [`Gateway::sign_in`].
 #[must_use = "the user is signed in when this was awaited, and the response has the cookies"]
@@ -138,13 +142,14 @@ impl SignedIn {
         &self.id
     }
 
-    /// Adds the cookies to the header of a response, deletes those of earlier sign-ins of the browser, and forbids caches to keep
-    /// the response.
+    /// Adds the cookies to the header of a response, deletes those of earlier sign-ins of the browser, has the browser forget what it
+    /// has loaded ahead, and forbids caches to keep the response.
     pub fn apply(self, headers: &mut HeaderMap) {
         for line in self.lines {
             headers.append(SET_COOKIE, line);
         }
         headers.insert(CACHE_CONTROL, NO_STORE);
+        headers.append(CLEAR_SITE_DATA, LOADED_AHEAD);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a browser is given to keep, and what it is not given again.
 
 use axum::http::header::{CACHE_CONTROL, COOKIE, VARY};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use evertoken::gateway::{GatewayError, Mode, SameSite};
 use evertoken::testing::browser::{Call, Kind};
 
@@ -26,6 +26,9 @@ async fn a_sign_in_sets_a_host_cookie_that_scripts_do_not_see() {
     assert!(!line.contains("Domain"), "{line}");
     assert_eq!(browser.names().len(), 1);
     assert_eq!(browser.document_cookie("/"), "");
+    // What was loaded ahead is for the user before.
+    let cleared = header(&answer, HeaderName::from_static("clear-site-data"));
+    assert_eq!(cleared, Some("\"prefetchCache\", \"prerenderCache\""));
 }
 
 #[tokio::test(start_paused = true)]

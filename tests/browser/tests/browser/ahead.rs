@@ -96,3 +96,28 @@ async fn what_is_loaded_ahead_brings_the_next_pair() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_loaded_ahead_for_one_user_is_not_shown_to_the_next_one() {
+    run("ahead-next-user", async |site, browser| {
+        for how in [How::Prerender, How::Prefetch] {
+            sign_in(site, browser, "ann").await;
+            loaded_ahead(site, browser, how).await;
+            let tab = browser.current().await;
+            browser.tab(site.url("/public")).await;
+            sign_in(site, browser, "ben").await;
+            browser.close().await;
+            browser.switch(&tab).await;
+            browser.follow("account").await;
+            browser.shows("user", "ben").await;
+            // After the logout there is nothing of the session either.
+            loaded_ahead(site, browser, how).await;
+            let logout = "ask('/session/logout', { method: 'POST' })";
+            assert_eq!(browser.ask(logout).await, r#"200 {"signed_in":false}"#);
+            browser.follow("account").await;
+            assert_eq!(browser.url().await, site.url("/login?to=%2Faccount"));
+        }
+        site.assert_exchanges(0);
+    })
+    .await;
+}
