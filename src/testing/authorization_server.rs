@@ -167,7 +167,7 @@ impl AuthorizationServer {
         replays,
         /// Of [`exchanges`](Self::exchanges), those that issued a new pair, whether or not the answer arrived.
         rotations,
-        /// Families that the server revoked because a refresh token was used twice.
+        /// Families that the server revoked because a refresh token or an authorization code was used twice.
         families_revoked,
         /// Sign-ins that arrived, including those that failed.
         sign_ins,

@@ -6,6 +6,8 @@
 )]
 
 mod authorize;
+mod codes;
+mod scene;
 
 use std::io::{ErrorKind, Read};
 use std::time::Duration;

@@ -146,8 +146,7 @@ impl State {
             }
             Err(family) => {
                 if let Some(family) = family {
-                    self.families[family].revoked = true;
-                    self.counters.families_revoked += 1;
+                    self.revoke_family(family);
                 }
                 Err(Refusal::InvalidGrant)
             }
@@ -316,6 +315,13 @@ impl State {
         }
     }
 
+    /// Revokes the family of a token or a code that was used twice.
+    fn revoke_family(&mut self, family: usize) {
+        let family = &mut self.families[family];
+        self.counters.families_revoked += u64::from(!family.revoked);
+        family.revoked = true;
+    }
+
     fn revoke_access(&mut self, token: &str) {
         if let Some(held) = self.access.get_mut(token) {
             held.revoked = true;
@@ -413,8 +419,7 @@ impl State {
             _ => {}
         }
         if let Reuse::RevokeFamily | Reuse::Grace { .. } = self.rules.reuse {
-            self.families[family].revoked = true;
-            self.counters.families_revoked += 1;
+            self.revoke_family(family);
         }
         Err(Refusal::InvalidGrant)
     }

@@ -1,0 +1,130 @@
+//! The codes of the authorization endpoint at the token endpoint.
+
+use std::time::Duration;
+
+use evertoken::testing::{AccessCheck, AuthorizationServer, Fault, TestClock};
+
+use crate::scene::{REDIRECT, Scene, builder, error_of, json};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn a_code_is_good_once_and_its_second_use_ends_the_session_of_the_first() {
+    let scene = Scene::new(builder()).await;
+    let code = scene.code(&[]);
+    let first = json(scene.exchange(&code, &[]).await).await;
+    let second = json(scene.refresh(&first).await).await;
+    let of_another = json(scene.exchange(&scene.code(&[]), &[]).await).await;
+    let worth = |pair: &serde_json::Value| {
+        let access = pair["access_token"].as_str().unwrap();
+        scene.server.check(access)
+    };
+    assert_eq!(worth(&second), AccessCheck::Live);
+    // A third use finds the session ended.
+    for _ in 0..2 {
+        let again = scene.exchange(&code, &[]).await;
+        assert_eq!(error_of(again).await, "invalid_grant");
+        assert_eq!(worth(&first), AccessCheck::Revoked);
+        assert_eq!(worth(&second), AccessCheck::Revoked);
+        assert_eq!(scene.server.families_revoked(), 1);
+    }
+    assert_eq!(worth(&of_another), AccessCheck::Live);
+    assert_eq!((scene.server.sign_ins(), scene.server.exchanges()), (4, 1));
+}
+
+#[tokio::test]
+async fn a_code_is_used_up_by_a_wrong_verifier_and_by_a_wrong_redirect_uri() {
+    let wrong_verifier = "another-verifier-another-verifier-another-0";
+    for wrong in [
+        ("code_verifier", wrong_verifier),
+        ("redirect_uri", "http://127.0.0.1:8081/callback"),
+    ] {
+        let scene = Scene::new(builder()).await;
+        let code = scene.code(&[]);
+        for changed in [&[wrong][..], &[]] {
+            let answer = scene.exchange(&code, changed).await;
+            assert_eq!(error_of(answer).await, "invalid_grant", "{wrong:?}");
+        }
+        assert_eq!(scene.server.families_revoked(), 0);
+    }
+    let scene = Scene::new(builder()).await;
+    let made_up = scene.exchange("made-up", &[]).await;
+    assert_eq!(error_of(made_up).await, "invalid_grant");
+    let code = scene.code(&[]);
+    for name in ["code", "redirect_uri", "code_verifier"] {
+        let without = scene.exchange(&code, &[(name, "")]).await;
+        assert_eq!(error_of(without).await, "invalid_request", "{name}");
+    }
+    // What is not a grant does not use the code up.
+    assert_eq!(scene.exchange(&code, &[]).await.status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_code_lives_for_its_time() {
+    for (set, ttl) in [(None, 60 * SECOND), (Some(30 * SECOND), 30 * SECOND)] {
+        let clock = TestClock::new();
+        let server = builder().clock(clock.clone());
+        let server = match set {
+            Some(ttl) => server.code_ttl(ttl),
+            None => server,
+        };
+        let scene = Scene::new(server).await;
+        let (early, late) = (scene.code(&[]), scene.code(&[]));
+        clock.advance(ttl - SECOND).await;
+        assert_eq!(scene.exchange(&early, &[]).await.status(), 200);
+        clock.advance(SECOND).await;
+        let late = scene.exchange(&late, &[]).await;
+        assert_eq!(error_of(late).await, "invalid_grant");
+    }
+}
+
+#[tokio::test]
+async fn a_code_is_for_the_client_that_asked_for_it() {
+    let scene = Scene::new(builder()).await;
+    let code = scene.code(&[]);
+    let form = format!(
+        "grant_type=authorization_code&code={code}&redirect_uri={REDIRECT}&code_verifier=x"
+    );
+    let anonymous = scene.post(scene.listening.url(), form, None).await;
+    assert_eq!(anonymous.unwrap().status(), 401);
+    assert_eq!(scene.exchange(&code, &[]).await.status(), 200);
+
+    // Of a server that serves all clients.
+    let open = AuthorizationServer::builder().redirect_uri(REDIRECT);
+    let scene = Scene::new(open).await;
+    let code = scene.code(&[("client_id", "other")]);
+    let answer = scene.exchange(&code, &[]).await;
+    assert_eq!(error_of(answer).await, "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_code_meets_the_faults_of_a_grant() {
+    let scene = Scene::new(builder()).await;
+    let code = scene.code(&[]);
+    scene.server.fail_next(Fault::status(503));
+    assert_eq!(scene.exchange(&code, &[]).await.status(), 503);
+    scene.server.fail_next(Fault::DropAfter);
+    assert!(scene.try_exchange(&code, &[]).await.is_err());
+    // The code was used by the grant whose answer is lost.
+    let again = scene.exchange(&code, &[]).await;
+    assert_eq!(error_of(again).await, "invalid_grant");
+    assert_eq!((scene.server.sign_ins(), scene.server.exchanges()), (3, 0));
+    assert_eq!(scene.server.families_revoked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_code_that_arrived_is_held_undecided() {
+    let clock = TestClock::new();
+    let scene = Scene::new(builder().clock(clock.clone())).await;
+    let code = scene.code(&[]);
+    let hold = scene.server.hold();
+    let held = tokio::time::timeout(SECOND, scene.exchange(&code, &[]));
+    assert!(held.await.is_err());
+    assert_eq!(scene.server.sign_ins(), 1);
+    drop(hold);
+    // The grant was not undone by the client that hung up.
+    clock.advance(SECOND).await;
+    let again = scene.exchange(&code, &[]).await;
+    assert_eq!(error_of(again).await, "invalid_grant");
+    assert_eq!(scene.server.families_revoked(), 1);
+}
