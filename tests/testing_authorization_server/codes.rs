@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use evertoken::testing::{AccessCheck, AuthorizationServer, Fault, TestClock};
 
-use crate::scene::{REDIRECT, Scene, builder, error_of, json};
+use crate::scene::{REDIRECT, Scene, builder, error_of, json, location, parameter};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -127,4 +127,33 @@ async fn a_code_that_arrived_is_held_undecided() {
     let again = scene.exchange(&code, &[]).await;
     assert_eq!(error_of(again).await, "invalid_grant");
     assert_eq!(scene.server.families_revoked(), 1);
+}
+
+#[tokio::test]
+async fn a_user_gets_the_scope_that_the_client_asks_for() {
+    let scoped = || builder().scope("read write");
+    for (server, asked, got) in [
+        (scoped(), "read", Some("read")),
+        (scoped(), "write read", Some("read write")),
+        // Without a request for a scope, all of it.
+        (scoped(), "", Some("read write")),
+        (scoped(), " ", Some("read write")),
+        // The server has no scopes.
+        (builder(), "openid", None),
+    ] {
+        let scene = Scene::new(server).await;
+        let code = scene.code(&[("scope", asked)]);
+        let first = json(scene.exchange(&code, &[]).await).await;
+        let second = json(scene.refresh(&first).await).await;
+        for pair in [first, second] {
+            assert!(pair["access_token"].is_string(), "{asked:?}");
+            let scope = pair.get("scope").map(|scope| scope.as_str().unwrap());
+            assert_eq!(scope, got, "{asked:?}");
+        }
+    }
+    let scene = Scene::new(scoped()).await;
+    let request = scene.request(&[("scope", "read delete")]);
+    let back = scene.server.authorize(&request).unwrap();
+    assert_eq!(parameter(&back, "error").unwrap(), "invalid_scope");
+    assert_eq!(location(&scene.get(request).await), back);
 }

@@ -10,11 +10,11 @@ use sha2::{Digest as _, Sha256};
 use url::{Url, form_urlencoded};
 
 use super::AuthorizationServer;
-use super::rules::Rules;
+use super::rules::{Rules, covers};
 use crate::clock::Timestamp;
+use crate::token::Scope;
 
 /// The parameters of an authorization request, from its query or from the page's form.
-#[derive(Debug, Clone)]
 pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
@@ -41,15 +41,22 @@ impl Parameters {
 }
 
 /// An authorization request that is answered at the redirect URI: with a code, or with an error code of RFC 6749 section 4.1.2.1.
-#[derive(Debug)]
 pub(super) struct Asked {
     client_id: String,
     redirect_uri: Url,
     /// The redirect URI as the request has it, which the grant has to repeat.
     redirect_text: String,
     state: Option<String>,
+    terms: Result<Terms, &'static str>,
+}
+
+/// What holds for the code that a request gets.
+#[derive(Clone)]
+struct Terms {
     /// The digest of the verifier.
-    challenge: Result<String, &'static str>,
+    challenge: String,
+    /// The scope of the pair.
+    scope: Option<Scope>,
 }
 
 /// Why an authorization request is answered by a page: neither the client nor its redirect URI can be trusted. A redirect would make
@@ -89,7 +96,7 @@ impl Asked {
             redirect_uri: url,
             redirect_text: redirect.to_owned(),
             state: parameters.value("state").ok().flatten().map(str::to_owned),
-            challenge: challenge(parameters),
+            terms: Terms::read(parameters, rules),
         })
     }
 
@@ -108,26 +115,42 @@ impl Asked {
 
     /// The error that the client gets, if there is one.
     pub(super) fn error(&self, issuer: &str) -> Option<Url> {
-        let error = self.challenge.as_ref().err()?;
+        let error = self.terms.as_ref().err()?;
         Some(self.back(("error", error), issuer))
     }
 }
 
-/// The challenge, or the error code of the request.
-fn challenge(parameters: &Parameters) -> Result<String, &'static str> {
-    let value = |name| parameters.value(name).map_err(|()| "invalid_request");
-    for name in ["state", "scope", "code_challenge", "code_challenge_method"] {
-        value(name)?;
+impl Terms {
+    /// The terms, or the error code of the request.
+    fn read(parameters: &Parameters, rules: &Rules) -> Result<Self, &'static str> {
+        let value = |name| parameters.value(name).map_err(|()| "invalid_request");
+        value("state")?;
+        match value("response_type")? {
+            Some("code") => {}
+            Some(_) => return Err("unsupported_response_type"),
+            None => return Err("invalid_request"),
+        }
+        let challenge = value("code_challenge")?.unwrap_or_default();
+        if value("code_challenge_method")? != Some("S256") || challenge.len() != 43 {
+            return Err("invalid_request");
+        }
+        Ok(Self {
+            challenge: challenge.to_owned(),
+            scope: rules.granted(value("scope")?.unwrap_or_default())?,
+        })
     }
-    match value("response_type")? {
-        Some("code") => {}
-        Some(_) => return Err("unsupported_response_type"),
-        None => return Err("invalid_request"),
-    }
-    match (value("code_challenge")?, value("code_challenge_method")?) {
-        // A SHA-256 in base64url has 43 characters.
-        (Some(challenge), Some("S256")) if challenge.len() == 43 => Ok(challenge.to_owned()),
-        _ => Err("invalid_request"),
+}
+
+impl Rules {
+    /// The scope for a user's sign-in that asks for this one. A server without scopes does not look at it, and without a request
+    /// for a scope the session has all of it (RFC 6749 section 3.3).
+    fn granted(&self, asked: &str) -> Result<Option<Scope>, &'static str> {
+        let asked = Scope::parse(asked);
+        match &self.scope {
+            Some(own) if !covers(own, &asked) => Err("invalid_scope"),
+            Some(_) if !asked.is_empty() => Ok(Some(asked)),
+            own => Ok(own.clone()),
+        }
     }
 }
 
@@ -155,14 +178,13 @@ fn loopback(uri: &str) -> Option<(&str, &str)> {
 }
 
 /// The codes that were issued. They are kept after their use, because a second use ends the session of the first one.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct AuthorizationCodes(HashMap<String, Code>);
 
-#[derive(Debug)]
 struct Code {
     client_id: String,
     redirect_text: String,
-    challenge: String,
+    terms: Terms,
     expires_at: Timestamp,
     is_used: bool,
     /// The family that the code began.
@@ -170,11 +192,11 @@ struct Code {
 }
 
 impl AuthorizationCodes {
-    fn issue(&mut self, code: String, asked: &Asked, challenge: &str, expires_at: Timestamp) {
+    fn issue(&mut self, code: String, asked: &Asked, terms: &Terms, expires_at: Timestamp) {
         let issued = Code {
             client_id: asked.client_id.clone(),
             redirect_text: asked.redirect_text.clone(),
-            challenge: challenge.to_owned(),
+            terms: terms.clone(),
             expires_at,
             is_used: false,
             family: None,
@@ -182,13 +204,13 @@ impl AuthorizationCodes {
         self.0.insert(code, issued);
     }
 
-    /// Uses a code up. The error is the family that a second use ends, if there is one.
+    /// Uses a code up, and returns the scope of the pair. The error is the family that a second use ends, if there is one.
     pub(super) fn redeem(
         &mut self,
         grant: &CodeGrant,
         client_id: Option<&str>,
         now: Timestamp,
-    ) -> Result<(), Option<usize>> {
+    ) -> Result<Option<Scope>, Option<usize>> {
         let code = self.0.get_mut(&grant.code).ok_or(None)?;
         if code.is_used {
             return Err(code.family);
@@ -198,8 +220,8 @@ impl AuthorizationCodes {
         let is_good = now < code.expires_at
             && client_id.is_none_or(|id| id == code.client_id)
             && grant.redirect_uri == code.redirect_text
-            && BASE64_URL_SAFE_NO_PAD.encode(digest) == code.challenge;
-        is_good.then_some(()).ok_or(None)
+            && BASE64_URL_SAFE_NO_PAD.encode(digest) == code.terms.challenge;
+        is_good.then(|| code.terms.scope.clone()).ok_or(None)
     }
 
     pub(super) fn began(&mut self, code: &str, family: usize) {
@@ -210,7 +232,6 @@ impl AuthorizationCodes {
 }
 
 /// What a client presents for a code (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
-#[derive(Debug, Clone)]
 pub(super) struct CodeGrant {
     pub(super) code: String,
     pub(super) redirect_uri: String,
@@ -237,15 +258,13 @@ impl AuthorizationServer {
     ) -> Result<Url, AuthorizeError> {
         let (now, mut state) = (self.now(), self.state());
         let asked = Asked::read(parameters, &state.rules)?;
-        let challenge = match &asked.challenge {
-            Ok(challenge) => challenge,
+        let terms = match &asked.terms {
+            Ok(terms) => terms,
             Err(error) => return Ok(asked.back(("error", error), issuer)),
         };
         let code = state.mint("code");
         let expires_at = now + state.rules.code_ttl;
-        state
-            .codes
-            .issue(code.clone(), &asked, challenge, expires_at);
+        state.codes.issue(code.clone(), &asked, terms, expires_at);
         Ok(asked.back(("code", &code), issuer))
     }
 }

@@ -29,7 +29,6 @@ use crate::endpoint::{EndpointError, Grant, Issued, ServerProfile, TokenEndpoint
 use crate::token::{AccessToken, Key, RefreshToken, Scope, TokenPair};
 
 /// What a client asks for.
-#[derive(Debug, Clone)]
 enum Ask {
     /// For this scope. An empty scope asks for the scope that the token had before.
     Refresh(RefreshToken, Scope),

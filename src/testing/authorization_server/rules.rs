@@ -203,7 +203,7 @@ impl AuthorizationServerBuilder {
         self
     }
 
-    /// The scope that every answer names. Default: answers name none.
+    /// The scope of sessions, which every answer names. The sign-in of a user may ask for a part of it. Default: answers name none.
     #[must_use]
     pub fn scope(mut self, scope: impl Into<Scope>) -> Self {
         self.rules.scope = Some(scope.into());
@@ -238,6 +238,12 @@ impl AuthorizationServerBuilder {
             }),
         }
     }
+}
+
+/// Whether a scope has all of another one.
+pub(super) fn covers(own: &Scope, asked: &Scope) -> bool {
+    let has = |name: &str| own.iter().any(|it| it == name);
+    asked.iter().all(has)
 }
 
 /// All settings of the builder but the clock.

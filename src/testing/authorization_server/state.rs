@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::authorize::{AuthorizationCodes, CodeGrant};
-use super::rules::{Client, GraceAnswer, RefreshTokens, Refusal, Reuse, Rules, Words};
+use super::rules::{Client, GraceAnswer, RefreshTokens, Refusal, Reuse, Rules, Words, covers};
 use crate::clock::Timestamp;
 use crate::endpoint::Issued;
 use crate::token::{AccessToken, Digest, RefreshExpiry, RefreshToken, Scope};
@@ -59,6 +59,8 @@ struct Family {
     revoked: bool,
     /// The end of the session, where its expiry is absolute.
     ends_at: Timestamp,
+    /// The scope that every answer names.
+    scope: Option<Scope>,
 }
 
 #[derive(Clone)]
@@ -111,12 +113,17 @@ impl State {
         }
     }
 
-    /// The first pair of a new family.
+    /// The first pair of a new family, for all of the server's scope.
     pub(super) fn issue(&mut self, now: Timestamp) -> Issued {
+        self.begin(self.rules.scope.clone(), now)
+    }
+
+    fn begin(&mut self, scope: Option<Scope>, now: Timestamp) -> Issued {
         let family = self.families.len();
         self.families.push(Family {
             revoked: false,
             ends_at: now + self.rules.refresh_ttl,
+            scope,
         });
         self.new_pair(family, now)
     }
@@ -140,9 +147,9 @@ impl State {
         self.authenticate(client)?;
         let client_id = client.map(|client| client.id.as_str());
         match self.codes.redeem(grant, client_id, now) {
-            Ok(()) => {
+            Ok(scope) => {
                 self.codes.began(&grant.code, self.families.len());
-                Ok(self.issue(now))
+                Ok(self.begin(scope, now))
             }
             Err(family) => {
                 if let Some(family) = family {
@@ -166,7 +173,7 @@ impl State {
             return Err(self.refuse_client(token, refusal));
         }
         let checks_scope = self.rules.words == Words::Light4j;
-        if checks_scope && !self.has_scope(scope) && self.is_live_refresh(token, now) {
+        if checks_scope && !self.has_scope(token, scope) && self.is_live_refresh(token, now) {
             self.bury(token);
             return Err(Refusal::OtherScope);
         }
@@ -244,11 +251,11 @@ impl State {
         }
     }
 
-    /// Whether the scope of issued tokens covers all of this scope.
-    fn has_scope(&self, scope: &Scope) -> bool {
-        let own = self.rules.scope.as_ref();
-        let has = |name: &str| own.is_some_and(|own| own.iter().any(|it| it == name));
-        scope.iter().all(has)
+    /// Whether the family of this refresh token has all of this scope.
+    fn has_scope(&self, token: &str, scope: &Scope) -> bool {
+        let held = self.refresh.get(token);
+        let own = held.and_then(|held| self.families[held.family].scope.as_ref());
+        scope.is_empty() || own.is_some_and(|own| covers(own, scope))
     }
 
     /// The refusal for a client that may not present this token. The token dies where a rule says so.
@@ -376,7 +383,7 @@ impl State {
             expires_in: held.map(|held| held.expires_at.since(now)),
             refresh_expiry: self.rules.refresh_expiry,
             token_type: Some(self.rules.token_type.to_owned()),
-            scope: self.rules.scope.clone(),
+            scope: held.and_then(|held| self.families[held.family].scope.clone()),
             ..Issued::default()
         }
     }
