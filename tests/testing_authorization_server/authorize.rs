@@ -133,6 +133,7 @@ async fn a_request_that_is_not_the_code_grant_with_pkce_goes_back_with_an_error(
         (("code_challenge_method", "plain"), "invalid_request"),
         (("code_challenge_method", ""), "invalid_request"),
         (("code_challenge", "short"), "invalid_request"),
+        (("code_challenge", &"=".repeat(43)), "invalid_request"),
     ] {
         let request = scene.request(&[changed]);
         let page = scene.get(request.clone()).await;

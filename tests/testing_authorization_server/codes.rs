@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use evertoken::testing::{AccessCheck, AuthorizationServer, Fault, TestClock};
 
-use crate::scene::{REDIRECT, Scene, builder, error_of, json, location, parameter};
+use crate::scene::{REDIRECT, Scene, builder, challenge, error_of, json, location, parameter};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -156,4 +156,20 @@ async fn a_user_gets_the_scope_that_the_client_asks_for() {
     let back = scene.server.authorize(&request).unwrap();
     assert_eq!(parameter(&back, "error").unwrap(), "invalid_scope");
     assert_eq!(location(&scene.get(request).await), back);
+}
+
+#[tokio::test]
+async fn a_verifier_has_the_form_of_rfc_7636() {
+    let scene = Scene::new(builder()).await;
+    for (verifier, status) in [
+        ("a-._~9Z".repeat(7), 200),
+        ("a".repeat(128), 200),
+        ("a".repeat(42), 400),
+        ("a".repeat(129), 400),
+        ("a+".repeat(22), 400),
+    ] {
+        let code = scene.code(&[("code_challenge", &challenge(&verifier))]);
+        let answer = scene.exchange(&code, &[("code_verifier", &verifier)]).await;
+        assert_eq!(answer.status(), status, "{verifier}");
+    }
 }

@@ -131,7 +131,7 @@ impl Terms {
             None => return Err("invalid_request"),
         }
         let challenge = value("code_challenge")?.unwrap_or_default();
-        if value("code_challenge_method")? != Some("S256") || challenge.len() != 43 {
+        if value("code_challenge_method")? != Some("S256") || !is_challenge(challenge) {
             return Err("invalid_request");
         }
         Ok(Self {
@@ -152,6 +152,18 @@ impl Rules {
             own => Ok(own.clone()),
         }
     }
+}
+
+/// Whether this is a SHA-256 in base64url.
+fn is_challenge(text: &str) -> bool {
+    let digest = BASE64_URL_SAFE_NO_PAD.decode(text);
+    digest.is_ok_and(|digest| digest.len() == Sha256::output_size())
+}
+
+/// Whether a verifier has the form that RFC 7636 section 4.1 requires.
+fn is_verifier(text: &str) -> bool {
+    let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    (43..=128).contains(&text.len()) && text.bytes().all(is_unreserved)
 }
 
 /// Whether a URI is the registered one, to the letter. The port of a loopback address may be another (RFC 8252 section 7.3).
@@ -220,6 +232,7 @@ impl AuthorizationCodes {
         let is_good = now < code.expires_at
             && client_id.is_none_or(|id| id == code.client_id)
             && grant.redirect_uri == code.redirect_text
+            && is_verifier(&grant.verifier)
             && BASE64_URL_SAFE_NO_PAD.encode(digest) == code.terms.challenge;
         is_good.then(|| code.terms.scope.clone()).ok_or(None)
     }
