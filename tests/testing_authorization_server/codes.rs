@@ -158,6 +158,22 @@ async fn a_user_gets_the_scope_that_the_client_asks_for() {
     assert_eq!(location(&scene.get(request).await), back);
 }
 
+/// light-oauth2 burns a token that is presented for more than the token has.
+#[tokio::test]
+async fn a_refresh_for_more_than_the_user_signed_in_for_is_refused_where_the_server_checks_that() {
+    let light = AuthorizationServer::light_oauth2().client("app", "secret");
+    let scene = Scene::new(light.redirect_uri(REDIRECT).scope("read write")).await;
+    for (asked, status) in [("read", 200), ("write", 400)] {
+        let code = scene.code(&[("scope", "read")]);
+        let pair = json(scene.exchange(&code, &[]).await).await;
+        let token = pair["refresh_token"].as_str().unwrap();
+        let grant = format!("grant_type=refresh_token&refresh_token={token}&scope={asked}");
+        let answer = scene.post(scene.listening.url(), grant, Some("app"));
+        assert_eq!(answer.await.unwrap().status(), status, "{asked}");
+        assert!(!scene.server.is_live_refresh(token), "{asked}");
+    }
+}
+
 #[tokio::test]
 async fn a_verifier_has_the_form_of_rfc_7636() {
     let scene = Scene::new(builder()).await;

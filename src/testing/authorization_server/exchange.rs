@@ -3,7 +3,7 @@
 //!
 //! [`InProcessEndpoint`] is the in-process face: an endpoint without sockets. It reads the server's replies as a careful
 //! OAuth2 client reads answers, and never shows more of a reply than such a client can see. The HTTP face takes form requests
-//! and answers with JSON (RFC 6749 sections 3.2 and 5, RFC 7009).
+//! and answers with JSON (RFC 6749 sections 3.2 and 5, RFC 7009). It also has the page on which a user signs in (`page`).
 
 use std::time::Duration;
 
@@ -22,9 +22,9 @@ use super::super::clock::{back, there, until};
 use super::super::fault::{Fault, fill, met};
 use super::super::http::{Sent, date, response, retry_after, typed};
 use super::AuthorizationServer;
-use super::authorize::CodeGrant;
 use super::page;
 use super::rules::{Client, Refusal};
+use super::state::CodeGrant;
 use crate::endpoint::{EndpointError, Grant, Issued, ServerProfile, TokenEndpoint, judge_oauth2};
 use crate::token::{AccessToken, Key, RefreshToken, Scope, TokenPair};
 

@@ -7,7 +7,6 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::authorize::CODE_TTL;
 use super::state::State;
 use super::{AuthorizationServer, Shared, seed};
 use crate::clock::{Clock, SystemClock};
@@ -155,7 +154,7 @@ impl AuthorizationServerBuilder {
             refresh_ttl: Duration::from_secs(7 * 24 * 60 * 60),
             issue_refresh_expires_in: true,
             token_type: "Bearer",
-            code_ttl: CODE_TTL,
+            code_ttl: Duration::from_secs(60),
             ..Rules::default()
         };
         let clock = Arc::new(SystemClock);
@@ -196,7 +195,8 @@ impl AuthorizationServerBuilder {
     }
 
     /// Registers a URI to which the authorization endpoint sends the browser back (RFC 6749 section 3.1.2). It is compared to the
-    /// letter, but for the port of a loopback address (RFC 8252 section 7.3). Default: none, so nobody can sign in there.
+    /// letter, but for the port of `127.0.0.1` and `[::1]` (RFC 8252 section 7.3). Several may be registered. Default: none, so
+    /// the endpoint refuses every request.
     #[must_use]
     pub fn redirect_uri(mut self, uri: impl Into<String>) -> Self {
         self.rules.redirect_uris.push(uri.into());

@@ -4,13 +4,15 @@
 //! The state forgets no token, at some 200 bytes each: an expired or consumed token differs from one that was never
 //! issued.
 
+mod codes;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::authorize::{AuthorizationCodes, CodeGrant};
+use self::codes::Code;
+pub(super) use self::codes::{CodeGrant, Terms};
 use super::rules::{Client, GraceAnswer, RefreshTokens, Refusal, Reuse, Rules, Words, covers};
 use crate::clock::Timestamp;
 use crate::endpoint::Issued;
@@ -51,7 +53,7 @@ pub(super) struct State {
     families: Vec<Family>,
     refresh: HashMap<String, Refresh>,
     access: HashMap<String, Access>,
-    pub(super) codes: AuthorizationCodes,
+    codes: HashMap<String, Code>,
 }
 
 /// One sign-in and all tokens issued since.
@@ -135,29 +137,6 @@ impl State {
             return Err(Refusal::UnauthorizedClient);
         }
         Ok(self.issue(now))
-    }
-
-    /// Exchanges an authorization code for the first pair of a new family. A second use ends that family (RFC 6749 section 4.1.2).
-    pub(super) fn redeem(
-        &mut self,
-        grant: &CodeGrant,
-        client: Option<&Client>,
-        now: Timestamp,
-    ) -> Decision {
-        self.authenticate(client)?;
-        let client_id = client.map(|client| client.id.as_str());
-        match self.codes.redeem(grant, client_id, now) {
-            Ok(scope) => {
-                self.codes.began(&grant.code, self.families.len());
-                Ok(self.begin(scope, now))
-            }
-            Err(family) => {
-                if let Some(family) = family {
-                    self.revoke_family(family);
-                }
-                Err(Refusal::InvalidGrant)
-            }
-        }
     }
 
     /// Exchanges a refresh token for the next pair (RFC 6749 section 6). Only light-oauth2 checks the scope.
@@ -394,7 +373,7 @@ impl State {
     }
 
     /// A new opaque token of 128 bits, which cannot be guessed without the seed.
-    pub(super) fn mint(&mut self, kind: &str) -> String {
+    fn mint(&mut self, kind: &str) -> String {
         self.minted += 1;
         let digest = Digest::of(format!("{:032x} {}", self.seed, self.minted));
         format!("{kind}-{digest}")
