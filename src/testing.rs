@@ -5,6 +5,8 @@
 //! test runs its own code, and then reads the server's counters: [`exchanges`](AuthorizationServer::exchanges),
 //! [`replays`](AuthorizationServer::replays), [`families_revoked`](AuthorizationServer::families_revoked).
 //!
+//! - A user signs in at the [`AuthorizationServer`] by a browser: the authorization code grant with PKCE, behind a page with one
+//!   button, or by [`authorize`](AuthorizationServer::authorize) without a page.
 //! - `FolioServer` (feature `folio`) is FOLIO of either kind: sign-in with cookies, and an API behind its gateway.
 //! - [`Front`] stands before any server, and answers in the server's place during an [`Outage`].
 //! - [`FaultyStore`] and [`FaultyEndpoint`] wrap any store and any token endpoint: calls fail, wait or hang on request, and

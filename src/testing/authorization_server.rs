@@ -30,8 +30,9 @@ use crate::token::TokenPair;
 /// A strict authorization server: a refresh token is good for one use, and a second use revokes its whole family.
 ///
 /// Clones are one server. The server has two faces on one state: [`endpoint`](Self::endpoint) in this process, and
-/// [`listen`](Self::listen) over HTTP. The server decides every grant that has *arrived*, also if the client no longer
-/// waits for the answer.
+/// [`listen`](Self::listen) over HTTP, where users sign in by a browser too, once a
+/// [`redirect_uri`](AuthorizationServerBuilder::redirect_uri) is registered. The server decides every grant that has *arrived*,
+/// also if the client no longer waits for the answer.
 ///
 /// ```
 /// use evertoken::testing::AuthorizationServer;
@@ -105,7 +106,8 @@ impl AuthorizationServer {
 
     /// The HTTP face, on a free port of the loopback: [`url`](HttpServer::url) is the token endpoint (RFC 6749 section
     /// 3.2), and beside it are the revocation endpoint `/revoke` (RFC 7009) and the authorization endpoint `/authorize` (section
-    /// 3.1), whose page has one button, `#sign-in`.
+    /// 3.1), whose page has one button, `#sign-in`. PKCE with S256 is required (RFC 7636). The issuer is the
+    /// [`origin`](HttpServer::origin), as the browser has it.
     ///
     /// The face runs on the current runtime until the handle is dropped.
     pub async fn listen(&self) -> io::Result<HttpServer> {
@@ -169,7 +171,7 @@ impl AuthorizationServer {
         rotations,
         /// Families that the server revoked because a refresh token or an authorization code was used twice.
         families_revoked,
-        /// Sign-ins that arrived, including those that failed.
+        /// Sign-ins that arrived at the token endpoint, by the client's credentials or by a code, including those that failed.
         sign_ins,
         /// Requests to revoke a token, whether or not the server knew the token.
         revocations,
