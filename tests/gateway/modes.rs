@@ -357,7 +357,7 @@ async fn stateless_crowd(seed: u64) -> Result<(), String> {
     });
     let strategy = OptimisticEarly::default().window(2 * SECOND);
     for _ in 0..3 {
-        let builder = lonely(&world, page(), TokenReuse::Refused).strategy(strategy.clone());
+        let builder = lonely(&world, page(), TokenReuse::Refused).strategy(strategy);
         world.add_built(builder, |gateway| gateway.mode(Mode::Stateless));
     }
     let browser = world.signed_in().await;

@@ -1,6 +1,6 @@
 //! The processes of the instances: start, kill and end. No instance outlives its fleet.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use crate::instance::{READY, Setup};
 /// The longest time that an instance needs to start or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The names of the pairs whose token an instance gave out.
-type Seen = Arc<Mutex<HashSet<String>>>;
+/// The first and the last version of each session whose token an instance gave out.
+type Seen = Arc<Mutex<HashMap<String, (u64, u64)>>>;
 
 pub(crate) struct Fleet {
     instances: Vec<Instance>,
@@ -66,12 +66,11 @@ impl Fleet {
         &self.instances[number].address
     }
 
-    /// The number of pairs whose token a request got, and of sessions that they are of.
-    pub(super) fn seen(&self) -> (usize, usize) {
+    /// The number of pairs that were replaced by a pair whose token some request got.
+    pub(super) fn replaced(&self) -> u64 {
         let seen = self.seen.lock();
-        let families = seen.iter().filter_map(|pair| pair.split_once('/'));
-        let families: HashSet<_> = families.map(|(family, _)| family.to_owned()).collect();
-        (seen.len(), families.len())
+        let versions = seen.values();
+        versions.map(|(first, last)| last - first).sum()
     }
 
     pub(super) async fn stop(&self) {
@@ -122,7 +121,15 @@ impl Process {
         let seen = Arc::clone(seen);
         let reading = tokio::spawn(async move {
             while let Ok(Some(pair)) = lines.next_line().await {
-                seen.lock().insert(pair);
+                let Some((family, version)) = pair.split_once('/') else {
+                    continue;
+                };
+                let Ok(version) = version.parse() else {
+                    continue;
+                };
+                let mut seen = seen.lock();
+                let (first, last) = seen.entry(family.to_owned()).or_insert((version, version));
+                (*first, *last) = (version.min(*first), version.max(*last));
             }
         });
         Ok(Self {

@@ -77,7 +77,7 @@ pub(crate) struct Report {
     lost_by_nature: u64,
     /// Refresh tokens that arrived at the server.
     exchanges: u64,
-    /// Pairs that were replaced and whose successor served a request.
+    /// Pairs that were replaced by one that served a request, or by the one before that.
     expiries_used: u64,
     /// Refresh tokens that arrived at the server a second time.
     replays: u64,
@@ -97,7 +97,6 @@ impl Run {
     pub(super) fn report(&self, began: &Totals, ended: &Totals, arguments: &Arguments) -> Report {
         let counts = &self.counts;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (pairs, sessions) = self.fleet.seen();
         let took = counts.took.lock();
         let milliseconds = |quantile| {
             let micros = took
@@ -113,7 +112,7 @@ impl Run {
             logged_out: count(&counts.logged_out),
             lost_by_nature: count(&counts.lost_by_nature),
             exchanges: ended.exchanges - began.exchanges,
-            expiries_used: (pairs - sessions) as u64,
+            expiries_used: self.fleet.replaced(),
             replays: ended.replays - began.replays,
             families_revoked: ended.families_revoked - began.families_revoked,
             late_served: count(&counts.late_served),
