@@ -7,9 +7,12 @@ use anyhow::Context as _;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Router, routing::any};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use clap::ValueEnum;
-use evertoken::seal::SealingKeys;
-use evertoken::testing::{AccessCheck, AuthorizationServer, HttpServer, Reuse};
+use evertoken::seal::{AssociatedData, Sealer as _, SealingKeys};
+use evertoken::testing::{AccessCheck, AuthorizationServer, Browser, HttpServer, Reuse};
+use evertoken::{OAuth2, TokenEndpoint as _};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
@@ -99,6 +102,32 @@ impl Site {
             cookie_key: SealingKeys::random_key()?.to_string(),
             pending_key: SealingKeys::random_key()?.to_string(),
         })
+    }
+
+    /// Whether the server exchanges the refresh token that a browser has in its cookies. The cookies are opened as an instance
+    /// opens them.
+    pub(crate) fn is_live(&self, browser: &Browser) -> anyhow::Result<bool> {
+        const NAME: &str = "__Host-Http-session-";
+        let names = browser.names();
+        let mut own = names
+            .iter()
+            .filter_map(|name| Some((name, name.strip_prefix(NAME)?)));
+        let mut text = String::new();
+        let mut tag = "";
+        for (name, rest) in own.by_ref() {
+            tag = rest.split('-').next().unwrap_or_default();
+            text += &browser.value(name).unwrap_or_default();
+        }
+        // The number of parts stands before the value.
+        let sealed = BASE64_URL_SAFE_NO_PAD.decode(text.get(1..).unwrap_or_default())?;
+        let key = OAuth2::new(self.token_endpoint.url(), "app")?
+            .key()
+            .label(tag);
+        let bound = AssociatedData::new(AssociatedData::COOKIE, &key);
+        let plain = SealingKeys::from_text(&self.cookie_key)?.open(&bound, &sealed)?;
+        let content: serde_json::Value = serde_json::from_slice(&plain)?;
+        let refresh = content["pair"]["pair"]["refresh_token"].as_str();
+        Ok(refresh.is_some_and(|refresh| self.server.is_live_refresh(refresh)))
     }
 
     /// The configuration of an instance whose browsers see it at `address`.

@@ -1,7 +1,7 @@
 //! A user's browser with its tabs, over HTTP.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -36,8 +36,6 @@ pub(crate) struct User {
 struct State {
     /// Counts what the jar got.
     generation: AtomicU64,
-    /// Whether the browser gave up a request since it got a cookie last, so that it may have missed one.
-    has_lost: AtomicBool,
     /// Held while the user signs in anew.
     signing_in: Mutex<()>,
     sign_ins: AtomicU64,
@@ -84,7 +82,6 @@ impl User {
         request.arrived(answer.status(), answer.headers());
         if sets {
             self.state.generation.fetch_add(1, Ordering::SeqCst);
-            self.state.has_lost.store(false, Ordering::SeqCst);
         }
     }
 
@@ -188,7 +185,6 @@ impl User {
         self.run.counts.requests.fetch_add(1, Ordering::Relaxed);
         // An answer may have come, and the browser no longer wants it.
         drop(left);
-        self.state.has_lost.store(true, Ordering::SeqCst);
     }
 
     /// A request that is on its way for long, with the cookies of its beginning.
@@ -222,7 +218,6 @@ impl User {
         let status = answer.status();
         // A page that leads to the login is the same as a 401 of a script.
         let is_out = status == StatusCode::UNAUTHORIZED || status == StatusCode::SEE_OTHER;
-        let may_have_lost = self.state.has_lost.load(Ordering::SeqCst);
         // The browser had a newer cookie already.
         let is_old = self.state.generation.load(Ordering::SeqCst) != generation;
         self.arrived(request, &answer);
@@ -242,7 +237,8 @@ impl User {
         if self.state.sign_ins.load(Ordering::SeqCst) != sign_ins || is_old {
             return Ok(body);
         }
-        let by_nature = self.run.is_stateless && may_have_lost;
+        // Without a store, a browser that does not have the pair of the last rotation cannot get it.
+        let by_nature = self.run.is_stateless && !self.run.site.is_live(&self.browser)?;
         let counter = match by_nature {
             true => &counts.lost_by_nature,
             false => &counts.unauthorized,

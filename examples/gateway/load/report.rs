@@ -69,11 +69,11 @@ pub(crate) struct Report {
     ok: u64,
     /// Requests that got another answer than that and a login: 503, mostly.
     unavailable: u64,
-    /// Requests that were refused although their browser had lost nothing.
+    /// Requests that were refused although their browser had the pair that is alive, or a store had it.
     unauthorized: u64,
     /// Users who had to sign in again for that.
     logged_out: u64,
-    /// Users whose browser gave up a request, in a mode without a store, and had to sign in again.
+    /// Users who had to sign in again in a mode without a store, because their browser did not have the pair that is alive.
     lost_by_nature: u64,
     /// Refresh tokens that arrived at the server.
     exchanges: u64,
