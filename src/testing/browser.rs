@@ -14,7 +14,8 @@
 //! - `http` on the loopback counts as secure, also for `Secure` and `__Host-` cookies.
 //! - Pages of another port get every cookie along, [`SameSite`](Initiator::SameSite) or not.
 //! - The handshake of a [WebSocket](Kind::WebSocket) has `Origin` and no `Sec-Fetch-*`.
-//! - A page [rendered ahead](Kind::Prerender) looks like a page that the user asked for, but for `Sec-Purpose`.
+//! - A page [rendered](Kind::Prerender) or [fetched](Kind::PrefetchedPage) ahead looks like a page that the user asked for, but for
+//!   `Sec-Purpose`.
 //!
 //! ```
 //! use evertoken::testing::Browser;

@@ -121,7 +121,7 @@ async fn report_10_a_hundred_requests_without_a_session_set_no_cookie_and_lead_n
 #[tokio::test(start_paused = true)]
 async fn report_11_what_is_loaded_ahead_never_leads_to_a_login() {
     let world = World::new(1);
-    for kind in [Kind::Prefetch, Kind::Prerender] {
+    for kind in [Kind::Prefetch, Kind::PrefetchedPage, Kind::Prerender] {
         let answer = world.instances[0]
             .send(&world.browser(), Call::new(kind, "/token"))
             .await;

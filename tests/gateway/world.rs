@@ -316,11 +316,12 @@ pub(crate) fn longer(pair: TokenPair, by: usize) -> TokenPair {
 }
 
 /// Every kind of request but the page that a user waits for.
-pub(crate) const OTHER_KINDS: [Kind; 6] = [
+pub(crate) const OTHER_KINDS: [Kind; 7] = [
     Kind::Fetch,
     Kind::Image,
     Kind::Frame,
     Kind::EventSource,
     Kind::Prefetch,
+    Kind::PrefetchedPage,
     Kind::Prerender,
 ];

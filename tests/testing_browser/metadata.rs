@@ -46,11 +46,16 @@ fn a_prefetch_states_its_purpose() {
 }
 
 #[test]
-fn a_page_rendered_ahead_looks_like_a_page_but_for_its_purpose() {
-    let expected = ["none", "navigate", "document", "prefetch;prerender"];
-    for initiator in [Initiator::User, Initiator::SameOrigin] {
-        let call = Call::new(Kind::Prerender, "/").initiator(initiator);
-        assert_eq!(metadata(call), expected);
+fn a_page_loaded_ahead_looks_like_a_page_but_for_its_purpose() {
+    for (kind, purpose) in [
+        (Kind::PrefetchedPage, "prefetch"),
+        (Kind::Prerender, "prefetch;prerender"),
+    ] {
+        for initiator in [Initiator::User, Initiator::SameOrigin] {
+            let call = Call::new(kind, "/").initiator(initiator);
+            let expected = ["none", "navigate", "document", purpose];
+            assert_eq!(metadata(call), expected);
+        }
     }
 }
 
@@ -142,8 +147,9 @@ fn pages_streams_and_other_requests_accept_what_they_are() {
         field(&headers, "accept").to_owned()
     };
     assert!(accept(Kind::Navigation).starts_with("text/html,"));
-    assert!(accept(Kind::Prerender).starts_with("text/html,"));
+    for ahead in [Kind::Prefetch, Kind::PrefetchedPage, Kind::Prerender] {
+        assert!(accept(ahead).starts_with("text/html,"), "{ahead:?}");
+    }
     assert_eq!(accept(Kind::EventSource), "text/event-stream");
     assert_eq!(accept(Kind::Fetch), "*/*");
-    assert_eq!(accept(Kind::Prefetch), "*/*");
 }

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 use crate::{ORIGIN, answer, browser, outcome_of, refused, sent, set, setting};
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind::Navigation,
     Kind::Frame,
     Kind::Fetch,
@@ -16,6 +16,7 @@ const KINDS: [Kind; 8] = [
     Kind::EventSource,
     Kind::WebSocket,
     Kind::Prefetch,
+    Kind::PrefetchedPage,
     Kind::Prerender,
 ];
 
@@ -71,15 +72,9 @@ async fn a_post_of_another_site_sends_no_lax_cookie_unless_it_is_unset_and_young
 }
 
 #[test]
-fn a_fetch_image_frame_or_websocket_of_another_site_sends_no_lax_cookie() {
+fn what_is_no_navigation_of_the_user_sends_no_lax_cookie_from_another_site() {
     let (browser, _) = with_all();
-    for kind in [
-        Kind::Fetch,
-        Kind::Image,
-        Kind::Frame,
-        Kind::EventSource,
-        Kind::WebSocket,
-    ] {
+    for kind in KINDS.into_iter().filter(|kind| *kind != Kind::Navigation) {
         assert_eq!(
             sent(&browser, from_another_site(kind)),
             "none=1",
@@ -99,7 +94,7 @@ fn a_websocket_of_another_port_sends_lax_and_strict_cookies() {
 #[test]
 fn only_a_navigation_of_another_site_sets_cookies_other_than_none() {
     for kind in KINDS {
-        let navigates = matches!(kind, Kind::Navigation | Kind::Prerender);
+        let navigates = kind == Kind::Navigation;
         for line in LINES {
             let is_stored = navigates || line.contains("None");
             let outcome = match is_stored {

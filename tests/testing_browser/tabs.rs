@@ -100,7 +100,12 @@ fn a_page_in_a_frame_or_rendered_ahead_overtakes_no_navigation() {
     let browser = browser();
     let tab = browser.tab();
     let page = tab.navigate("/");
-    for kind in [Kind::Frame, Kind::Prerender, Kind::Prefetch] {
+    for kind in [
+        Kind::Frame,
+        Kind::Prerender,
+        Kind::Prefetch,
+        Kind::PrefetchedPage,
+    ] {
         answer(tab.send(Call::new(kind, "/next")), "id=1");
     }
     assert!(!page.is_lost());

@@ -56,10 +56,14 @@ pub enum Kind {
     /// The handshake of a WebSocket: a GET with `Origin`, and without any `Sec-Fetch-*`, as Chromium sends it over `ws`. A
     /// gateway has nothing but `Origin` to go by. `Upgrade` and the rest are left to the WebSocket client.
     WebSocket,
-    /// `<link rel="prefetch">`: mode `no-cors`, destination `empty`, `Sec-Purpose: prefetch`.
+    /// `<link rel="prefetch">`: mode `no-cors`, destination `empty`, `Sec-Purpose: prefetch`. It accepts what a page does.
     Prefetch,
+    /// A page that a rule of speculation has fetched ahead: as one that is [rendered](Self::Prerender) ahead, but for
+    /// `Sec-Purpose: prefetch`.
+    PrefetchedPage,
     /// A page that is rendered ahead: mode `navigate`, destination `document`, `Sec-Fetch-Site: none`, and
-    /// `Sec-Purpose: prefetch;prerender`, so all but the last looks like the user's navigation.
+    /// `Sec-Purpose: prefetch;prerender`, so all but the last looks like the user's navigation. For a page of another site, Chromium
+    /// loads only what it has no cookies for, so such a request has none of `SameSite=Lax`.
     Prerender,
 }
 
@@ -117,10 +121,10 @@ impl Call {
     pub(super) fn context(&self) -> Context {
         match (self.initiator, self.kind) {
             (Initiator::User | Initiator::SameOrigin | Initiator::SameSite, _) => Context::SameSite,
-            (Initiator::CrossSite, Kind::Navigation | Kind::Prerender) if self.method.is_safe() => {
+            (Initiator::CrossSite, Kind::Navigation) if self.method.is_safe() => {
                 Context::CrossSiteNavigation
             }
-            (Initiator::CrossSite, Kind::Navigation | Kind::Prerender) => Context::CrossSitePost,
+            (Initiator::CrossSite, Kind::Navigation) => Context::CrossSitePost,
             (Initiator::CrossSite, _) => Context::CrossSite,
         }
     }
@@ -147,13 +151,15 @@ impl Call {
             headers.insert(name, HeaderValue::from_static(value));
         };
         let (mode, destination, accept) = match self.kind {
-            Kind::Navigation | Kind::Prerender => ("navigate", "document", DOCUMENT),
+            Kind::Navigation | Kind::PrefetchedPage | Kind::Prerender => {
+                ("navigate", "document", DOCUMENT)
+            }
             Kind::Frame => ("navigate", "iframe", DOCUMENT),
             Kind::Fetch => ("cors", "empty", "*/*"),
             Kind::Image => ("no-cors", "image", IMAGE),
             Kind::EventSource => ("cors", "empty", "text/event-stream"),
             Kind::WebSocket => ("websocket", "websocket", ""),
-            Kind::Prefetch => ("no-cors", "empty", "*/*"),
+            Kind::Prefetch => ("no-cors", "empty", DOCUMENT),
         };
         if self.kind != Kind::WebSocket {
             set(ACCEPT, accept);
@@ -165,7 +171,7 @@ impl Call {
             }
         }
         match self.kind {
-            Kind::Prefetch => set(SEC_PURPOSE, "prefetch"),
+            Kind::Prefetch | Kind::PrefetchedPage => set(SEC_PURPOSE, "prefetch"),
             Kind::Prerender => set(SEC_PURPOSE, "prefetch;prerender"),
             _ => {}
         }
@@ -179,7 +185,7 @@ impl Call {
 
     fn site(&self) -> &'static str {
         match self.initiator {
-            _ if self.kind == Kind::Prerender => "none",
+            _ if matches!(self.kind, Kind::PrefetchedPage | Kind::Prerender) => "none",
             Initiator::User => "none",
             Initiator::SameOrigin => "same-origin",
             Initiator::SameSite => "same-site",
