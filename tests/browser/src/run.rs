@@ -26,13 +26,26 @@ pub fn key() -> SealingKeys {
 ///
 /// If the test fails, or does not end in time, or a browser that is required is missing.
 pub async fn run(test: &'static str, body: impl AsyncFnOnce(&Site, &Browser)) {
+    run_at(test, async || Site::start(key()).await, body).await;
+}
+
+/// As [`run`], at this site.
+///
+/// # Panics
+///
+/// As [`run`].
+pub async fn run_at(
+    test: &'static str,
+    site: impl AsyncFnOnce() -> Site,
+    body: impl AsyncFnOnce(&Site, &Browser),
+) {
     let programs = match Programs::find() {
         Ok(programs) => programs,
         Err(missing) if is_required() => panic!("{missing}"),
         Err(missing) => return skipped(&format!("{test}: {missing}")),
     };
     let limited = tokio::time::timeout(LIMIT, async {
-        let site = Site::start(key()).await;
+        let site = site().await;
         let browser = Browser::start(&programs, test).await;
         let outcome = AssertUnwindSafe(body(&site, &browser)).catch_unwind().await;
         browser.quit().await;

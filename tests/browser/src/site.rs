@@ -7,9 +7,10 @@ use axum::extract::{Form, Query, State};
 use axum::response::{Html, IntoResponse, Redirect};
 use axum::routing::get;
 use evertoken::gateway::{Gateway, GatewayError, SignedIn};
-use evertoken::testing::{AuthorizationServer, TestClock};
+use evertoken::testing::{AuthorizationServer, InProcessEndpoint, TestClock};
 use evertoken::{
-    MemoryStore, OptimisticEarly, SealingKeys, SessionPolicy, Sessions, TokenManager, TokenPair,
+    CoolDown, MemoryStore, OptimisticEarly, SealingKeys, SessionPolicy, Sessions, TokenManager,
+    TokenPair,
 };
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -26,6 +27,9 @@ pub const INSTANCES: usize = 3;
 /// How long an access token lives. Time passes by [`Site::pass`] alone, so no token expires by itself.
 const ACCESS: Duration = Duration::from_secs(600);
 
+/// The pause after a failure, where requests wait for a short time.
+pub const PAUSE: Duration = Duration::from_millis(100);
+
 /// The site. Clones are one site.
 #[derive(Clone)]
 pub struct Site {
@@ -37,6 +41,8 @@ pub struct Site {
     pub(crate) logins: Logins,
     clock: TestClock,
     store: MemoryStore,
+    /// How long a request waits for a token; `None` for the gateway's default.
+    wait: Option<Duration>,
 }
 
 /// What the handlers of one instance have.
@@ -50,6 +56,15 @@ pub(crate) struct Instance {
 impl Site {
     /// Starts a site whose instances have these keys.
     pub async fn start(keys: SealingKeys) -> Self {
+        Self::start_with(keys, None).await
+    }
+
+    /// Starts a site whose requests wait for a token this long, in place of half a minute.
+    pub async fn start_impatient(keys: SealingKeys, wait: Duration) -> Self {
+        Self::start_with(keys, Some(wait)).await
+    }
+
+    async fn start_with(keys: SealingKeys, wait: Option<Duration>) -> Self {
         let clock = TestClock::new();
         let front = Front::start().await;
         let callback = format!("http://localhost:{}/callback", front.port());
@@ -69,6 +84,7 @@ impl Site {
             keys,
             server,
             clock,
+            wait,
         };
         for _ in 0..INSTANCES {
             site.front.add(site.instance(&site.keys));
@@ -110,13 +126,22 @@ impl Site {
         assert_eq!(counted, (expected, 0, 0), "{:#?}", self.front.seen());
     }
 
+    fn endpoint(&self) -> InProcessEndpoint {
+        let endpoint = self.server.endpoint();
+        match self.wait {
+            // A request waits longer than for one exchange.
+            Some(wait) => endpoint.with_timeout(wait / 2),
+            None => endpoint,
+        }
+    }
+
     fn instance(&self, keys: &SealingKeys) -> Router {
         let policy = SessionPolicy::new()
             .retired_for(Duration::from_secs(30))
             .idle(Duration::from_secs(30 * 60))
             .absolute(Duration::from_secs(12 * 3_600));
         let api = self.api.clone();
-        let sessions = Sessions::builder(self.server.endpoint())
+        let mut sessions = Sessions::builder(self.endpoint())
             .store(self.store.clone())
             .clock(self.clock.clone())
             .strategy(OptimisticEarly::default())
@@ -127,6 +152,9 @@ impl Site {
                 api.rotated(&key, &pair);
                 std::future::ready(())
             });
+        if let Some(wait) = self.wait {
+            sessions = sessions.wait(wait).cool_down(pauses());
+        }
         let sessions = sessions.build().expect("sessions");
         let gateway = Gateway::builder(&sessions)
             .sealer(keys.clone())
@@ -150,6 +178,15 @@ impl Site {
             .layer(gateway.layer())
             .with_state(instance)
     }
+}
+
+/// The pauses after failures where requests wait for a short time.
+fn pauses() -> CoolDown {
+    let mut pauses = CoolDown::default();
+    for pause in [&mut pauses.early, &mut pauses.expired, &mut pauses.longest] {
+        *pause = PAUSE;
+    }
+    pauses
 }
 
 async fn home(

@@ -7,6 +7,7 @@ mod keys;
 mod late;
 mod logout;
 mod others;
+mod outage;
 mod sign_in;
 mod streams;
 mod tabs;
