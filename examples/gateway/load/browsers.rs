@@ -221,6 +221,7 @@ impl User {
         // The browser had a newer cookie already.
         let is_old = self.state.generation.load(Ordering::SeqCst) != generation;
         self.arrived(request, &answer);
+        let arrived = self.state.generation.load(Ordering::SeqCst);
         let body = answer.bytes().await.unwrap_or_default();
         let counts = &self.run.counts;
         counts.requests.fetch_add(1, Ordering::Relaxed);
@@ -232,8 +233,9 @@ impl User {
         if !is_out {
             return Ok(body);
         }
-        // Another tab may sign in meanwhile.
+        // Another tab may sign in meanwhile, or get the next pair.
         let _signing_in = self.state.signing_in.lock().await;
+        let is_old = is_old || self.state.generation.load(Ordering::SeqCst) != arrived;
         if self.state.sign_ins.load(Ordering::SeqCst) != sign_ins || is_old {
             return Ok(body);
         }
