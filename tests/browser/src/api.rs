@@ -12,8 +12,9 @@ use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+
 use evertoken::testing::{AccessCheck, AuthorizationServer};
-use evertoken::{Key, TokenPair};
+use evertoken::{AccessToken, Issued, RefreshToken, TokenPair};
 use futures_util::{Stream, StreamExt as _};
 use http::StatusCode;
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
@@ -32,10 +33,8 @@ pub struct Api {
 struct Shared {
     server: AuthorizationServer,
     url: String,
-    /// By the access token.
+    /// By each token of a pair.
     users: Mutex<HashMap<String, String>>,
-    /// By the key of the session.
-    sessions: Mutex<HashMap<Key, String>>,
     changes: watch::Sender<u64>,
     streams: Mutex<broadcast::Sender<String>>,
 }
@@ -53,7 +52,6 @@ impl Api {
             server: server.clone(),
             url: format!("http://{address}"),
             users: Mutex::default(),
-            sessions: Mutex::default(),
             changes: watch::Sender::default(),
             streams: Mutex::new(broadcast::Sender::new(16)),
         });
@@ -76,23 +74,23 @@ impl Api {
 
     /// Notes that a pair is this user's.
     pub fn know(&self, pair: &TokenPair, user: &str) {
-        let access = pair.access.as_ref().expect("an access token");
-        let token = access.expose().to_owned();
-        self.shared.users.lock().insert(token, user.to_owned());
+        let access = pair.access.iter().map(AccessToken::expose);
+        let refresh = pair.refresh.iter().map(RefreshToken::expose);
+        let tokens = access.chain(refresh).map(str::to_owned);
+        let mut users = self.shared.users.lock();
+        users.extend(tokens.map(|token| (token, user.to_owned())));
     }
 
-    /// Notes that a session is this user's.
-    pub fn signed_in(&self, session: &Key, user: &str) {
-        let mut sessions = self.shared.sessions.lock();
-        sessions.insert(session.clone(), user.to_owned());
-    }
-
-    /// Notes that a session has this pair now, so that its token is the same user's.
-    pub fn rotated(&self, session: &Key, pair: &TokenPair) {
-        let user = self.shared.sessions.lock().get(session).cloned();
-        if let Some(user) = user {
-            self.know(pair, &user);
-        }
+    /// Notes that a pair was issued for this refresh token, so that it is the same user's.
+    pub(crate) fn follow(&self, refresh: &str, issued: &Issued) {
+        let mut users = self.shared.users.lock();
+        let Some(user) = users.get(refresh).cloned() else {
+            return;
+        };
+        let access = issued.access.iter().map(AccessToken::expose);
+        let refresh = issued.refresh.iter().map(RefreshToken::expose);
+        let tokens = access.chain(refresh).map(str::to_owned);
+        users.extend(tokens.map(|token| (token, user.clone())));
     }
 
     /// How many requests have changed something.

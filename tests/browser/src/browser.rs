@@ -229,7 +229,8 @@ impl Browser {
 
     /// Does what leads to another document, and waits until that is there.
     async fn leave(&self, act: impl AsyncFnOnce() -> WebDriverResult<()>) {
-        self.run("window.isLeft = true").await;
+        self.run("window.isLeft = true; window.isRestored = false")
+            .await;
         act().await.expect("the browser goes on");
         // What the browser restores out of its memory has the mark that it was left with.
         self.is("(!window.isLeft || window.isRestored) && document.readyState === 'complete' && location.href !== 'about:blank'")

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod browser;
 pub mod driver;
+mod endpoint;
 pub mod front;
 mod login;
 pub mod neighbour;

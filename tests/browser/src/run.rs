@@ -49,7 +49,10 @@ pub async fn run_at(
         let browser = Browser::start(&programs, test).await;
         let outcome = AssertUnwindSafe(body(&site, &browser)).catch_unwind().await;
         browser.quit().await;
-        outcome.unwrap_or_else(|panic| resume_unwind(panic));
+        outcome.unwrap_or_else(|panic| {
+            eprintln!("what the origin has seen: {:#?}", site.front.seen());
+            resume_unwind(panic)
+        });
     });
     limited.await.expect("the test ends in time");
 }

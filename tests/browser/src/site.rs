@@ -7,7 +7,7 @@ use axum::extract::{Form, Query, State};
 use axum::response::{Html, IntoResponse, Redirect};
 use axum::routing::get;
 use evertoken::gateway::{Gateway, GatewayError, SignedIn};
-use evertoken::testing::{AuthorizationServer, InProcessEndpoint, TestClock};
+use evertoken::testing::{AuthorizationServer, TestClock};
 use evertoken::{
     CoolDown, MemoryStore, OptimisticEarly, SealingKeys, SessionPolicy, Sessions, TokenManager,
     TokenPair,
@@ -17,6 +17,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde::Deserialize;
 
 use crate::api::Api;
+use crate::endpoint::Followed;
 use crate::front::Front;
 use crate::login::{self, Logins};
 use crate::pages;
@@ -126,13 +127,14 @@ impl Site {
         assert_eq!(counted, (expected, 0, 0), "{:#?}", self.front.seen());
     }
 
-    fn endpoint(&self) -> InProcessEndpoint {
+    fn endpoint(&self) -> Followed {
         let endpoint = self.server.endpoint();
-        match self.wait {
+        let endpoint = match self.wait {
             // A request waits longer than for one exchange.
             Some(wait) => endpoint.with_timeout(wait / 2),
             None => endpoint,
-        }
+        };
+        Followed::new(endpoint, self.api.clone())
     }
 
     fn instance(&self, keys: &SealingKeys) -> Router {
@@ -140,18 +142,13 @@ impl Site {
             .retired_for(Duration::from_secs(30))
             .idle(Duration::from_secs(30 * 60))
             .absolute(Duration::from_secs(12 * 3_600));
-        let api = self.api.clone();
         let mut sessions = Sessions::builder(self.endpoint())
             .store(self.store.clone())
             .clock(self.clock.clone())
             .strategy(OptimisticEarly::default())
             .jitter(0.0)
             .origin(self.api.url())
-            .default_policy(policy)
-            .on_rotated(move |key, pair| {
-                api.rotated(&key, &pair);
-                std::future::ready(())
-            });
+            .default_policy(policy);
         if let Some(wait) = self.wait {
             sessions = sessions.wait(wait).cool_down(pauses());
         }
@@ -269,11 +266,7 @@ impl Instance {
         pair: TokenPair,
         user: &str,
     ) -> Result<SignedIn, GatewayError> {
-        let api = &self.site.api;
-        api.know(&pair, user);
-        let signed_in = self.gateway.sign_in(request, pair).await?;
-        let session = self.gateway.sessions().open(signed_in.id());
-        api.signed_in(session.key(), user);
-        Ok(signed_in)
+        self.site.api.know(&pair, user);
+        self.gateway.sign_in(request, pair).await
     }
 }
