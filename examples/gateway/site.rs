@@ -1,5 +1,6 @@
 //! The authorization server and the API of the example, on loopback, and the configuration of a gateway for them.
 
+use std::collections::BTreeMap;
 use std::future::IntoFuture as _;
 use std::time::Duration;
 
@@ -108,25 +109,32 @@ impl Site {
     /// opens them.
     pub(crate) fn is_live(&self, browser: &Browser) -> anyhow::Result<bool> {
         const NAME: &str = "__Host-Http-session-";
-        let names = browser.names();
-        let mut own = names
-            .iter()
-            .filter_map(|name| Some((name, name.strip_prefix(NAME)?)));
-        let mut text = String::new();
-        let mut tag = "";
-        for (name, rest) in own.by_ref() {
-            tag = rest.split('-').next().unwrap_or_default();
-            text += &browser.value(name).unwrap_or_default();
+        let keys = SealingKeys::from_text(&self.cookie_key)?;
+        // The parts of each sign-in, by its tag. A browser may have two for a while, of which the last one counts.
+        let mut values = BTreeMap::<String, String>::new();
+        for name in browser.names() {
+            if let Some((tag, _)) = name
+                .strip_prefix(NAME)
+                .and_then(|rest| rest.split_once('-'))
+            {
+                let part = browser.value(&name).unwrap_or_default();
+                *values.entry(tag.to_owned()).or_default() += &part;
+            }
         }
-        // The number of parts stands before the value.
-        let sealed = BASE64_URL_SAFE_NO_PAD.decode(text.get(1..).unwrap_or_default())?;
-        let key = OAuth2::new(self.token_endpoint.url(), "app")?
-            .key()
-            .label(tag);
-        let bound = AssociatedData::new(AssociatedData::COOKIE, &key);
-        let plain = SealingKeys::from_text(&self.cookie_key)?.open(&bound, &sealed)?;
-        let content: serde_json::Value = serde_json::from_slice(&plain)?;
-        let refresh = content["pair"]["pair"]["refresh_token"].as_str();
+        let mut contents = Vec::new();
+        for (tag, value) in values {
+            // The number of parts stands before the value.
+            let sealed = BASE64_URL_SAFE_NO_PAD.decode(value.get(1..).unwrap_or_default())?;
+            let key = OAuth2::new(self.token_endpoint.url(), "app")?
+                .key()
+                .label(tag);
+            let plain = keys.open(&AssociatedData::new(AssociatedData::COOKIE, &key), &sealed)?;
+            contents.push(serde_json::from_slice::<serde_json::Value>(&plain)?);
+        }
+        let last = contents
+            .iter()
+            .max_by_key(|content| content["signed_in"].as_u64());
+        let refresh = last.and_then(|last| last["pair"]["pair"]["refresh_token"].as_str());
         Ok(refresh.is_some_and(|refresh| self.server.is_live_refresh(refresh)))
     }
 
