@@ -237,9 +237,11 @@ impl Browser {
             .await;
     }
 
-    /// Runs a script that ends the page, which may be gone before the answer.
+    /// Runs a script that ends the page, after the command has its answer: the driver repeats a command whose answer the end of
+    /// the page has cut off.
     async fn start_script(&self, script: &str) -> WebDriverResult<()> {
-        self.driver.execute(script, Vec::new()).await.map(drop)
+        let later = format!("setTimeout(() => {{ {script} }})");
+        self.driver.execute(&later, Vec::new()).await.map(drop)
     }
 }
 
