@@ -61,7 +61,7 @@ pub use self::cross_site::CrossSite;
 pub use self::error::GatewayError;
 pub use self::layer::{GatewayFuture, GatewayLayer, GatewayService};
 pub use self::proxy::Proxy;
-pub use self::request::Page;
+pub use self::request::{Page, local_path};
 pub use self::session_routes::SessionRoutes;
 pub use self::sign_in::{SignIn, SignedIn};
 use crate::build_error::BuildError;

@@ -70,6 +70,10 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     }
     if let Some(kills) = kills {
         kills.abort();
+        // It ends by itself if an instance cannot be started again.
+        if let Ok(failed) = kills.await {
+            failed?;
+        }
     }
     run.site.server.fail_always(None);
     run.is_over.store(true, Ordering::Relaxed);

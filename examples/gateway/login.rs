@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Router, routing::get};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use evertoken::gateway::local_path;
 use evertoken::seal::{AssociatedData, Sealer as _, SealingKeys};
 use evertoken::{Gateway, TokenPair};
 use serde::{Deserialize, Serialize};
@@ -42,8 +43,8 @@ struct Pending {
     to: String,
 }
 
-/// A login that takes longer begins again.
-const PENDING: &str = "__Host-Http-login";
+/// What the name of the cookie begins with. Each tab may have a login of its own under way, so each login has a cookie of its own.
+const PENDING: &str = "__Host-Http-login-";
 const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Lax";
 
 struct Login {
@@ -90,7 +91,8 @@ async fn begin(State(login): State<Arc<Login>>, uri: Uri) -> Result<Response, Fa
         url.query_pairs_mut().append_pair("scope", scope);
     }
     let cookie = format!(
-        "{PENDING}={}; Max-Age=600; {ATTRIBUTES}",
+        "{}={}; Max-Age=600; {ATTRIBUTES}",
+        name(&pending.state),
         login.seal(&pending)?
     );
     Ok(([(SET_COOKIE, cookie)], Redirect::to(url.as_str())).into_response())
@@ -102,11 +104,8 @@ async fn finish(
     headers: HeaderMap,
 ) -> Result<Response, Failed> {
     let pending = login
-        .pending(&headers)
-        .context("no login is under way here")?;
-    if parameter(&uri, "state").as_ref() != Some(&pending.state) {
-        return Err(anyhow::anyhow!("the browser came back from another login").into());
-    }
+        .pending(&headers, &parameter(&uri, "state").unwrap_or_default())
+        .context("this login is not under way here")?;
     let code = parameter(&uri, "code").context("the server refused the login")?;
     let request = login.http.post(&login.provider.token_url);
     let request = request
@@ -124,8 +123,9 @@ async fn finish(
         Ok(signed_in) => signed_in,
         Err(error) => return Ok(error.into_response()),
     };
-    let over = [(SET_COOKIE, format!("{PENDING}=; Max-Age=0; {ATTRIBUTES}"))];
-    Ok((over, signed_in, Redirect::to(local(&pending.to))).into_response())
+    let over = format!("{}=; Max-Age=0; {ATTRIBUTES}", name(&pending.state));
+    let over = [(SET_COOKIE, over)];
+    Ok((over, signed_in, Redirect::to(local_path(&pending.to))).into_response())
 }
 
 impl Login {
@@ -146,17 +146,26 @@ impl Login {
         Ok(BASE64_URL_SAFE_NO_PAD.encode(sealed))
     }
 
-    fn pending(&self, headers: &HeaderMap) -> Option<Pending> {
+    /// The login of this state, which the browser began.
+    fn pending(&self, headers: &HeaderMap, state: &str) -> Option<Pending> {
+        let name = name(state);
         let key = self.gateway.sessions().key();
         let fields = headers.get_all(COOKIE).iter();
         let mut pairs = fields
             .filter_map(|field| field.to_str().ok())
             .flat_map(|field| field.split("; "));
-        let value = pairs.find_map(|pair| pair.strip_prefix(PENDING)?.strip_prefix('='))?;
+        let value = pairs.find_map(|pair| pair.strip_prefix(&*name)?.strip_prefix('='))?;
         let sealed = BASE64_URL_SAFE_NO_PAD.decode(value).ok()?;
         let plain = self.keys.open(&AssociatedData::new(PENDING, &key), &sealed);
-        serde_json::from_slice(&plain.ok()?).ok()
+        let pending: Pending = serde_json::from_slice(&plain.ok()?).ok()?;
+        (pending.state == state).then_some(pending)
     }
+}
+
+/// The name of a login's cookie.
+fn name(state: &str) -> String {
+    let state = state.get(..8).unwrap_or_default();
+    format!("{PENDING}{state}")
 }
 
 fn random() -> anyhow::Result<String> {
@@ -169,14 +178,6 @@ fn parameter(uri: &Uri, wanted: &str) -> Option<String> {
     let mut pairs = form_urlencoded::parse(uri.query()?.as_bytes());
     let found = pairs.find(|(name, _)| name == wanted);
     found.map(|(_, value)| value.into_owned())
-}
-
-/// A path of this application, and not another host.
-fn local(to: &str) -> &str {
-    match to.strip_prefix('/') {
-        Some(rest) if !rest.starts_with(['/', '\\']) => to,
-        _ => "/",
-    }
 }
 
 /// A login that failed, as a page of one line.

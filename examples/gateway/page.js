@@ -5,11 +5,13 @@ const toLogin = () => { location.href = "/login?to=" + encodeURIComponent(locati
 async function call() {
   const answer = await fetch("/api/orders");
   const item = document.createElement("li");
-  item.textContent = `${new Date().toLocaleTimeString()}: ${answer.status} ${await answer.text()}`;
+  const text = await answer.text();
+  item.textContent = `${new Date().toLocaleTimeString()}: ${answer.status} ${text}`;
   const list = document.getElementById("answers");
   list.prepend(item);
   while (list.children.length > 10) list.lastChild.remove();
-  if (answer.status === 401) toLogin();
+  // The API may have a 401 of its own.
+  if (answer.status === 401 && text.includes('"signed_out"')) toLogin();
 }
 
 async function beat() {

@@ -105,9 +105,9 @@ impl Site {
         })
     }
 
-    /// Whether the server exchanges the refresh token that a browser has in its cookies. The cookies are opened as an instance
-    /// opens them.
-    pub(crate) fn is_live(&self, browser: &Browser) -> anyhow::Result<bool> {
+    /// Whether the server exchanges the refresh token that a browser has in its cookies; `None` if it has none. The cookies are
+    /// opened as an instance opens them.
+    pub(crate) fn is_live(&self, browser: &Browser) -> anyhow::Result<Option<bool>> {
         const NAME: &str = "__Host-Http-session-";
         let keys = SealingKeys::from_text(&self.cookie_key)?;
         // The parts of each sign-in, by its tag. A browser may have two for a while, of which the last one counts.
@@ -135,7 +135,7 @@ impl Site {
             .iter()
             .max_by_key(|content| content["signed_in"].as_u64());
         let refresh = last.and_then(|last| last["pair"]["pair"]["refresh_token"].as_str());
-        Ok(refresh.is_some_and(|refresh| self.server.is_live_refresh(refresh)))
+        Ok(refresh.map(|refresh| self.server.is_live_refresh(refresh)))
     }
 
     /// The configuration of an instance whose browsers see it at `address`.

@@ -17,7 +17,7 @@ use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName,
     SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body::Body;
 use reqwest::redirect::Policy;
 use tower_service::Service;
@@ -25,7 +25,6 @@ use url::Url;
 
 use self::passed::{PassedBody, Passing};
 use super::Gateway;
-use super::cross_site::is_upgrade;
 use super::error::GatewayError;
 use super::visit::Visit;
 use crate::build_error::BuildError;
@@ -126,18 +125,22 @@ impl Proxy {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        // The one answers with the request's fields, the token among them, and the other has no path.
+        if matches!(*request.method(), Method::TRACE | Method::CONNECT) {
+            let allowed = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
+            return Err(GatewayError::MethodNotAllowed { allowed });
+        }
         let url = self.target(request.uri()).ok_or(GatewayError::NotFound)?;
-        let upgrades = is_upgrade(request.headers());
-        let upgrade = upgrades.then(|| hyper::upgrade::on(&mut request));
+        let asks = upgrade::asks(request.headers());
+        let upgrade = asks.then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
         let mut headers = parts.headers;
-        let protocol = headers.get(UPGRADE).cloned();
         remove_connection(&mut headers);
         OF_REQUEST
             .iter()
             .for_each(|name| drop(headers.remove(name)));
-        if let Some(protocol) = protocol {
-            upgrade::ask(&mut headers, protocol);
+        if asks {
+            upgrade::ask(&mut headers);
         }
         let body = PassedBody::read(body).await.map_err(broken)?;
         let asked = Asked::new(parts.method.clone(), &url);

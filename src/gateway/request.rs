@@ -29,11 +29,7 @@ impl Page<'_> {
     /// The path of the page with its query, to return to after the login. It begins with one slash, so it leads to no other host.
     #[must_use]
     pub fn path(&self) -> &str {
-        let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
-        match is_local(path) {
-            true => path,
-            false => "/",
-        }
+        local_path(self.uri.path_and_query().map_or("/", |path| path.as_str()))
     }
 
     /// The same, encoded as the value of a query's parameter (`application/x-www-form-urlencoded`).
@@ -43,8 +39,27 @@ impl Page<'_> {
     }
 }
 
+/// Returns a path to which a login returns, if it is one of this service with its query, and else `/`. What a request names as
+/// that path may be the address of another host, to which a page of an attacker would send the user after a real login.
+///
+/// ```
+/// use evertoken::gateway::local_path;
+///
+/// assert_eq!(local_path("/orders?page=2"), "/orders?page=2");
+/// for other in ["https://evil.example/", "//evil.example/", "/\\evil.example/", "/\t/evil.example/", "orders", ""] {
+///     assert_eq!(local_path(other), "/");
+/// }
+/// ```
+#[must_use]
+pub fn local_path(path: &str) -> &str {
+    match is_local(path) {
+        true => path,
+        false => "/",
+    }
+}
+
 /// Whether a text is a path of this service. Browsers take `//host` and `/\host` for another host, and skip tabs and line breaks.
-pub(super) fn is_local(path: &str) -> bool {
+fn is_local(path: &str) -> bool {
     let mut bytes = path.bytes();
     let begins = bytes.next() == Some(b'/') && !matches!(bytes.next(), Some(b'/' | b'\\'));
     begins && !path.bytes().any(|byte| byte.is_ascii_control())

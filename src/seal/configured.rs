@@ -1,6 +1,8 @@
 //! The sealing keys of a configuration: a source or a list of sources, the first key of which seals.
 
-use crate::parameters::{ConfigError, KeySource, OneOrMore};
+#[cfg(feature = "seal")]
+use crate::parameters::ConfigError;
+use crate::parameters::{KeySource, OneOrMore};
 #[cfg(feature = "seal")]
 use crate::seal::SealingKeys;
 

@@ -87,7 +87,7 @@ async fn api(State(api): State<Arc<Api>>, mut request: Request) -> Response {
             bytes.reverse();
             stream.write_all(&bytes).await.unwrap();
         });
-        let headers = [("connection", "upgrade"), ("upgrade", "echo")];
+        let headers = [("connection", "upgrade"), ("upgrade", "websocket")];
         return (StatusCode::SWITCHING_PROTOCOLS, headers).into_response();
     }
     match &*path {
@@ -378,13 +378,13 @@ async fn report_15_a_stream_passes_line_by_line() {
 }
 
 #[tokio::test]
-async fn a_connection_goes_on_in_another_protocol_with_the_token_on_its_handshake() {
+async fn a_websocket_passes_with_the_token_on_its_handshake() {
     let scene = Scene::new().await;
     let address = scene.origin.strip_prefix("http://").unwrap();
     let cookie = scene.browser.send("/").cookie().unwrap();
     let request = format!(
         "GET /api/socket HTTP/1.1\r\nhost: {address}\r\norigin: {}\r\ncookie: {}\r\n\
-         connection: Upgrade\r\nupgrade: echo\r\n\r\n",
+         connection: Upgrade\r\nupgrade: WebSocket\r\n\r\n",
         scene.origin,
         cookie.to_str().unwrap()
     );
@@ -396,12 +396,41 @@ async fn a_connection_goes_on_in_another_protocol_with_the_token_on_its_handshak
     }
     let head = String::from_utf8(head).unwrap();
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-    assert!(head.to_lowercase().contains("upgrade: echo"), "{head}");
+    assert!(head.to_lowercase().contains("upgrade: websocket"), "{head}");
     stream.write_all(b"abcd").await.unwrap();
     let mut echo = [0; 4];
     stream.read_exact(&mut echo).await.unwrap();
     assert_eq!(&echo, b"dcba");
     assert!(scene.last().headers.contains_key(AUTHORIZATION));
+}
+
+/// Through another HTTP within the connection, requests would reach the API that the gateway has not seen.
+#[tokio::test]
+async fn no_protocol_but_a_websocket_passes() {
+    let scene = Scene::new().await;
+    let own = scene.origin.clone();
+    for protocol in ["h2c", "TLS/1.0", "websocket, h2c"] {
+        let request = scene
+            .request("/api/orders")
+            .header("origin", &own)
+            .header("connection", "upgrade, http2-settings")
+            .header("upgrade", protocol)
+            .header("http2-settings", "AAMAAABkAAQAoAAAAAIAAAAA");
+        assert_eq!(request.send().await.unwrap().status(), 200, "{protocol}");
+        let got = scene.last();
+        for name in ["upgrade", "connection", "http2-settings"] {
+            assert_eq!(got.headers.get(name), None, "{protocol}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_answered_with_its_own_fields_is_not_passed_on() {
+    let scene = Scene::new().await;
+    let call = Call::fetch("/api/orders").method(Method::TRACE);
+    let answer = scene.request(call).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(scene.api.got.lock().len(), 0);
 }
 
 #[tokio::test]

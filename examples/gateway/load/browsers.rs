@@ -198,10 +198,13 @@ impl User {
         if is_late {
             let counts = &self.run.counts;
             let counter = match answer.status() {
-                StatusCode::UNAUTHORIZED => &counts.late_refused,
-                _ => &counts.late_served,
+                StatusCode::UNAUTHORIZED => Some(&counts.late_refused),
+                status if status.is_success() => Some(&counts.late_served),
+                _ => None,
             };
-            counter.fetch_add(1, Ordering::Relaxed);
+            if let Some(counter) = counter {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
         }
         self.judge(request, answer, generation, sign_ins).await?;
         Ok(())
@@ -239,8 +242,10 @@ impl User {
         if self.state.sign_ins.load(Ordering::SeqCst) != sign_ins || is_old {
             return Ok(body);
         }
-        // Without a store, a browser that does not have the pair of the last rotation cannot get it.
-        let by_nature = self.run.is_stateless && !self.run.site.is_live(&self.browser)?;
+        // Without a store, a browser that has a pair, and not the one that is alive, cannot get that. A browser without any has
+        // lost it by the gateway.
+        let by_nature =
+            self.run.is_stateless && self.run.site.is_live(&self.browser)? == Some(false);
         let counter = match by_nature {
             true => &counts.lost_by_nature,
             false => &counts.unauthorized,

@@ -131,7 +131,12 @@ impl Report {
         let is_out = self.unauthorized + self.logged_out > 0;
         let is_spent_twice = self.replays + self.families_revoked > 0;
         let is_uneven = self.exchanges != self.expiries_used;
-        self.is_calm && (is_out || self.is_strict && (is_spent_twice || is_uneven))
+        match (self.is_strict, self.is_calm) {
+            (true, true) => is_out || is_spent_twice || is_uneven,
+            // The server ends a session whose pair no instance got.
+            (true, false) => self.logged_out > self.families_revoked,
+            (false, _) => is_out,
+        }
     }
 
     pub(crate) fn write(&self, out: &mut impl Write, as_json: bool) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! A connection that goes on in another protocol, such as a WebSocket: the bytes of both sides pass through.
+//! A connection that goes on as a WebSocket: the bytes of both sides pass through.
 
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Response};
@@ -6,10 +6,24 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 
-/// Asks the API for the protocol that the browser asked for.
-pub(super) fn ask(headers: &mut HeaderMap, protocol: HeaderValue) {
+/// The only protocol that is passed on. Through another one, such as a second HTTP, requests would reach the API that no rule of the
+/// gateway has seen.
+const PROTOCOL: &str = "websocket";
+
+/// Whether a request asks for it. Any other protocol is ignored, as RFC 9110 section 7.8 permits.
+pub(super) fn asks(headers: &HeaderMap) -> bool {
+    let protocol = headers.get(UPGRADE);
+    protocol.is_some_and(|protocol| {
+        protocol
+            .as_bytes()
+            .eq_ignore_ascii_case(PROTOCOL.as_bytes())
+    })
+}
+
+/// Asks the API for it.
+pub(super) fn ask(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(UPGRADE, protocol);
+    headers.insert(UPGRADE, HeaderValue::from_static(PROTOCOL));
 }
 
 /// Joins the two connections once the browser has the answer. The token counted for the handshake alone, so the connection lasts

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Router, routing::get};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use evertoken::gateway::local_path;
 use evertoken::seal::{AssociatedData, Sealer as _, SealingKeys};
 use evertoken::{Gateway, TokenPair};
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreProviderMetadata};
@@ -40,8 +41,8 @@ struct Pending {
     to: String,
 }
 
-const PENDING: &str = "__Host-Http-login";
-/// A user who takes longer starts again.
+/// What the name of the cookie begins with. Each tab may have a login of its own under way, so each login has a cookie of its own.
+const PENDING: &str = "__Host-Http-login-";
 const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Lax";
 
 struct Login {
@@ -87,6 +88,7 @@ async fn begin(State(login): State<Arc<Login>>, uri: Uri) -> Result<Response, St
         .set_pkce_challenge(challenge)
         .url();
     let to = parameter(&uri, "to").unwrap_or_default();
+    let name = name(state.secret());
     let pending = login.seal(&Pending {
         state,
         nonce,
@@ -94,7 +96,7 @@ async fn begin(State(login): State<Arc<Login>>, uri: Uri) -> Result<Response, St
         to,
     });
     let pending = pending.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
-    let cookie = format!("{PENDING}={pending}; Max-Age=600; {ATTRIBUTES}");
+    let cookie = format!("{name}={pending}; Max-Age=600; {ATTRIBUTES}");
     Ok(([(SET_COOKIE, cookie)], Redirect::to(url.as_str())).into_response())
 }
 
@@ -103,12 +105,11 @@ async fn finish(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, StatusCode> {
-    let pending = login.pending(&headers).ok_or(StatusCode::BAD_REQUEST)?;
-    let (code, state) = (parameter(&uri, "code"), parameter(&uri, "state"));
-    if state.as_ref() != Some(pending.state.secret()) {
-        return Err(StatusCode::BAD_REQUEST);
-    }
-    let code = AuthorizationCode::new(code.ok_or(StatusCode::UNAUTHORIZED)?);
+    let state = parameter(&uri, "state").unwrap_or_default();
+    let pending = login.pending(&headers, &state);
+    let pending = pending.ok_or(StatusCode::BAD_REQUEST)?;
+    let code = parameter(&uri, "code").ok_or(StatusCode::UNAUTHORIZED)?;
+    let code = AuthorizationCode::new(code);
     let send = |request| {
         let client = login.client.clone();
         async move { http::send(&client, request).await }
@@ -131,8 +132,11 @@ async fn finish(
         Ok(signed_in) => signed_in,
         Err(error) => return Ok(error.into_response()),
     };
-    let over = [(SET_COOKIE, format!("{PENDING}=; Max-Age=0; {ATTRIBUTES}"))];
-    Ok((over, signed_in, Redirect::to(local(&pending.to))).into_response())
+    let over = [(
+        SET_COOKIE,
+        format!("{}=; Max-Age=0; {ATTRIBUTES}", name(&state)),
+    )];
+    Ok((over, signed_in, Redirect::to(local_path(&pending.to))).into_response())
 }
 
 impl Login {
@@ -143,17 +147,26 @@ impl Login {
         Some(BASE64_URL_SAFE_NO_PAD.encode(sealed.ok()?))
     }
 
-    fn pending(&self, headers: &HeaderMap) -> Option<Pending> {
+    /// The login of this state, which the browser began.
+    fn pending(&self, headers: &HeaderMap, state: &str) -> Option<Pending> {
+        let name = name(state);
         let key = self.gateway.sessions().key();
         let fields = headers.get_all(COOKIE).iter();
         let mut pairs = fields
             .filter_map(|field| field.to_str().ok())
             .flat_map(|field| field.split("; "));
-        let value = pairs.find_map(|pair| pair.strip_prefix(PENDING)?.strip_prefix('='))?;
+        let value = pairs.find_map(|pair| pair.strip_prefix(&*name)?.strip_prefix('='))?;
         let sealed = BASE64_URL_SAFE_NO_PAD.decode(value).ok()?;
         let plain = self.keys.open(&AssociatedData::new(PENDING, &key), &sealed);
-        serde_json::from_slice(&plain.ok()?).ok()
+        let pending: Pending = serde_json::from_slice(&plain.ok()?).ok()?;
+        (pending.state.secret() == state).then_some(pending)
     }
+}
+
+/// The name of a login's cookie.
+fn name(state: &str) -> String {
+    let state = state.get(..8).unwrap_or_default();
+    format!("{PENDING}{state}")
 }
 
 fn parameter(uri: &Uri, wanted: &str) -> Option<String> {
@@ -161,12 +174,4 @@ fn parameter(uri: &Uri, wanted: &str) -> Option<String> {
     pairs
         .find(|(name, _)| name == wanted)
         .map(|(_, value)| value.into_owned())
-}
-
-/// A path of this application, and not another host.
-fn local(to: &str) -> &str {
-    match to.strip_prefix('/') {
-        Some(rest) if !rest.starts_with(['/', '\\']) => to,
-        _ => "/",
-    }
 }
