@@ -14,9 +14,10 @@ use crate::clock::{LATE, Timestamp};
 use crate::endpoint::{EndpointError, Grant, Issued, SendWindow};
 use crate::error::{Causes, Error};
 use crate::record::lease::{LeaseStatus, Own};
+use crate::record::reconcile::{Reconciled, reconcile};
 use crate::record::{RecordState, cut};
 use crate::snapshot::Token;
-use crate::state::{ClockReading, Failure};
+use crate::state::{ClockReading, Failure, HeldPair};
 use crate::store::{StoreError, Swap};
 use crate::token::RefreshToken;
 
@@ -168,6 +169,12 @@ impl Rotation {
                     self.wait_for_change(seen.revision(), stale_in).await?;
                     continue;
                 }
+            }
+            let held = self.session().lock().held().map(HeldPair::summary);
+            if matches!(reconcile(Some(record), held), Reconciled::Forward) {
+                // A browser has brought a newer pair while the token was on its way, and the refusal says nothing of that one. The
+                // next step writes that pair into the record.
+                return Ok(None);
             }
             if self.commit_spare(leased, &seen).await? {
                 return Ok(None);

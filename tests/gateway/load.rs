@@ -64,6 +64,9 @@ fn browsers_stay_signed_in_where_instances_share_nothing() {
 #[cfg(unix)]
 #[test]
 fn instances_that_are_killed_sign_nobody_out_of_a_server_with_a_grace() {
-    let report = run("grace", &["--seconds", "8", "--kill-every", "2s"]);
+    let report = run(
+        "grace",
+        &["--seconds", "8", "--kill-every", "2s", "--weather"],
+    );
     assert_nobody_is_signed_out(&report);
 }

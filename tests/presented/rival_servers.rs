@@ -1,10 +1,10 @@
 //! Servers that answer a used refresh token in ways of their own, and instances that share the browser alone.
 
-use evertoken::testing::{AuthorizationServer, Reuse};
-use evertoken::{BrowserPair, EndpointError, Presented, Sessions};
+use evertoken::testing::{AuthorizationServer, CallFault, EndpointCall, Reuse};
+use evertoken::{BrowserPair, Coordination, EndpointError, MemoryStore, Presented, Sessions};
 
-use crate::support::{MINUTE, SECOND, World, end_of};
-use crate::world::{Service, page};
+use crate::support::{MINUTE, SECOND, World, end_of, settle};
+use crate::world::{Service, page, request};
 
 /// The server links an old refresh token to the new pair for one to five minutes.
 #[tokio::test(start_paused = true)]
@@ -48,6 +48,41 @@ async fn n15_instances_without_a_common_store_get_one_pair_for_one_token_inside_
             sessions.present(&next).await.unwrap();
         }
     }
+}
+
+/// The request with the old token is on its way for longer than the access token of the next pair lives, so that the instance has
+/// no token to go on with when the server refuses the old one.
+#[tokio::test(start_paused = true)]
+async fn n15_a_late_refusal_of_the_old_token_does_not_end_the_session_whose_newer_pair_a_browser_has_brought()
+ {
+    let service = Service::at(|server| server.access_ttl(10 * SECOND).reuse(Reuse::Refuse));
+    let store = || MemoryStore::with_clock(service.world.clock.clone());
+    let [one, other] = [(); 2].map(|()| {
+        service.node_with(page(), |builder| {
+            builder.coordination(Coordination::None).store(store())
+        })
+    });
+    let old = service.cookie_at(&one.sessions).await;
+    service.pass(11 * SECOND).await;
+    let hang = Some(CallFault::HangBefore);
+    other.endpoint.fail_always(EndpointCall::Refresh, hang);
+    let waiting = request(&other.sessions, &old);
+    settle().await;
+    let newer = one.sessions.present(&old).await.unwrap().renewal().unwrap();
+    // The other instance goes on with what the browser brings, while its own request is on its way.
+    let presented = other.sessions.present(&newer).await.unwrap();
+    assert!(service.world.is_live(presented.token()));
+    service.pass(11 * SECOND).await;
+    other.endpoint.fail_always(EndpointCall::Refresh, None);
+    other.endpoint.release();
+    settle().await;
+    let presented = other.sessions.present(&newer).await.unwrap();
+    assert!(service.world.is_live(presented.token()));
+    let next = presented.renewal().expect("the newer pair was rotated");
+    assert!(waiting.await.unwrap().is_ok());
+    one.sessions.present(&next).await.unwrap();
+    // The old token alone was sent twice.
+    assert_eq!(service.world.server.replays(), 1);
 }
 
 /// A service at light-oauth2, with two instances that are configured as the client `gateway`, and as another client.
